@@ -1,0 +1,263 @@
+"""The brokers under test, each a private process on free ports of 127.0.0.1."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Self
+
+from bench import procfs, wire
+
+START_LIMIT_S = 60.0
+STOP_LIMIT_S = 20.0
+RABBITMQ_SERVERS = (
+    "/usr/lib/rabbitmq/bin/rabbitmq-server",  # Debian's, without its wrapper that needs root
+    "/opt/rabbitmq/sbin/rabbitmq-server",
+)
+RABBITMQ_CONF = """\
+listeners.tcp.default = 127.0.0.1:{port}
+log.file.level = error
+log.console = false
+"""
+
+
+class PeerError(Exception):
+    """A peer is not installed or does not start."""
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nothing listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+    return port
+
+
+class Peer:
+    """One broker process: start, facts about it, stop. A context manager that stops it."""
+
+    name: ClassVar[str]
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.start_s = 0.0  # from exec to the first connection.start
+        self.version = self.platform = ""
+        self._folder = Path()
+        self._helpers: list[subprocess.Popen[bytes]] = []
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def command(self) -> list[str]:
+        """The command that starts the broker on self.port."""
+        raise NotImplementedError
+
+    def environment(self) -> dict[str, str]:
+        """The variables that the broker sees."""
+        return dict(os.environ)
+
+    def prepare(self) -> None:
+        """Files and helpers that the broker needs before it starts."""
+
+    def start(self) -> Self:
+        """Start and wait until it answers a protocol header. Errors: PeerError."""
+        self.port = free_port()
+        self._folder = Path(tempfile.mkdtemp(prefix=f"bench-{self.name}-"))
+        try:
+            self.prepare()
+            with open(self._folder / "output", "wb") as output:
+                begin = time.perf_counter()
+                self._process = subprocess.Popen(
+                    self.command(),
+                    env=self.environment(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                )
+            self._wait_until_it_answers(begin)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def _wait_until_it_answers(self, begin: float) -> None:
+        assert self._process is not None
+        while True:
+            try:
+                sock, start = wire.hello(self.port)
+            except OSError:
+                elapsed = time.perf_counter() - begin
+                if self._process.poll() is not None or elapsed > START_LIMIT_S:
+                    raise PeerError(f"{self.name} did not start:\n{self._output()}") from None
+                time.sleep(0.003)
+                continue
+            self.start_s = time.perf_counter() - begin
+            sock.close()
+            self.version = wire.server_property(start, "version")
+            self.platform = wire.server_property(start, "platform")
+            return
+
+    def _output(self) -> str:
+        text = (self._folder / "output").read_text(errors="replace").strip()
+        return text[-2000:] or "(no output)"
+
+    def pids(self) -> list[int]:
+        """The broker's processes, all that descend from the one that was started."""
+        return procfs.tree(self._process.pid) if self._process else []
+
+    def stop(self) -> None:
+        """End the broker and what belongs to it, by process id, and remove its files."""
+        if self._process is not None:
+            pids = self.pids()
+            self._ask_to_stop(pids)
+            try:
+                self._process.wait(STOP_LIMIT_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            for pid in pids[1:]:
+                if procfs.is_running(pid):
+                    os.kill(pid, signal.SIGKILL)
+            self._process = None
+        for helper in self._helpers:
+            helper.terminate()
+            helper.wait()
+        self._helpers.clear()
+        if self._folder.name:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _ask_to_stop(self, pids: list[int]) -> None:
+        for pid in pids[:1]:
+            os.kill(pid, signal.SIGTERM)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+class Mansio(Peer):
+    """`mansio serve` of this interpreter's environment, with its log in memory."""
+
+    name = "mansio"
+    pure = False
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "mansio", "serve", "--port", str(self.port)]
+
+    def environment(self) -> dict[str, str]:
+        variables = super().environment()
+        if self.pure:
+            variables["MANSIO_PURE"] = "1"
+        return variables
+
+
+class PureMansio(Mansio):
+    """The same with the codec as plain Python."""
+
+    name = "mansio-pure"
+    pure = True
+
+
+class RabbitMQ(Peer):
+    """A RabbitMQ node of its own: name, ports, folders, port mapper; default settings else."""
+
+    name = "rabbitmq"
+
+    @staticmethod
+    def maybe_server() -> str | None:
+        """The path of the server's start script, or None."""
+        found = (path for path in RABBITMQ_SERVERS if os.access(path, os.X_OK))
+        return next(found, None) or shutil.which("rabbitmq-server")
+
+    def prepare(self) -> None:
+        self._server, epmd = self.maybe_server(), shutil.which("epmd")
+        if self._server is None or epmd is None:
+            raise PeerError("RabbitMQ is not installed (Debian: apt install rabbitmq-server)")
+        (self._folder / "rabbitmq.conf").write_text(RABBITMQ_CONF.format(port=self.port))
+        (self._folder / "enabled_plugins").write_text("[].\n")
+        (self._folder / "env.conf").write_text("")
+        self._epmd_port = free_port()
+        # As a child in the foreground: the one that Erlang starts would outlive the node.
+        self._helpers.append(
+            subprocess.Popen(
+                [epmd, "-port", str(self._epmd_port), "-address", "127.0.0.1"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        )
+        wait_for_port(self._epmd_port)
+
+    def command(self) -> list[str]:
+        return [str(self._server)]
+
+    def environment(self) -> dict[str, str]:
+        folder = str(self._folder)
+        return super().environment() | {
+            "HOME": folder,  # for the cookie
+            "ERL_EPMD_PORT": str(self._epmd_port),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODENAME": f"bench-{os.getpid()}-{self.port}@localhost",
+            "RABBITMQ_DIST_PORT": str(free_port()),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": ("-kernel inet_dist_use_interface {127,0,0,1}"),
+            "RABBITMQ_CONF_ENV_FILE": f"{folder}/env.conf",
+            "RABBITMQ_CONFIG_FILE": f"{folder}/rabbitmq.conf",
+            "RABBITMQ_ADVANCED_CONFIG_FILE": f"{folder}/advanced.config",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": f"{folder}/enabled_plugins",
+            "RABBITMQ_GENERATED_CONFIG_DIR": f"{folder}/generated",
+            "RABBITMQ_MNESIA_BASE": f"{folder}/data",
+            "RABBITMQ_LOG_BASE": f"{folder}/log",
+            "RABBITMQ_PID_FILE": f"{folder}/pid",
+        }
+
+    def _ask_to_stop(self, pids: list[int]) -> None:
+        """SIGTERM to the virtual machine; its start script then ends by itself."""
+        for pid in pids:
+            if Path(f"/proc/{pid}/exe").resolve().name.startswith("beam"):
+                os.kill(pid, signal.SIGTERM)
+                return
+        super()._ask_to_stop(pids)
+
+
+def wait_for_port(port: int) -> None:
+    """Wait until something listens there. Errors: PeerError after START_LIMIT_S."""
+    begin = time.perf_counter()
+    while time.perf_counter() - begin < START_LIMIT_S:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1.0).close()
+        except OSError:
+            time.sleep(0.01)
+        else:
+            return
+    raise PeerError(f"nothing listens on port {port}")
+
+
+PEERS: dict[str, type[Peer]] = {peer.name: peer for peer in (Mansio, PureMansio, RabbitMQ)}
+
+
+@contextmanager
+def running(names: list[str]) -> Iterator[list[Peer]]:
+    """All the named peers, started; all are stopped at the end."""
+    started: list[Peer] = []
+    try:
+        for name in names:
+            started.append(PEERS[name]().start())
+        yield started
+    finally:
+        for peer in started:
+            peer.stop()

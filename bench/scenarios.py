@@ -1,0 +1,164 @@
+"""The scenarios, their targets, and what is kept of a run of the load generator."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from statistics import median
+
+from bench.load import Result
+
+TRANSIENT = ("--autoack",)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What Mansio has to reach; None means that there is no such demand."""
+
+    rate_ratio_min: float | None = None  # delivered messages per second, times RabbitMQ's
+    cpu_us_max: float | None = None  # broker CPU per message
+    cpu_ratio_max: float | None = None  # broker CPU per message, of RabbitMQ's
+    latency_ratio_max: float | None = None  # p50 and p99, of RabbitMQ's
+
+    def text(self) -> str:
+        """The target as a reader sees it."""
+        parts = []
+        if self.rate_ratio_min is not None:
+            parts.append(f"≥ {self.rate_ratio_min:g} × msg/s")
+        if self.cpu_us_max is not None:
+            parts.append(f"≤ {self.cpu_us_max:g} µs")
+        if self.latency_ratio_max is not None:
+            parts.append("p50 and p99 no worse")
+        if self.cpu_ratio_max is not None:
+            parts.append(f"≤ {self.cpu_ratio_max:g} of its CPU")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One kind of load: what amqpload is told, for how long, and what is demanded."""
+
+    name: str
+    title: str
+    load: tuple[str, ...]
+    target: Target
+    seconds: float = 3.0
+    copies: int = 1  # deliveries of one published message
+    kind: str = "throughput"  # or "latency": decides the table it stands in
+    pure: bool = False  # Mansio with the codec as plain Python
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What one run, or the medians of several, says about one peer.
+
+    `cpu_us` and `generator_us` count per delivered message, latencies are in microseconds.
+    """
+
+    per_s: float
+    cpu_us: float
+    generator_us: float
+    p50_us: float
+    p99_us: float
+    rss_mib: float
+    ok: bool = True
+
+
+def sample_of(result: Result, copies: int) -> Sample:
+    """The sample in one result of amqpload."""
+    latency = result.get("latency_us", {})
+    return Sample(
+        per_s=float(result["con_per_s"]),
+        cpu_us=float(result["broker_cpu_us_per_msg"]) / copies,
+        generator_us=float(result["self_cpu_us_per_msg"]) / copies,
+        p50_us=float(latency.get("p50", 0)),
+        p99_us=float(latency.get("p99", 0)),
+        rss_mib=float(result["broker_rss_mib"]),
+        ok=bool(result["ok"]) and not result["stalled"],
+    )
+
+
+def medians(samples: Iterable[Sample]) -> Sample:
+    """The median of every number by itself; ok only if all are. At least one sample."""
+    rows = list(samples)
+    numbers = {
+        field.name: median(getattr(row, field.name) for row in rows)
+        for field in fields(Sample)
+        if field.name != "ok"
+    }
+    return Sample(**numbers, ok=all(row.ok for row in rows))
+
+
+def _times(ratio: float, cpu_us: float | None = None) -> Target:
+    return Target(rate_ratio_min=ratio, cpu_us_max=cpu_us)
+
+
+NO_WORSE_AT_HALF = Target(latency_ratio_max=1.0, cpu_ratio_max=0.5)
+CONFIRMS = (
+    *("--durable", "--persistent", "--confirm", "1000"),
+    *("--prefetch", "1000", "--ack-every", "1"),
+)
+
+SCENARIOS = (
+    Scenario(
+        "transient-256",
+        "256 B transient, 1 → 1, auto-ack",
+        (*TRANSIENT, "--size", "256"),
+        _times(20, 0.6),
+    ),
+    Scenario("transient-16", "the same, 16 B", (*TRANSIENT, "--size", "16"), _times(25)),
+    Scenario("transient-1k", "the same, 1 KiB", (*TRANSIENT, "--size", "1024"), _times(8)),
+    Scenario("transient-16k", "the same, 16 KiB", (*TRANSIENT, "--size", "16384"), _times(2)),
+    Scenario(
+        "confirms",
+        "256 B persistent, durable queue, confirms (window 1000), prefetch 1000, ack each",
+        CONFIRMS,
+        Target(cpu_us_max=1.2),
+    ),
+    Scenario(
+        "4x4",
+        "256 B, 4 publishers × 4 consumers on 4 queues",
+        (*TRANSIENT, "--publishers", "4", "--consumers", "4", "--queues", "4"),
+        _times(8),
+    ),
+    Scenario(
+        "fan-out",
+        "256 B, fan-out 1 → 10 queues (deliveries)",
+        (*TRANSIENT, "--exchange", "fanout", "--queues", "10", "--consumers", "10"),
+        _times(8),
+        copies=10,
+    ),
+    Scenario(
+        "keys",
+        "256 B, 10 routing keys interleaved, 10 queues, 10 consumers",
+        (*TRANSIENT, "--keys", "10", "--queues", "10", "--consumers", "10"),
+        _times(8),
+    ),
+    Scenario(
+        "headers",
+        "256 B, every message with other headers and message-id",
+        (*TRANSIENT, "--headers"),
+        _times(8),
+    ),
+    Scenario(
+        "pure",
+        "256 B transient, 1 → 1, auto-ack, codec in plain Python",
+        (*TRANSIENT, "--size", "256"),
+        _times(8),
+        pure=True,
+    ),
+    Scenario(
+        "latency-1000",
+        "256 B transient at 1,000 msg/s",
+        (*TRANSIENT, "--rate", "1000"),
+        NO_WORSE_AT_HALF,
+        seconds=4.0,
+        kind="latency",
+    ),
+    Scenario(
+        "latency-5000",
+        "256 B transient at 5,000 msg/s",
+        (*TRANSIENT, "--rate", "5000"),
+        NO_WORSE_AT_HALF,
+        seconds=4.0,
+        kind="latency",
+    ),
+)

@@ -1,0 +1,5 @@
+"""`python -m mansio`."""
+
+from mansio.cli import main
+
+main()

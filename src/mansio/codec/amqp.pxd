@@ -1,0 +1,100 @@
+# Types of the compiled form of amqp.py; the logic stands in the .py alone.
+cimport cython
+from cpython.bytearray cimport PyByteArray_AS_STRING
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy
+
+ctypedef unsigned char uchar
+
+cdef inline uchar* chars(bytes value) noexcept:
+    return <uchar*>PyBytes_AS_STRING(value)
+
+cdef inline const uint32_t* numbers(bytes value) noexcept:
+    return <const uint32_t*>PyBytes_AS_STRING(value)
+
+cdef inline uchar* buffer_chars(bytearray value) noexcept:
+    return <uchar*>PyByteArray_AS_STRING(value)
+
+cdef inline bytes new_bytes(const uchar* source, Py_ssize_t size):
+    return PyBytes_FromStringAndSize(<const char*>source, size)
+
+cdef unsigned int _u16(const uchar* p, Py_ssize_t i) noexcept
+cdef uint64_t _u32(const uchar* p, Py_ssize_t i) noexcept
+cdef uint64_t _u64(const uchar* p, Py_ssize_t i) noexcept
+
+cdef class Scan:
+    cdef public Py_ssize_t frame_max
+    cdef public Py_ssize_t whole_max
+    cdef list segments
+    cdef list settles
+    cdef object fault
+    cdef object route
+    cdef Py_ssize_t frame_at, frame_len, start, stop, count, stride
+    cdef list ends
+    cdef int flags
+    cdef Py_ssize_t model_len, model_total, model_at
+    cdef bytes model
+    cdef uint64_t settle_key, settle_first, settle_last
+    cdef bytearray buf
+    cdef uchar* p
+
+    cdef void _reset(self)
+    @cython.locals(p="uchar*", length=Py_ssize_t, total=Py_ssize_t, at=Py_ssize_t, model_at=Py_ssize_t, n=Py_ssize_t)
+    cpdef Py_ssize_t scan(self, bytearray buf, Py_ssize_t pos, Py_ssize_t end, dict routes, list out) except? -9
+    @cython.locals(n=Py_ssize_t)
+    cpdef Py_ssize_t one(self, bytearray buf, Py_ssize_t pos, Py_ssize_t end, list out) except? -9
+    @cython.locals(p="uchar*", n=Py_ssize_t, method=uint32_t)
+    cdef Py_ssize_t _next(self, Py_ssize_t pos, Py_ssize_t end, dict routes) except? -9
+    @cython.locals(p="uchar*", kind=int, size=Py_ssize_t)
+    cdef Py_ssize_t _frame(self, Py_ssize_t pos, Py_ssize_t end) except? -9
+    @cython.locals(p="uchar*", head=Py_ssize_t, size=Py_ssize_t, body=Py_ssize_t, left=uint64_t, stop=Py_ssize_t, flags=int)
+    cdef Py_ssize_t _publish(self, Py_ssize_t pos, Py_ssize_t end, Py_ssize_t frame_len, dict routes) except? -9
+    @cython.locals(p="uchar*", size=Py_ssize_t)
+    cdef Py_ssize_t _body(self, Py_ssize_t pos, Py_ssize_t at, Py_ssize_t end, uint64_t left) except? -9
+    @cython.locals(p="uchar*", bits=int, flags=int, bit=int, size=Py_ssize_t)
+    cdef int _classify(self, Py_ssize_t at, Py_ssize_t stop) except? -9
+    @cython.locals(p="uchar*")
+    cdef bint _has_copies(self, Py_ssize_t at, Py_ssize_t stop) except? -9
+    cdef bint _same_frame(self, Py_ssize_t pos, Py_ssize_t frame_len) except? -9
+    cdef void _open(self, object route, Py_ssize_t pos, Py_ssize_t frame_len, int flags)
+    @cython.locals(frame_at=Py_ssize_t, frame_len=Py_ssize_t, flags=int)
+    cdef void _extend(self, Py_ssize_t at, Py_ssize_t stop, Py_ssize_t total)
+    cdef void _close(self)
+    @cython.locals(p="uchar*", tag=uint64_t, bits=int, key=uint64_t, multiple=int)
+    cdef void _settle(self, Py_ssize_t pos, uint64_t method)
+    @cython.locals(key=uint64_t)
+    cdef void _close_settle(self)
+    cdef void _flush(self, list out)
+
+cdef bytes _take(bytearray buf, Py_ssize_t start, Py_ssize_t stop)
+cdef bytes _pack(list ends)
+
+cdef class _Gathered:
+    cdef public int flags
+    cdef public list routes
+    cdef dict index
+    cdef bytearray which
+    cdef list pieces
+    cdef Py_ssize_t count, size, stride
+    cdef list ends
+    @cython.locals(number=Py_ssize_t, size=Py_ssize_t)
+    cpdef void add(self, bytes piece, object route, Py_ssize_t count, Py_ssize_t stride, list ends)
+    cpdef object item(self)
+
+@cython.locals(groups=dict, group=_Gathered, start=Py_ssize_t, stop=Py_ssize_t, count=Py_ssize_t, stride=Py_ssize_t, flags=int, g=_Gathered)
+cdef void _group(bytearray buf, list segments, list out)
+
+@cython.locals(
+    table="const uint32_t*", routes="const uchar*", source="const uchar*", front="const uchar*", front_len=Py_ssize_t,
+    skip=Py_ssize_t, origin=int, total=Py_ssize_t, i=Py_ssize_t, _=Py_ssize_t, result=bytes, w="uchar*",
+    ending="const uchar*", tail_len=Py_ssize_t, at=Py_ssize_t, size=Py_ssize_t, tail=bytes,
+)
+cdef bytes _encode(
+    bytes data, Py_ssize_t stride, bytes ends, bytes which, tuple tails, Py_ssize_t start, Py_ssize_t count,
+    Py_ssize_t step, bytes prefix, uint64_t tag, int channel,
+)
+cdef Py_ssize_t _start_of(const uint32_t* table, Py_ssize_t i, Py_ssize_t stride) noexcept
+cdef Py_ssize_t _end_of(const uint32_t* table, Py_ssize_t i, Py_ssize_t stride) noexcept
+cdef void _put_u32(uchar* w, uint32_t value) noexcept
+cdef void _patch(uchar* w, Py_ssize_t size, int channel) noexcept

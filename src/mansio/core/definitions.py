@@ -1,0 +1,191 @@
+"""Declaring, binding and deleting: the Broker's commands on its topology, each with its record."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mansio.core.equivalence import describe
+from mansio.core.errors import PreconditionFailed
+from mansio.core.names import REPLY_TO, check_not_default, check_not_reserved
+from mansio.core.queue import Queue
+from mansio.core.records import encode_topology
+from mansio.core.routing import Arguments, Binding, Exchange
+
+if TYPE_CHECKING:
+    from mansio.core.broker import Broker
+    from mansio.core.session import Session
+    from mansio.core.topology import VHost
+
+
+class Definitions:
+    """Exchanges, queues and bindings of all virtual hosts, as clients change them."""
+
+    def __init__(self, broker: "Broker") -> None:
+        self._broker = broker
+        self._next_queue_id = 1
+
+    def vhost(self, session: "Session") -> "VHost":
+        return self._broker.vhosts[session.vhost]
+
+    # -- exchanges
+
+    def declare_exchange(
+        self,
+        session: "Session",
+        name: str,
+        type: str,
+        durable: bool,
+        auto_delete: bool,
+        internal: bool,
+        arguments: Arguments,
+    ) -> None:
+        """exchange.declare, not passive."""
+        made = self.vhost(session).declare_exchange(
+            name, type, durable, auto_delete, internal, arguments
+        )
+        if made is not None and durable:
+            self._write(
+                "declare exchange",
+                session.vhost,
+                name=name,
+                type=type,
+                auto_delete=auto_delete,
+                internal=internal,
+                arguments=arguments,
+            )
+
+    def check_exchange(self, session: "Session", name: str) -> None:
+        """exchange.declare, passive."""
+        self.vhost(session).exchange(name)
+
+    def delete_exchange(self, session: "Session", name: str, if_unused: bool) -> None:
+        """exchange.delete; one that does not exist is gone already."""
+        gone = self.vhost(session).delete_exchange(name, if_unused)
+        if gone is not None and gone.durable:
+            self._write("delete exchange", session.vhost, name=name)
+
+    # -- bindings
+
+    def bind_queue(
+        self, session: "Session", queue: Queue, source: str, key: str, arguments: Arguments
+    ) -> None:
+        """queue.bind."""
+        self._bound(session, self.vhost(session).bind(source, queue, key, arguments))
+
+    def unbind_queue(
+        self, session: "Session", queue: Queue, source: str, key: str, arguments: Arguments
+    ) -> None:
+        """queue.unbind; a binding that does not exist is gone already."""
+        self._unbound(session, self.vhost(session).unbind(source, queue, key, arguments))
+
+    def bind_exchange(
+        self, session: "Session", destination: str, source: str, key: str, arguments: Arguments
+    ) -> None:
+        """exchange.bind."""
+        check_not_default(destination)
+        host = self.vhost(session)
+        self._bound(session, host.bind(source, host.exchange(destination), key, arguments))
+
+    def unbind_exchange(
+        self, session: "Session", destination: str, source: str, key: str, arguments: Arguments
+    ) -> None:
+        """exchange.unbind."""
+        check_not_default(destination)
+        host = self.vhost(session)
+        self._unbound(session, host.unbind(source, host.exchange(destination), key, arguments))
+
+    def _bound(self, session: "Session", binding: Binding | None) -> None:
+        if binding is not None and binding.durable:
+            self._write("bind", session.vhost, **_binding(binding))
+
+    def _unbound(self, session: "Session", binding: Binding | None) -> None:
+        if binding is not None and binding.durable:
+            self._write("unbind", session.vhost, **_binding(binding))
+
+    # -- queues
+
+    def queue(self, session: "Session", name: str) -> Queue:
+        """The queue of this name, which the session may use; NotFound, ResourceLocked."""
+        return self.vhost(session).queue(name, session)
+
+    def declare_queue(
+        self,
+        session: "Session",
+        name: str,
+        durable: bool,
+        exclusive: bool,
+        auto_delete: bool,
+        arguments: Arguments,
+        generated: bool = False,
+    ) -> Queue:
+        """queue.declare, not passive; `generated` names are the server's own and may be reserved ones."""
+        host = self.vhost(session)
+        owner = session if exclusive else None
+        found = host.queues.get(name)
+        if found is not None:
+            host.check_same_queue(found, owner, durable, auto_delete, arguments)
+            return found
+        if not generated:
+            check_not_reserved("queue", name, host.name)
+        queue = Queue(self._next_queue_id, host.name, name, durable, auto_delete, owner, arguments)
+        self._next_queue_id += 1
+        host.add_queue(queue)
+        if owner is not None:
+            session.owned[name] = queue
+        if queue.logged:
+            self._write(
+                "declare queue",
+                host.name,
+                name=name,
+                id=queue.id,
+                auto_delete=auto_delete,
+                arguments=arguments,
+            )
+        return queue
+
+    def purge_queue(self, queue: Queue) -> int:
+        """Settles every ready message; answers how many."""
+        return self._broker.drop_ready(queue)
+
+    def delete_queue(self, queue: Queue, if_unused: bool, if_empty: bool) -> int:
+        """Deletes it and answers how many ready messages went with it; PreconditionFailed when in use or not empty."""
+        resource = describe("queue", queue.name, queue.vhost)
+        if if_unused and queue.consumers:
+            raise PreconditionFailed(f"{resource} in use")
+        if if_empty and queue.ready_count:
+            raise PreconditionFailed(f"{resource} is not empty")
+        return self.drop_queue(queue)
+
+    def drop_queue(self, queue: Queue) -> int:
+        """Deletes it without conditions and tells its consumers."""
+        queue.deleted = True
+        count = self._broker.drop_ready(queue)
+        self._broker.vhosts[queue.vhost].remove_queue(queue)
+        if queue.owner is not None:
+            queue.owner.owned.pop(queue.name, None)
+        for consumer in list(queue.consumers):
+            channel = consumer.channel
+            self._broker.cancel(channel, consumer.tag)
+            channel.session.outbox.cancelled(channel, consumer.tag)
+        if queue.logged:
+            self._write("delete queue", queue.vhost, name=queue.name, id=queue.id)
+        return count
+
+    def declare_reply_queue(self, session: "Session", token: str) -> Queue:
+        """The hidden queue behind one consumer of amq.rabbitmq.reply-to."""
+        return self.declare_queue(
+            session, f"{REPLY_TO}.{token}", False, True, True, {}, generated=True
+        )
+
+    def _write(self, do: str, vhost: str, **fields: Any) -> None:
+        change: Mapping[str, Any] = {"do": do, "vhost": vhost, **fields}
+        self._broker.record(encode_topology(change))
+
+
+def _binding(binding: Binding) -> dict[str, Any]:
+    return {
+        "source": binding.source.name,
+        "destination": binding.destination.name,
+        "to": "exchange" if isinstance(binding.destination, Exchange) else "queue",
+        "key": binding.key,
+        "arguments": binding.arguments,
+    }

@@ -1,0 +1,143 @@
+"""Who gets the next message: round-robin, message by message, among the consumers that have credit.
+
+Messages are handed out in slices. With k consumers able to take some, consumer j gets every k-th message of a span, so
+that the order is the one of a message-wise round-robin at the cost of one delivery per consumer and span.
+"""
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mansio.core.inflight import Flight, Piece
+from mansio.core.routing import NO_HEADERS, Arguments
+from mansio.core.run import Span
+
+if TYPE_CHECKING:
+    from mansio.core.queue import Queue
+    from mansio.core.session import Channel
+
+
+class Consumer:
+    """A subscription. `limit` bounds its unsettled deliveries (prefetch), 0 is no limit; `wire` belongs to the front."""
+
+    __slots__ = (
+        "arguments",
+        "channel",
+        "exclusive",
+        "limit",
+        "no_ack",
+        "queue",
+        "tag",
+        "unsettled",
+        "wire",
+    )
+
+    def __init__(
+        self,
+        tag: str,
+        channel: "Channel",
+        queue: "Queue",
+        no_ack: bool,
+        exclusive: bool,
+        arguments: Arguments = NO_HEADERS,
+    ) -> None:
+        self.tag = tag
+        self.channel = channel
+        self.queue = queue
+        self.no_ack = no_ack
+        self.exclusive = exclusive
+        self.arguments = arguments
+        self.limit = channel.new_consumer_limit
+        self.unsettled = 0
+        self.wire: Any = None
+
+    def room(self, bytes_each: int) -> int:
+        """How many messages of this mean size it may get now."""
+        channel = self.channel
+        session = channel.session
+        if session.allowance <= 0:
+            session.starved[self.queue.id] = self.queue
+            return 0
+        if not channel.active:
+            return 0
+        room = session.allowance // bytes_each + 1
+        if self.no_ack:
+            return room
+        if self.limit:
+            room = min(room, self.limit - self.unsettled)
+        if channel.limit:
+            room = min(room, channel.limit - channel.unsettled)
+        return room
+
+
+class Settler(Protocol):
+    """The part of the Broker that dispatching needs."""
+
+    def settled(self, piece: Piece) -> None:
+        """These messages are done with: delivered to a consumer that does not acknowledge."""
+
+
+def dispatch(queue: "Queue", settler: Settler) -> None:
+    """Hands out ready messages until there are none or nobody has room."""
+    consumers = queue.consumers
+    if len(consumers) == 1:
+        _dispatch_to_one(queue, consumers[0], settler)
+        return
+    while queue.ready_count and consumers:
+        each = queue.ready[0].run.bytes_each()
+        turn = queue.turn % len(consumers)
+        able = [(c, c.room(each)) for c in consumers[turn:] + consumers[:turn]]
+        able = [(consumer, room) for consumer, room in able if room > 0]
+        if not able:
+            return
+        waiting = queue.ready[0].stop - queue.ready[0].start
+        shared = any(consumer.channel.limit for consumer, _ in able)
+        rounds = 1 if shared else min(waiting // len(able), min(room for _, room in able))
+        if rounds < 1 or shared:
+            given = 0
+            for consumer, _ in able[:waiting]:
+                if not shared or consumer.room(each) > 0:
+                    _give(queue, consumer, queue.take_head(1), 0, 1, 1, settler)
+                    queue.turn = consumers.index(consumer) + 1
+                    given += 1
+            if not given:
+                return
+        else:
+            span = queue.take_head(rounds * len(able))
+            for offset, (consumer, _) in enumerate(able):
+                _give(queue, consumer, span, offset, rounds, len(able), settler)
+            queue.turn = consumers.index(able[-1][0]) + 1
+
+
+def _dispatch_to_one(queue: "Queue", consumer: Consumer, settler: Settler) -> None:
+    while queue.ready_count:
+        span = queue.ready[0]
+        n = min(consumer.room(span.run.bytes_each()), span.stop - span.start)
+        if n <= 0:
+            return
+        _give(queue, consumer, queue.take_head(n), 0, n, 1, settler)
+
+
+def _give(
+    queue: "Queue",
+    consumer: Consumer,
+    span: Span,
+    offset: int,
+    count: int,
+    step: int,
+    settler: Settler,
+) -> None:
+    """Delivers every `step`-th message of `span` from its `offset`-th on, `count` in all."""
+    channel = consumer.channel
+    tag = channel.next_tag
+    channel.next_tag = tag + count
+    run = span.run
+    start = span.start + offset
+    channel.session.allowance -= count * run.bytes_each()
+    flight = Flight(tag, count, consumer, queue, run, start, step, span.base)
+    if not consumer.no_ack:
+        channel.ledger.add(flight)
+        channel.unsettled += count
+        consumer.unsettled += count
+        queue.in_flight += count
+    channel.session.outbox.deliver(consumer, run, start, count, step, tag, span.redelivered)
+    if consumer.no_ack:
+        settler.settled(flight)

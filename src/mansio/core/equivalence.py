@@ -1,0 +1,68 @@
+"""Declaring what exists already: it must be the same (specification 1.6.2.1, 1.7.2.1; texts of RabbitMQ 3.10.8)."""
+
+from typing import Any
+
+from mansio.core.errors import PreconditionFailed
+from mansio.core.routing import Arguments, freeze
+
+QUEUE_ARGUMENTS = (
+    "x-expires",
+    "x-message-ttl",
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-priority",
+    "x-overflow",
+    "x-queue-mode",
+    "x-single-active-consumer",
+    "x-queue-type",
+)
+EXCHANGE_ARGUMENTS = ("alternate-exchange",)
+
+
+def describe(kind: str, name: str, vhost: str) -> str:
+    """How RabbitMQ names a resource in its texts."""
+    return f"{kind} '{name}' in vhost '{vhost}'"
+
+
+def check_field(resource: str, field: str, received: Any, current: Any) -> None:
+    """Refuses a declaration whose `field` differs from what exists."""
+    if received != current:
+        raise PreconditionFailed(
+            f"inequivalent arg '{field}' for {resource}: received '{_text(received)}' but current is '{_text(current)}'"
+        )
+
+
+def check_arguments(
+    resource: str, keys: tuple[str, ...], received: Arguments, current: Arguments
+) -> None:
+    """Refuses a declaration whose arguments named in `keys` differ from those that exist."""
+    for key in keys:
+        if freeze(received.get(key)) != freeze(current.get(key)):
+            raise PreconditionFailed(
+                f"inequivalent arg '{key}' for {resource}: "
+                f"received {_value(received, key)} but current is {_value(current, key)}"
+            )
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _value(arguments: Arguments, key: str) -> str:
+    if key not in arguments:
+        return "none"
+    value = arguments[key]
+    return f"the value '{_text(value)}' of type '{_type(value)}'"
+
+
+def _type(value: Any) -> str:
+    """RabbitMQ's name of a field table type; integers that fit 32 bits are written as such."""
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, int):
+        return "signedint" if -(1 << 31) <= value < 1 << 31 else "long"
+    return {str: "longstr", float: "double", list: "array", dict: "table", bytes: "binary"}.get(
+        type(value), "void"
+    )

@@ -1,0 +1,37 @@
+"""What the Broker refuses, and why. Texts are those of RabbitMQ 3.10.8, since clients' users search for them."""
+
+
+class BrokerError(Exception):
+    """A command that was refused. Nothing has changed; `text` says what, where and why."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+class NotFound(BrokerError):
+    """There is no such exchange, queue or virtual host."""
+
+
+class AccessRefused(BrokerError):
+    """The name is reserved, the queue is in exclusive use, or the user may not."""
+
+
+class ResourceLocked(BrokerError):
+    """The queue belongs to another connection."""
+
+
+class PreconditionFailed(BrokerError):
+    """The thing exists but is not as the command says, or is in use."""
+
+
+class NotAllowed(BrokerError):
+    """A command that closes the connection: AMQP 0-9-1 calls its class of error a hard one."""
+
+
+class InvalidCommand(BrokerError):
+    """A value that the command cannot have, such as an unknown exchange type; closes the connection."""
+
+
+class NotImplementedHere(BrokerError):
+    """Part of AMQP that no broker implements any more; closes the connection."""

@@ -1,0 +1,45 @@
+"""Every bound of the broker, with its reason and what happens there. Sizes in bytes, times in nanoseconds."""
+
+from dataclasses import dataclass
+from typing import Final
+
+NS: Final = 1_000_000_000
+
+NAME_BYTES_MAX: Final = 255
+"""Names of queues and exchanges: a short string of AMQP 0-9-1 holds no more (specification 4.2.5.3)."""
+
+FRAME_MIN_BYTES: Final = 4096
+"""Every peer must accept frames of this size (specification 1.4.1); a smaller frame-max is refused with 530."""
+
+TURN_BYTES: Final = 1 << 20
+"""What one session is sent in one turn. More would hold up the others; the rest follows in the next turn."""
+
+ROUTES_MAX: Final = 4096
+"""Routes that a connection remembers; at the limit they are forgotten and looked up again."""
+
+OPEN_RUNS_MAX: Final = 65_536
+"""Operations that one open transaction may hold; at the limit the channel is closed with 406."""
+
+
+@dataclass(slots=True)
+class Limits:
+    """What users may set. The defaults are RabbitMQ's, where it has the same bound."""
+
+    frame_max: int = 131_072
+    """Largest frame that we offer, framing included."""
+    channel_max: int = 2047
+    """Channels of one connection; channel.open above it closes the connection with 530."""
+    heartbeat_s: int = 60
+    """Heartbeat that we propose; a peer is given up after twice the negotiated time without a byte."""
+    message_bytes_max: int = 134_217_728
+    """Body of one message; a larger one closes the channel with 406."""
+    memory_bytes_max: int = 1 << 62
+    """Memory held by messages above which publishers are blocked, never consumers or acknowledgements."""
+    handshake_ns: int = 10 * NS
+    """Time until connection.open must have come; after it the connection is closed without a word."""
+    connections_max: int = 65_536
+    """Connections at once; one more is closed at once."""
+    parked_bytes_max: int = 16 << 20
+    """What a blocked connection that still has deliveries to acknowledge may publish before its input stops too."""
+    consumers_per_channel_max: int = 65_535
+    """Consumers of one channel; one more closes the connection with 530."""

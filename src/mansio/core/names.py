@@ -1,0 +1,30 @@
+"""Names that clients may use, and those that are the broker's own."""
+
+from mansio.core.errors import AccessRefused
+
+RESERVED_PREFIX = "amq."
+DEFAULT_EXCHANGE = ""
+REPLY_TO = "amq.rabbitmq.reply-to"
+"""Pseudo-queue of direct reply-to; each consumer of it gets a queue of this name, a dot and a token."""
+
+PREDECLARED_EXCHANGES = (
+    ("", "direct"),
+    ("amq.direct", "direct"),
+    ("amq.fanout", "fanout"),
+    ("amq.headers", "headers"),
+    ("amq.match", "headers"),
+    ("amq.rabbitmq.trace", "topic"),
+    ("amq.topic", "topic"),
+)
+
+
+def check_not_reserved(kind: str, name: str, vhost: str) -> None:
+    """Refuses to declare `amq.…` (specification 1.6.2.1: reserved for predeclared and server-named ones)."""
+    if name.startswith(RESERVED_PREFIX):
+        raise AccessRefused(f"{kind} name '{name}' contains reserved prefix 'amq.*'")
+
+
+def check_not_default(exchange: str) -> None:
+    """Refuses what is not permitted on the default exchange."""
+    if exchange == DEFAULT_EXCHANGE:
+        raise AccessRefused("operation not permitted on the default exchange")

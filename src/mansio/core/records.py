@@ -1,0 +1,152 @@
+"""What the Broker writes to the log, and how it is read back. All integers are big-endian.
+
+    PUBLISH   01 | queues u16 | routes u16 | count u32 | stride u32 | ends u32 | which u32 | queues × (id u64, position u64)
+              | routes × (skip u16, channel u16, exchange, routing key: u8 length + bytes) | ends | which | data
+    SETTLE    02 | queue id u64 | ranges × (first position u64, count u32, step u32)
+    TOPOLOGY  03 | JSON, UTF-8: {"do": what, …}
+
+Positions name messages: the first of a queue is 0, and each publish says where its run begins in each queue. Changing a
+record: give it a new number, read the old one for as long as logs with it may exist, and add a transcript of the old form.
+"""
+
+import json
+import struct
+from array import array
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from mansio.core.run import Run
+
+PUBLISH, SETTLE, TOPOLOGY = 1, 2, 3
+
+Parts = tuple[bytes, ...]
+_PUBLISH = struct.Struct(">BHHIIII")
+_PLACE = struct.Struct(">QQ")
+_ROUTE = struct.Struct(">HHB")
+_SETTLE = struct.Struct(">BQ")
+_RANGE = struct.Struct(">QII")
+
+
+class Damaged(ValueError):
+    """A record that cannot be read: what and where."""
+
+
+class Published(NamedTuple):
+    """A run and its places: (queue id, position of its first message)."""
+
+    places: list[tuple[int, int]]
+    messages: int
+    stride: int
+    ends: bytes | None
+    which: bytes | None
+    routes: list[
+        tuple[int, int, str, str]
+    ]  # length of the publish method frame, channel, exchange, routing key
+    data: bytes
+
+
+class Settled(NamedTuple):
+    """Messages of one queue that are done with: ranges of (first position, count, step)."""
+
+    queue: int
+    ranges: list[tuple[int, int, int]]
+
+
+def encode_publish(run: Run, places: Sequence[tuple[int, int]]) -> Parts:
+    """A run that went to these (queue id, position) places, as parts of a record."""
+    ends, which = run.ends or b"", run.which or b""
+    head = _PUBLISH.pack(
+        PUBLISH, len(places), len(run.routes), run.count, run.stride, len(ends), len(which)
+    )
+    parts = [head]
+    parts += [_PLACE.pack(*place) for place in places]
+    for route in run.routes:
+        exchange = route.exchange.encode("utf-8", "surrogateescape")
+        key = route.routing_key.encode("utf-8", "surrogateescape")
+        parts += [
+            _ROUTE.pack(route.skip, route.channel, len(exchange)),
+            exchange,
+            bytes((len(key),)),
+            key,
+        ]
+    if ends:
+        parts.append(_big_endian(ends))
+    if which:
+        parts.append(which)
+    return b"".join(parts), run.data
+
+
+def encode_settle(queue_id: int, ranges: Sequence[tuple[int, int, int]]) -> Parts:
+    """Messages of a queue that are done with."""
+    return (_SETTLE.pack(SETTLE, queue_id) + b"".join([_RANGE.pack(*each) for each in ranges]),)
+
+
+def encode_topology(change: Mapping[str, Any]) -> Parts:
+    """A change of exchanges, queues or bindings."""
+    return (
+        bytes((TOPOLOGY,)) + json.dumps(change, default=_to_json, separators=(",", ":")).encode(),
+    )
+
+
+def decode(record: bytes) -> Published | Settled | dict[str, Any]:
+    """What a record says; Damaged when it cannot be read."""
+    try:
+        kind = record[0]
+        if kind == PUBLISH:
+            return _decode_publish(record)
+        if kind == SETTLE:
+            _, queue = _SETTLE.unpack_from(record)
+            return Settled(queue, list(_RANGE.iter_unpack(record[_SETTLE.size :])))
+        if kind == TOPOLOGY:
+            change = json.loads(record[1:], object_hook=_from_json)
+            if isinstance(change, dict):
+                return change
+    except (struct.error, IndexError, ValueError) as error:
+        raise Damaged(f"record of {len(record)} bytes: {error}") from error
+    raise Damaged(f"record of {len(record)} bytes: unknown kind {record[:1].hex()}")
+
+
+def _decode_publish(record: bytes) -> Published:
+    _, queues, routes, count, stride, ends_size, which_size = _PUBLISH.unpack_from(record)
+    at = _PUBLISH.size
+    places = list(_PLACE.iter_unpack(record[at : at + queues * _PLACE.size]))
+    at += queues * _PLACE.size
+    found: list[tuple[int, int, str, str]] = []
+    for _ in range(routes):
+        skip, channel, size = _ROUTE.unpack_from(record, at)
+        at += _ROUTE.size
+        exchange = record[at : at + size].decode("utf-8", "surrogateescape")
+        at += size
+        size = record[at]
+        key = record[at + 1 : at + 1 + size].decode("utf-8", "surrogateescape")
+        at += 1 + size
+        found.append((skip, channel, exchange, key))
+    ends = _big_endian(record[at : at + ends_size]) if ends_size else None
+    at += ends_size
+    which = record[at : at + which_size] if which_size else None
+    data = record[at + which_size :]
+    return Published(places, count, stride, ends, which, found, data)
+
+
+def _big_endian(ends: bytes) -> bytes:
+    """Native u32 values to big-endian ones, and back."""
+    table = array("I", ends)
+    if array("H", b"\x00\x01")[0] != 1:
+        table.byteswap()
+    return table.tobytes()
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return {"$bytes": value.hex()}
+    return {"$number": str(value)}  # a decimal
+
+
+def _from_json(value: dict[str, Any]) -> Any:
+    if "$bytes" in value:
+        return bytes.fromhex(value["$bytes"])
+    if "$number" in value:
+        from decimal import Decimal
+
+        return Decimal(value["$number"])
+    return value

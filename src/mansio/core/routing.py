@@ -1,0 +1,278 @@
+"""Exchanges and how they choose: bindings in, destinations out (specification 3.1.3; headers as in RabbitMQ 3.10.8)."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from mansio.core.queue import Queue
+
+Arguments = Mapping[str, Any]
+NO_HEADERS: Arguments = {}
+
+
+class Exchange:
+    """A named exchange; `bindings` are those that it is the source of, in order of creation."""
+
+    __slots__ = (
+        "alternate",
+        "arguments",
+        "auto_delete",
+        "bindings",
+        "durable",
+        "internal",
+        "matcher",
+        "name",
+        "type",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        type: str,
+        durable: bool = False,
+        auto_delete: bool = False,
+        internal: bool = False,
+        arguments: Arguments = NO_HEADERS,
+    ) -> None:
+        self.name = name
+        self.type = type
+        self.durable = durable
+        self.auto_delete = auto_delete
+        self.internal = internal
+        self.arguments = arguments
+        self.alternate: str | None = arguments.get("alternate-exchange")
+        self.bindings: dict[Any, Binding] = {}
+        self.matcher: Matcher = MATCHERS[type]()
+
+
+class Binding:
+    """`source` sends what matches `key` and `arguments` to `destination`."""
+
+    __slots__ = ("arguments", "destination", "key", "source")
+
+    def __init__(
+        self, source: Exchange, destination: "Exchange | Queue", key: str, arguments: Arguments
+    ) -> None:
+        self.source = source
+        self.destination = destination
+        self.key = key
+        self.arguments = arguments
+
+    @property
+    def durable(self) -> bool:
+        """Whether it outlives a restart: both ends have to."""
+        return self.source.durable and self.destination.durable
+
+    def identity(self) -> Any:
+        """What makes two bindings of one source the same: destination, key and arguments."""
+        kind = isinstance(self.destination, Exchange)
+        return kind, self.destination.name, self.key, freeze(self.arguments)
+
+
+def freeze(value: Any) -> Any:
+    """A hashable form of a field table's value in which True differs from 1, and 1 from 1.0."""
+    if isinstance(value, Mapping):
+        return "F", tuple(sorted((key, freeze(item)) for key, item in value.items()))
+    if isinstance(value, list):
+        return "A", tuple(freeze(item) for item in value)
+    return type(value).__name__, value if value.__hash__ else repr(value)
+
+
+class Route:
+    """Where one publish method frame leads; remembered by the connection until the topology changes.
+
+    `group`: ids of the queues. `by_content`: a headers exchange is on the way, so every message is routed by itself and
+    `group` holds all that may be reached. `fresh` and `again` belong to the front: what it needs to encode a delivery.
+    """
+
+    __slots__ = (
+        "again",
+        "by_content",
+        "channel",
+        "exchange",
+        "frame_max",
+        "fresh",
+        "group",
+        "mandatory",
+        "queues",
+        "routing_key",
+        "skip",
+    )
+
+    def __init__(
+        self,
+        exchange: str,
+        routing_key: str,
+        queues: "tuple[Queue, ...]",
+        by_content: bool = False,
+        mandatory: bool = False,
+        channel: int = 0,
+        skip: int = 0,
+    ) -> None:
+        self.exchange = exchange
+        self.routing_key = routing_key
+        self.queues = queues
+        self.group = frozenset([queue.id for queue in queues])
+        self.by_content = by_content
+        self.mandatory = mandatory
+        self.channel = channel
+        self.skip = skip
+        self.frame_max = 0  # largest frame of the messages published with it
+        self.fresh: Any = None
+        self.again: Any = None
+
+
+class Matcher(Protocol):
+    """How one type of exchange chooses among its bindings."""
+
+    def add(self, binding: Binding) -> None: ...
+
+    def remove(self, binding: Binding) -> None: ...
+
+    def match(self, key: str, headers: Arguments) -> Iterable[Binding]: ...
+
+
+class DirectMatcher:
+    """Bindings whose key equals the routing key."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[str, list[Binding]] = {}
+
+    def add(self, binding: Binding) -> None:
+        self._by_key.setdefault(binding.key, []).append(binding)
+
+    def remove(self, binding: Binding) -> None:
+        bindings = self._by_key[binding.key]
+        bindings.remove(binding)
+        if not bindings:
+            del self._by_key[binding.key]
+
+    def match(self, key: str, headers: Arguments) -> Iterable[Binding]:
+        return self._by_key.get(key, ())
+
+
+class FanoutMatcher:
+    """Every binding."""
+
+    def __init__(self) -> None:
+        self._bindings: dict[int, Binding] = {}
+
+    def add(self, binding: Binding) -> None:
+        self._bindings[id(binding)] = binding
+
+    def remove(self, binding: Binding) -> None:
+        del self._bindings[id(binding)]
+
+    def match(self, key: str, headers: Arguments) -> Iterable[Binding]:
+        return self._bindings.values()
+
+
+class _Node:
+    """A word of topic patterns: what ends here and what follows."""
+
+    __slots__ = ("ends", "next")
+
+    def __init__(self) -> None:
+        self.ends: list[Binding] = []
+        self.next: dict[str, _Node] = {}
+
+
+class TopicMatcher:
+    """Patterns of words between dots: `*` is one word, `#` any number of them, in a tree by words."""
+
+    def __init__(self) -> None:
+        self._root = _Node()
+
+    def add(self, binding: Binding) -> None:
+        node = self._root
+        for word in binding.key.split("."):
+            node = node.next.setdefault(word, _Node())
+        node.ends.append(binding)
+
+    def remove(self, binding: Binding) -> None:
+        path = [self._root]
+        words = binding.key.split(".")
+        for word in words:
+            path.append(path[-1].next[word])
+        path[-1].ends.remove(binding)
+        for i in range(len(words) - 1, -1, -1):
+            node = path[i + 1]
+            if not node.ends and not node.next:
+                del path[i].next[words[i]]
+
+    def match(self, key: str, headers: Arguments) -> Iterable[Binding]:
+        words = key.split(".") if key else [""]
+        found: dict[int, Binding] = {}
+        seen: set[tuple[int, int]] = set()
+        todo = [(self._root, 0)]
+        while todo:
+            node, i = todo.pop()
+            if (
+                id(node),
+                i,
+            ) in seen:  # '#' meets itself again and again: each place is visited once
+                continue
+            seen.add((id(node), i))
+            if i == len(words):
+                found.update((id(binding), binding) for binding in node.ends)
+            elif exact := node.next.get(words[i]):
+                todo.append((exact, i + 1))
+            if i < len(words) and (star := node.next.get("*")):
+                todo.append((star, i + 1))
+            if many := node.next.get("#"):
+                todo.extend((many, j) for j in range(i, len(words) + 1))
+        return found.values()
+
+
+_WITH_X = ("all-with-x", "any-with-x")
+
+
+def type_class(value: Any) -> str:
+    """Values of a header match within a class only: 1 matches 1 of any width, never 1.0 or true."""
+    if isinstance(value, bool):
+        return "bool"
+    return type(value).__mro__[-2].__name__  # int for Timestamp too
+
+
+class HeadersMatcher:
+    """Bindings whose arguments agree with the message's headers, all or any; `x-…` only count with `…-with-x`."""
+
+    def __init__(self) -> None:
+        self._bindings: dict[int, tuple[Binding, bool, list[tuple[str, Any]]]] = {}
+
+    def add(self, binding: Binding) -> None:
+        how = binding.arguments.get("x-match", "all")
+        with_x = how in _WITH_X
+        pattern = [
+            (key, value)
+            for key, value in binding.arguments.items()
+            if key != "x-match" and (with_x or not key.startswith("x-"))
+        ]
+        self._bindings[id(binding)] = (binding, how in ("any", "any-with-x"), pattern)
+
+    def remove(self, binding: Binding) -> None:
+        del self._bindings[id(binding)]
+
+    def match(self, key: str, headers: Arguments) -> Iterable[Binding]:
+        for binding, any_is_enough, pattern in self._bindings.values():
+            agree = (_agrees(name, value, headers) for name, value in pattern)
+            if any(agree) if any_is_enough else all(agree):
+                yield binding
+
+
+def _agrees(name: str, value: Any, headers: Arguments) -> bool:
+    if name not in headers:
+        return False
+    if value is None:  # a void value asks for presence
+        return True
+    other = headers[name]
+    return type_class(value) == type_class(other) and bool(value == other)
+
+
+MATCHERS: dict[str, Callable[[], Matcher]] = {
+    "direct": DirectMatcher,
+    "fanout": FanoutMatcher,
+    "topic": TopicMatcher,
+    "headers": HeadersMatcher,
+}
+EXCHANGE_TYPES = tuple(MATCHERS)

@@ -1,0 +1,123 @@
+"""What the Broker knows of a connection: its channels, what it may be sent, and where effects for it go."""
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mansio.core.inflight import Ledger, Piece
+from mansio.core.limits import TURN_BYTES
+from mansio.core.routing import Route
+from mansio.core.run import Run
+
+if TYPE_CHECKING:
+    from mansio.core.dispatch import Consumer
+    from mansio.core.queue import Queue
+
+
+class Outbox(Protocol):
+    """Effects for one connection, called by the Broker; the front encodes them at once, the server writes them later."""
+
+    def deliver(
+        self,
+        consumer: "Consumer",
+        run: Run,
+        start: int,
+        count: int,
+        step: int,
+        tag: int,
+        redelivered: bool,
+    ) -> None:
+        """`count` messages of `run` to `consumer`, with delivery tags from `tag`."""
+
+    def returned(self, channel: "Channel", run: Run, i: int, route: Route) -> None:
+        """Message `i` of `run` was mandatory and led to no queue."""
+
+    def cancelled(self, channel: "Channel", consumer_tag: str) -> None:
+        """The consumer is gone because its queue is."""
+
+    def confirmed(self, channel: "Channel", upto: int) -> None:
+        """Every publish of the channel up to number `upto` is durable where it has to be."""
+
+    def refused(self, channel: "Channel", upto: int) -> None:
+        """Publishes up to number `upto` that are not confirmed yet could not be made durable."""
+
+    def committed(self, channel: "Channel", ok: bool) -> None:
+        """The transaction is durable, or could not be made so."""
+
+
+class Transaction:
+    """What a channel in tx mode has done since the last commit or rollback."""
+
+    __slots__ = ("publishes", "settled")
+
+    def __init__(self) -> None:
+        self.publishes: list[tuple[Run, tuple[Queue, ...]]] = []
+        self.settled: list[tuple[list[Piece], bool]] = []  # (pieces, requeue)
+
+
+class Channel:
+    """One channel of a session."""
+
+    __slots__ = (
+        "active",
+        "confirming",
+        "consumers",
+        "ledger",
+        "limit",
+        "new_consumer_limit",
+        "next_tag",
+        "number",
+        "published",
+        "session",
+        "sealed",
+        "tx",
+        "unsettled",
+        "wire",
+    )
+
+    def __init__(self, session: "Session", number: int) -> None:
+        self.session = session
+        self.number = number
+        self.consumers: dict[str, Consumer] = {}
+        self.ledger = Ledger()
+        self.next_tag = 1
+        self.limit = (
+            0  # unsettled deliveries of the whole channel (basic.qos global); 0 is no limit
+        )
+        self.new_consumer_limit = 0
+        self.unsettled = (
+            0  # what counts against `limit`: deliveries to consumers, not those of basic.get
+        )
+        self.active = True  # channel.flow
+        self.confirming = False
+        self.published = 0  # since confirm.select
+        self.sealed = 0  # of these, handed to a turn
+        self.tx: Transaction | None = None
+        self.wire: Any = None  # the front's own view of the channel
+
+
+class Session:
+    """One connection. `allowance` is what it may still be sent in this turn, in bytes; 0 while it does not read."""
+
+    __slots__ = (
+        "allowance",
+        "channels",
+        "closed",
+        "name",
+        "outbox",
+        "owned",
+        "starved",
+        "user",
+        "vhost",
+        "writable",
+    )
+
+    def __init__(self, outbox: Outbox, user: str, vhost: str, name: str) -> None:
+        self.outbox = outbox
+        self.user = user
+        self.vhost = vhost
+        self.name = name
+        self.channels: dict[int, Channel] = {}
+        self.owned: dict[str, Queue] = {}  # exclusive queues
+        self.allowance = TURN_BYTES
+        self.writable = True
+        self.starved: dict[int, Queue] = {}  # queues that had more for it than its allowance
+        self.closed = False

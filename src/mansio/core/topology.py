@@ -1,0 +1,276 @@
+"""One virtual host: its exchanges, queues and bindings, and the rules for declaring and deleting them."""
+
+from typing import TYPE_CHECKING
+
+from mansio.core.equivalence import (
+    EXCHANGE_ARGUMENTS,
+    QUEUE_ARGUMENTS,
+    check_arguments,
+    check_field,
+    describe,
+)
+from mansio.core.errors import (
+    AccessRefused,
+    InvalidCommand,
+    NotFound,
+    PreconditionFailed,
+    ResourceLocked,
+)
+from mansio.core.names import (
+    DEFAULT_EXCHANGE,
+    PREDECLARED_EXCHANGES,
+    check_not_default,
+    check_not_reserved,
+)
+from mansio.core.queue import Queue
+from mansio.core.routing import (
+    EXCHANGE_TYPES,
+    NO_HEADERS,
+    Arguments,
+    Binding,
+    Exchange,
+)
+
+if TYPE_CHECKING:
+    from mansio.core.session import Session
+
+X_MATCHES = ("all", "any", "all-with-x", "any-with-x")
+
+
+class VHost:
+    """Exchanges and queues by name. `version` rises with every change that may alter a route."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.version = 0
+        self.queues: dict[str, Queue] = {}
+        self.exchanges: dict[str, Exchange] = {
+            name: Exchange(name, type, durable=True, internal=name == "amq.rabbitmq.trace")
+            for name, type in PREDECLARED_EXCHANGES
+        }
+
+    # -- exchanges
+
+    def exchange(self, name: str) -> Exchange:
+        """The exchange of this name; NotFound."""
+        found = self.exchanges.get(name)
+        if found is None:
+            raise NotFound(f"no {describe('exchange', name, self.name)}")
+        return found
+
+    def declare_exchange(
+        self,
+        name: str,
+        type: str,
+        durable: bool,
+        auto_delete: bool,
+        internal: bool,
+        arguments: Arguments,
+    ) -> Exchange | None:
+        """A new exchange, or None if one that is the same exists."""
+        if type not in EXCHANGE_TYPES:
+            raise InvalidCommand(f"unknown exchange type '{type}'")
+        found = self.exchanges.get(name)
+        check_not_default(name)
+        if found is None:
+            check_not_reserved("exchange", name, self.name)
+            found = Exchange(name, type, durable, auto_delete, internal, arguments)
+            self._check_alternate(found)
+            self.exchanges[name] = found
+            self.version += 1
+            return found
+        resource = describe("exchange", name, self.name)
+        check_field(resource, "type", type, found.type)
+        check_field(resource, "durable", durable, found.durable)
+        check_field(resource, "auto_delete", auto_delete, found.auto_delete)
+        check_field(resource, "internal", internal, found.internal)
+        check_arguments(resource, EXCHANGE_ARGUMENTS, arguments, found.arguments)
+        return None
+
+    def _check_alternate(self, exchange: Exchange) -> None:
+        if "alternate-exchange" in exchange.arguments and not isinstance(exchange.alternate, str):
+            resource = describe("exchange", exchange.name, self.name)
+            raise PreconditionFailed(
+                f"invalid arg 'alternate-exchange' for {resource}: a name is expected"
+            )
+
+    def delete_exchange(self, name: str, if_unused: bool) -> Exchange | None:
+        """Deletes it with its bindings; None if there is none of this name."""
+        check_not_default(name)
+        check_not_reserved("exchange", name, self.name)
+        found = self.exchanges.get(name)
+        if found is None:
+            return None
+        if if_unused and found.bindings:
+            raise PreconditionFailed(f"{describe('exchange', name, self.name)} in use")
+        self._drop_exchange(found)
+        return found
+
+    def _drop_exchange(self, exchange: Exchange) -> None:
+        del self.exchanges[exchange.name]
+        for binding in self.bindings_to(exchange):
+            self.remove_binding(binding)
+        exchange.bindings.clear()
+        self.version += 1
+
+    # -- bindings
+
+    def bindings_to(self, destination: Exchange | Queue) -> list[Binding]:
+        """Every binding that leads to it."""
+        if isinstance(destination, Queue):
+            return list(destination.bindings.values())
+        return [
+            binding
+            for exchange in self.exchanges.values()
+            for binding in exchange.bindings.values()
+            if binding.destination is destination
+        ]
+
+    def bind(
+        self, source_name: str, destination: Exchange | Queue, key: str, arguments: Arguments
+    ) -> Binding | None:
+        """A new binding, or None if the same exists."""
+        check_not_default(source_name)
+        source = self.exchange(source_name)
+        if source.type == "headers":
+            _check_x_match(arguments)
+        binding = Binding(source, destination, key, arguments)
+        identity = binding.identity()
+        if identity in source.bindings:
+            return None
+        source.bindings[identity] = binding
+        source.matcher.add(binding)
+        if isinstance(destination, Queue):
+            destination.bindings[id(binding)] = binding
+        self.version += 1
+        return binding
+
+    def unbind(
+        self, source_name: str, destination: Exchange | Queue, key: str, arguments: Arguments
+    ) -> Binding | None:
+        """Removes a binding; None if there is no such."""
+        check_not_default(source_name)
+        source = self.exchange(source_name)
+        found = source.bindings.get(Binding(source, destination, key, arguments).identity())
+        if found is not None:
+            self.remove_binding(found)
+        return found
+
+    def remove_binding(self, binding: Binding) -> None:
+        """Removes it, and with it an auto-delete source that has no other."""
+        source = binding.source
+        del source.bindings[binding.identity()]
+        source.matcher.remove(binding)
+        if isinstance(binding.destination, Queue):
+            binding.destination.bindings.pop(id(binding), None)
+        self.version += 1
+        if source.auto_delete and not source.bindings and source.name in self.exchanges:
+            self._drop_exchange(source)
+
+    # -- queues
+
+    def queue(self, name: str, session: "Session") -> Queue:
+        """The queue of this name, which `session` may use; NotFound, ResourceLocked."""
+        found = self.queues.get(name)
+        if found is None:
+            raise NotFound(f"no {describe('queue', name, self.name)}")
+        if found.owner is not None and found.owner is not session:
+            raise self.locked(name)
+        return found
+
+    def locked(self, name: str) -> ResourceLocked:
+        """The error for a queue of another connection."""
+        return ResourceLocked(
+            f"cannot obtain exclusive access to locked {describe('queue', name, self.name)}. It could be originally "
+            "declared on another connection or the exclusive property value does not match that of the original "
+            "declaration."
+        )
+
+    def check_same_queue(
+        self,
+        queue: Queue,
+        owner: "Session | None",
+        durable: bool,
+        auto_delete: bool,
+        arguments: Arguments,
+    ) -> None:
+        """Refuses a declaration that differs from the queue that exists."""
+        if queue.owner is not owner:
+            raise self.locked(queue.name)
+        resource = describe("queue", queue.name, self.name)
+        check_field(resource, "durable", durable, queue.durable)
+        check_field(resource, "auto_delete", auto_delete, queue.auto_delete)
+        check_arguments(resource, QUEUE_ARGUMENTS, arguments, queue.arguments)
+
+    def add_queue(self, queue: Queue) -> None:
+        """Makes it known, also to the default exchange."""
+        self.queues[queue.name] = queue
+        self.version += 1
+
+    def remove_queue(self, queue: Queue) -> None:
+        """Forgets it and its bindings."""
+        del self.queues[queue.name]
+        for binding in list(queue.bindings.values()):
+            self.remove_binding(binding)
+        self.version += 1
+
+    # -- routing
+
+    def publishable(self, name: str) -> Exchange:
+        """The exchange to publish to; NotFound, AccessRefused for an internal one."""
+        exchange = self.exchange(name)
+        if exchange.internal:
+            raise AccessRefused(
+                f"cannot publish to internal {describe('exchange', name, self.name)}"
+            )
+        return exchange
+
+    def route(
+        self, start: Exchange, keys: list[str], headers: Arguments | None
+    ) -> tuple[list[Queue], bool]:
+        """The queues that a message with these keys and headers reaches, each once, in order of discovery.
+
+        With `headers` None the answer is for any message, and the flag tells whether its headers would decide: then the
+        queues are all that it may reach. An exchange that finds no destination hands on to its alternate exchange.
+        """
+        queues: dict[int, Queue] = {}
+        seen = {start.name}
+        todo = [start]
+        by_content = False
+        for exchange in todo:  # grows while it is walked
+            guess = exchange.type == "headers" and headers is None
+            by_content = by_content or guess
+            targets = self._targets(exchange, keys, headers, guess)
+            if (guess or not targets) and exchange.alternate in self.exchanges:
+                targets.append(self.exchanges[exchange.alternate])
+            for target in targets:
+                if isinstance(target, Queue):
+                    queues[target.id] = target
+                elif target.name not in seen:
+                    seen.add(target.name)
+                    todo.append(target)
+        return list(queues.values()), by_content
+
+    def _targets(
+        self, exchange: Exchange, keys: list[str], headers: Arguments | None, guess: bool
+    ) -> list[Exchange | Queue]:
+        if (
+            exchange.name == DEFAULT_EXCHANGE
+        ):  # every queue is bound to it by its name (specification 3.1.3.1)
+            return [self.queues[key] for key in keys if key in self.queues]
+        if guess:
+            return [binding.destination for binding in exchange.bindings.values()]
+        match = exchange.matcher.match
+        return [
+            binding.destination for key in keys for binding in match(key, headers or NO_HEADERS)
+        ]
+
+
+def _check_x_match(arguments: Arguments) -> None:
+    how = arguments.get("x-match", "all")
+    if not isinstance(how, str):
+        raise PreconditionFailed("Invalid x-match field type; expected longstr")
+    if how not in X_MATCHES:
+        raise PreconditionFailed(
+            f"Invalid x-match field value '{how}'; expected all, any, all-with-x or any-with-x"
+        )

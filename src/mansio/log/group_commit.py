@@ -1,0 +1,306 @@
+"""Gathers the records of turns into entries, one append in flight at a time.
+
+While one entry is being made durable, the records of the next turns gather; they become the next
+entry. Latency at low load is one append; at high load the entry grows instead of the queue.
+It does no IO: whoever drives it calls `take`, appends to the log, and reports what happened.
+
+    add ──► pending ──take──► entry in flight ──appended──► durable: confirms may leave
+
+State      what is going on                                   what the driver does next
+OPEN       nothing in flight                                  take, when something is pending
+IN_FLIGHT  an entry was taken and is being appended           report appended or failed
+UNKNOWN    the append failed, and its entry may have landed   read the log's tail, tail_read
+RESEND     the entry did not land, it must be next            take gives the same bytes again
+BLOCKED    the entry did not land for want of room            retry, after a while or after trim
+FATAL      the log is not ours any more, or is damaged        take_failed, and stop
+
+Event        call                what it means
+ADD          add                 a turn had records
+TAKE         take                it gave an entry (where it gives None, it is no event)
+APPENDED     appended            the append returned
+UNAVAILABLE  failed(Unavailable) the append's outcome is unknown, or the tail cannot be read yet
+FULL         failed(Full)        no room, the entry did not land
+REFUSED      failed(any other)   Fenced, Damaged, or an error that no engine should raise
+LANDED       tail_read           the last entry of the log is ours
+ABSENT       tail_read           nothing has landed since the last entry that we know
+FOREIGN      tail_read           something else is behind the last entry that we know
+RETRY        retry               there may be room again
+
+The table; "-" is an error, a WrongEvent (a test reads this drawing and compares it with the code):
+
+|           | ADD       | TAKE      | APPENDED | UNAVAILABLE | FULL    | REFUSED | LANDED | ABSENT | FOREIGN | RETRY  |
+| OPEN      | OPEN      | IN_FLIGHT | -        | -           | -       | -       | -      | -      | -       | -      |
+| IN_FLIGHT | IN_FLIGHT | -         | OPEN     | UNKNOWN     | BLOCKED | FATAL   | -      | -      | -       | -      |
+| UNKNOWN   | UNKNOWN   | -         | -        | UNKNOWN     | -       | FATAL   | OPEN   | RESEND | FATAL   | -      |
+| RESEND    | RESEND    | IN_FLIGHT | -        | -           | -       | -       | -      | -      | -       | -      |
+| BLOCKED   | BLOCKED   | -         | -        | -           | -       | -       | -      | -      | -       | RESEND |
+| FATAL     | FATAL     | -         | -        | -           | -       | -       | -      | -      | -       | -      |
+
+Why ABSENT leads to the same bytes and not to a fresh entry: the first attempt may still land,
+late. Promise 4 in base.py makes the second attempt find it then, instead of a stranger.
+A ticket that fails is one that will not be confirmed; its records may be in the log all the same.
+"""  # noqa: E501
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from enum import IntEnum
+
+from mansio.log.base import Damaged, Fenced, Full, Unavailable
+from mansio.log.entry import (
+    ENTRY_OVERHEAD_BYTES,
+    RECORD_OVERHEAD_BYTES,
+    Record,
+    encode_entry,
+    entry_id,
+)
+
+GROUP_BYTES_MAX = (1 << 20) - (4 << 10)
+"""Entries stay below 1 MiB, the usual largest message of a distributed log, headers included.
+
+Beyond it the pending records are cut, between two records, into several entries. A record that
+is larger by itself becomes an entry of its own.
+"""
+
+
+class State(IntEnum):
+    """See the top of this file."""
+
+    OPEN = 0
+    IN_FLIGHT = 1
+    UNKNOWN = 2
+    RESEND = 3
+    BLOCKED = 4
+    FATAL = 5
+
+
+class Event(IntEnum):
+    """See the top of this file."""
+
+    ADD = 0
+    TAKE = 1
+    APPENDED = 2
+    UNAVAILABLE = 3
+    FULL = 4
+    REFUSED = 5
+    LANDED = 6
+    ABSENT = 7
+    FOREIGN = 8
+    RETRY = 9
+
+
+OPEN, IN_FLIGHT, UNKNOWN, RESEND, BLOCKED, FATAL = State
+
+NEXT: dict[State, dict[Event, State]] = {
+    OPEN: {Event.ADD: OPEN, Event.TAKE: IN_FLIGHT},
+    IN_FLIGHT: {
+        Event.ADD: IN_FLIGHT,
+        Event.APPENDED: OPEN,
+        Event.UNAVAILABLE: UNKNOWN,
+        Event.FULL: BLOCKED,
+        Event.REFUSED: FATAL,
+    },
+    UNKNOWN: {
+        Event.ADD: UNKNOWN,
+        Event.UNAVAILABLE: UNKNOWN,
+        Event.REFUSED: FATAL,
+        Event.LANDED: OPEN,
+        Event.ABSENT: RESEND,
+        Event.FOREIGN: FATAL,
+    },
+    RESEND: {Event.ADD: RESEND, Event.TAKE: IN_FLIGHT},
+    BLOCKED: {Event.ADD: BLOCKED, Event.RETRY: RESEND},
+    FATAL: {Event.ADD: FATAL},
+}
+
+
+class WrongEvent(RuntimeError):
+    """The driver reported something that cannot have happened in this state: a bug in it."""
+
+
+class GroupCommit:
+    """The state machine above, for one owner of one log.
+
+    `state`: read-only. `durable`: the highest durable ticket; all lower ones are durable too.
+    `last_seq`: the last seq known to be durable. `pending_bytes`: bytes not yet taken, to be
+    watched by the driver, which stops reading from publishers when they grow; `add` never
+    refuses, because a settlement may not fail. `fatal`: the error that ended it, or None.
+    """
+
+    __slots__ = (
+        "_counts", "_entry", "_entry_ticket", "_epoch", "_failed_from", "_group_bytes_max",
+        "_last_ticket", "_nonce", "_pending", "_sizes", "durable", "fatal", "last_seq",
+        "pending_bytes", "state",
+    )  # fmt: skip
+
+    def __init__(
+        self, epoch: int, nonce: int, last_seq: int, group_bytes_max: int = GROUP_BYTES_MAX
+    ) -> None:
+        """For the owner that opened the log with epoch and nonce.
+
+        `last_seq`: what `open` returned. `group_bytes_max`: not above the engine's
+        capabilities.entry_bytes_max.
+        """
+        self.state = OPEN
+        self.durable = 0
+        self.last_seq = last_seq
+        self.pending_bytes = 0
+        self.fatal: Exception | None = None
+        self._epoch = epoch
+        self._nonce = nonce
+        self._group_bytes_max = group_bytes_max
+        self._last_ticket = 0
+        self._failed_from = 0
+        self._pending: list[Record] = []
+        self._sizes: list[int] = []  # of the pending records, in the entry
+        self._counts: deque[int] = deque()  # pending records of each pending ticket
+        self._entry = b""
+        self._entry_ticket = 0  # the highest ticket whose last record has been taken
+
+    @property
+    def blocked(self) -> bool:
+        """Is the log full? Then the driver calls `retry` later."""
+        return self.state is BLOCKED
+
+    @property
+    def unknown(self) -> bool:
+        """Is the outcome of an append unknown? Then the driver reads the tail."""
+        return self.state is UNKNOWN
+
+    @property
+    def idle(self) -> bool:
+        """Is every record that was added durable?"""
+        return self.state is OPEN and not self._pending
+
+    def add(self, records: Sequence[Record]) -> int:
+        """Gather a turn's records and return the turn's ticket: 1, 2, 3, …
+
+        After the end (FATAL) the ticket has failed already. Errors: ValueError for no records: a
+        turn without records has nothing to wait for.
+        """
+        if not records:
+            raise ValueError("a ticket needs a record")
+        self._go(Event.ADD)
+        ticket = self._last_ticket = self._last_ticket + 1
+        if self.state is FATAL:
+            return ticket
+        pending_bytes = self.pending_bytes
+        for record in records:
+            size = sum(map(len, record)) if isinstance(record, tuple) else len(record)
+            size += RECORD_OVERHEAD_BYTES
+            self._sizes.append(size)
+            pending_bytes += size
+        self.pending_bytes = pending_bytes
+        self._pending += records
+        self._counts.append(len(records))
+        return ticket
+
+    def take(self) -> tuple[bytes, int] | None:
+        """The entry to append now and its expected_seq; None if there is none or it must wait."""
+        if self.state is OPEN:
+            if not self._pending:
+                return None
+            self._entry = encode_entry(
+                self._epoch, self._nonce, self.last_seq, self._take_records()
+            )
+        elif self.state is not RESEND:
+            return None
+        self._go(Event.TAKE)
+        return self._entry, self.last_seq
+
+    def appended(self, seq: int) -> int:
+        """The append returned seq. Returns the highest durable ticket.
+
+        Errors: ValueError if seq cannot be: a log that breaks its contract.
+        """
+        return self._settle(Event.APPENDED, seq)
+
+    def failed(self, error: Exception) -> State:
+        """The append, or reading the tail after it, raised error. Returns the new state."""
+        if isinstance(error, Unavailable):
+            self._go(Event.UNAVAILABLE)
+        elif isinstance(error, Full):
+            self._go(Event.FULL)
+        else:
+            self._end(Event.REFUSED, error)
+        return self.state
+
+    def tail_read(self, last_seq: int, last_entry: bytes | None) -> int:
+        """What the end of the log is, read after an append with unknown outcome.
+
+        `last_seq`: Log.bounds().last_seq; `last_entry`: the whole entry there, or None if last_seq
+        is still `self.last_seq`. Returns the highest durable ticket; look at `state` for the rest.
+        Errors: ValueError if last_entry is needed and None.
+        """
+        if last_seq == self.last_seq:
+            self._go(Event.ABSENT)
+        elif last_seq < self.last_seq:
+            error = Damaged(f"the log ends at seq {last_seq}, but seq {self.last_seq} was durable")
+            self._end(Event.FOREIGN, error)
+        elif last_entry is None:
+            raise ValueError(f"the entry at seq {last_seq} is needed")
+        elif entry_id(last_entry) == entry_id(self._entry):
+            return self._settle(Event.LANDED, last_seq)
+        else:
+            self._end(Event.FOREIGN, Fenced(f"seq {last_seq} was appended by another owner"))
+        return self.durable
+
+    def retry(self) -> None:
+        """Offer the entry that met a full log again."""
+        self._go(Event.RETRY)
+
+    def take_failed(self) -> list[int]:
+        """The tickets that have failed since the last call, in order; empty before the end."""
+        if self.fatal is None:
+            return []
+        failed = list(range(self._failed_from, self._last_ticket + 1))
+        self._failed_from = self._last_ticket + 1
+        return failed
+
+    def _go(self, event: Event) -> None:
+        state = NEXT[self.state].get(event)
+        if state is None:
+            raise WrongEvent(f"{event.name} in state {self.state.name}")
+        self.state = state
+
+    def _settle(self, event: Event, seq: int) -> int:
+        if event in NEXT[self.state] and seq <= self.last_seq:
+            raise ValueError(f"seq {seq} for an entry behind seq {self.last_seq}")
+        self._go(event)
+        self.last_seq = seq
+        self.durable = self._entry_ticket
+        self._entry = b""
+        return self.durable
+
+    def _end(self, event: Event, error: Exception) -> None:
+        self._go(event)
+        self.fatal = error
+        self._failed_from = self.durable + 1
+        self._pending, self._sizes, self._entry = [], [], b""
+        self._counts.clear()
+        self.pending_bytes = 0
+
+    def _take_records(self) -> list[Record]:
+        """The pending records that fit into one entry, at least one."""
+        room = self._group_bytes_max - ENTRY_OVERHEAD_BYTES
+        if self.pending_bytes <= room:
+            records = self._pending
+            self._pending, self._sizes, self.pending_bytes = [], [], 0
+            self._counts.clear()
+            self._entry_ticket = self._last_ticket
+            return records
+        count, taken_bytes = 0, 0
+        for size in self._sizes:
+            if count and taken_bytes + size > room:
+                break
+            count, taken_bytes = count + 1, taken_bytes + size
+        records = self._pending[:count]
+        del self._pending[:count], self._sizes[:count]
+        self.pending_bytes -= taken_bytes
+        while count and self._counts[0] <= count:
+            count -= self._counts.popleft()
+            self._entry_ticket += 1
+        if count:
+            self._counts[0] -= count
+        return records

@@ -1,0 +1,391 @@
+"""One AMQP channel: its methods, the content that is being put together, confirms and replies.
+
+open ──publish, too long or unusual for the scanner──► header due ──► body due ──► open
+  │ error of the channel                                    │
+  ▼                                                         ▼
+closing (all but close and close-ok ignored) ──close-ok──► gone
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from mansio.codec import amqp_methods as m
+from mansio.codec.amqp import ACK_ID, NACK_ID, REJECT_ID
+from mansio.core.names import REPLY_TO
+from mansio.core.queue import Queue
+from mansio.core.run import Run
+from mansio.core.session import Channel
+from mansio.protocol.amqp import publishing
+from mansio.protocol.amqp.content import (
+    HEADER_FIXED_BYTES,
+    Assembly,
+    Content,
+    not_a_body,
+    not_a_header,
+)
+from mansio.protocol.amqp.replies import (
+    CHANNEL_ERROR,
+    COMMAND_INVALID,
+    NOT_FOUND,
+    NOT_IMPLEMENTED,
+    PRECONDITION_FAILED,
+    UNEXPECTED_FRAME,
+    Refusal,
+)
+from mansio.protocol.amqp.states import CHANNEL
+
+if TYPE_CHECKING:
+    from mansio.protocol.amqp.connection import AmqpConnection
+
+_DELIVER = m.BasicDeliver.ID.to_bytes(4, "big")
+_ACK, _NACK = m.BasicAck.ID.to_bytes(4, "big"), m.BasicNack.ID.to_bytes(4, "big")
+
+
+class AmqpChannel:
+    """The wire's side of a channel; `core` is the Broker's."""
+
+    def __init__(self, connection: "AmqpConnection", core: Channel) -> None:
+        self.connection = connection
+        self.broker = connection.broker
+        self.core = core
+        core.wire = self
+        self.number = core.number
+        self.closing = False
+        self.reply_queue: Queue | None = None
+        self._assembly: Assembly | None = None
+        self._last_queue = ""  # the one that an empty queue name means
+        self._confirmed = 0
+
+    # -- frames
+
+    def on_frame(self, kind: int, payload: bytes) -> None:
+        """A frame that the scanner did not take; Refusal, CodecError or BrokerError for what is wrong with it."""
+        if self.closing:
+            self._on_frame_while_closing(kind, payload)
+        elif self._assembly is not None:
+            self._on_content(kind, payload, self._assembly)
+        elif kind != m.FRAME_METHOD:
+            raise Refusal(UNEXPECTED_FRAME, "expected method frame, got non method frame instead")
+        else:
+            self._on_method(payload)
+
+    def _on_frame_while_closing(self, kind: int, payload: bytes) -> None:
+        if kind != m.FRAME_METHOD:
+            return
+        method = int.from_bytes(payload[:4], "big")
+        if method == m.ChannelClose.ID:
+            self.connection.send_method(self.number, m.ChannelCloseOk())
+        elif method == m.ChannelCloseOk.ID:
+            self.connection.drop_channel(self.number)
+
+    def _on_method(self, payload: bytes) -> None:
+        method = m.decode_method(payload)
+        if isinstance(method, m.BasicPublish):
+            frame = m.frame(m.FRAME_METHOD, self.number, payload)
+            self._assembly = Assembly(method, frame, self.connection.frame_max)
+            self.connection.assembling(True)
+        elif isinstance(method, m.BasicAck):
+            self.settle(ACK_ID, method.delivery_tag, method.delivery_tag, int(method.multiple))
+        elif isinstance(method, m.BasicNack):
+            bits = int(method.multiple) | int(method.requeue) << 1
+            self.settle(NACK_ID, method.delivery_tag, method.delivery_tag, bits)
+        elif isinstance(method, m.BasicReject):
+            self.settle(REJECT_ID, method.delivery_tag, method.delivery_tag, int(method.requeue))
+        elif handler := CHANNEL.get(method.ID):
+            getattr(self, handler)(method)
+        elif isinstance(method, m.ChannelOpen):
+            raise Refusal(CHANNEL_ERROR, "second 'channel.open' seen", method.ID)
+        elif not isinstance(method, m.ChannelCloseOk):
+            raise Refusal(COMMAND_INVALID, "unimplemented method", method.ID)
+
+    def _on_content(self, kind: int, payload: bytes, assembly: Assembly) -> None:
+        if assembly.header is None:
+            if kind != m.FRAME_HEADER:
+                raise not_a_header()
+            assembly.add_header(payload, self.broker.limits.message_bytes_max)
+        elif kind != m.FRAME_BODY:
+            raise not_a_body()
+        else:
+            assembly.add_body(payload)
+        if assembly.complete:
+            self._drop_assembly()
+            self._publish_assembled(assembly)
+
+    def _publish_assembled(self, assembly: Assembly) -> None:
+        route = publishing.make_route(self, assembly.method_frame)
+        data = assembly.frames(self.number)
+        content = Content(assembly.header or bytes(HEADER_FIXED_BYTES), b"")
+        flags = publishing.flags_of(content.properties())
+        self.connection.take_publish(self, Run(data, 1, len(data), None, (route,)), flags)
+
+    def _drop_assembly(self) -> None:
+        if self._assembly is not None:
+            self._assembly = None
+            self.connection.assembling(False)
+
+    def close(self, code: int, text: str, method: int) -> None:
+        """Closes the channel for an error and waits for the client's close-ok."""
+        self._end()
+        self.closing = True
+        self.connection.forget_routes()
+        self.connection.send_method(
+            self.number, m.ChannelClose(code, text, method >> 16, method & 0xFFFF)
+        )
+
+    def _end(self) -> None:
+        self._drop_assembly()
+        self.broker.close_channel(self.core)
+
+    # -- settling and confirms
+
+    def settle(self, method: int, first: int, last: int, bits: int) -> None:
+        """A row of acks, nacks or rejects with tags [first, last] and these bits."""
+        if method == REJECT_ID:
+            self.broker.settle(self.core, first, last, False, bool(bits & 1))
+        else:
+            requeue = method == NACK_ID and bool(bits & 2)
+            self.broker.settle(self.core, first, last, bool(bits & 1), requeue)
+
+    def confirm(self, upto: int, ok: bool) -> None:
+        """Tells that publishes up to this number are safe, or are not."""
+        count = upto - self._confirmed
+        if count <= 0 or self.closing:
+            return
+        self._confirmed = upto
+        multiple = count > 1
+        payload = (_ACK if ok else _NACK) + upto.to_bytes(8, "big") + bytes((multiple,))
+        self.connection.send_raw(m.frame(m.FRAME_METHOD, self.number, payload))
+
+    def committed(self, ok: bool) -> None:
+        """The transaction is durable, or could not be made so."""
+        if self.closing:
+            return
+        if ok:
+            self._reply(m.TxCommitOk())
+        else:
+            self.connection.refuse_storage(self.number)
+
+    # -- channel
+
+    def _reply(self, method: m.Method) -> None:
+        self.connection.send_method(self.number, method)
+
+    def on_flow(self, method: m.ChannelFlow) -> None:
+        if not method.active:
+            raise Refusal(NOT_IMPLEMENTED, "active=false", method.ID)
+        self.broker.set_active(self.core, method.active)
+        self._reply(m.ChannelFlowOk(active=method.active))
+
+    def on_flow_ok(self, method: m.ChannelFlowOk) -> None:
+        """The client confirms a flow that we never ask for."""
+
+    def on_close(self, method: m.ChannelClose) -> None:
+        self._end()
+        self._reply(m.ChannelCloseOk())
+        self.connection.drop_channel(self.number)
+
+    # -- exchanges
+
+    def on_exchange_declare(self, method: m.ExchangeDeclare) -> None:
+        name = method.exchange
+        if method.passive:
+            self.broker.definitions.check_exchange(self.core.session, name)
+        else:
+            self.broker.definitions.declare_exchange(
+                self.core.session,
+                name,
+                method.type,
+                method.durable,
+                method.auto_delete,
+                method.internal,
+                method.arguments,
+            )
+        if not method.no_wait:
+            self._reply(m.ExchangeDeclareOk())
+
+    def on_exchange_delete(self, method: m.ExchangeDelete) -> None:
+        self.broker.definitions.delete_exchange(
+            self.core.session, method.exchange, method.if_unused
+        )
+        if not method.no_wait:
+            self._reply(m.ExchangeDeleteOk())
+
+    def on_exchange_bind(self, method: m.ExchangeBind) -> None:
+        self.broker.definitions.bind_exchange(
+            self.core.session,
+            method.destination,
+            method.source,
+            method.routing_key,
+            method.arguments,
+        )
+        if not method.no_wait:
+            self._reply(m.ExchangeBindOk())
+
+    def on_exchange_unbind(self, method: m.ExchangeUnbind) -> None:
+        self.broker.definitions.unbind_exchange(
+            self.core.session,
+            method.destination,
+            method.source,
+            method.routing_key,
+            method.arguments,
+        )
+        if not method.no_wait:
+            self._reply(m.ExchangeUnbindOk())
+
+    # -- queues
+
+    def _queue_name(self, name: str, method: int) -> str:
+        """The last queue that this channel declared stands for an empty name (specification 1.7.2.3.2)."""
+        if name:
+            return name
+        if not self._last_queue:
+            raise Refusal(NOT_FOUND, "no previously declared queue", method)
+        return self._last_queue
+
+    def _queue(self, name: str, method: int) -> Queue:
+        return self.broker.definitions.queue(self.core.session, self._queue_name(name, method))
+
+    def on_queue_declare(self, method: m.QueueDeclare) -> None:
+        definitions, session = self.broker.definitions, self.core.session
+        if method.passive:
+            queue = self._queue(method.queue, method.ID)
+        else:
+            generated = not method.queue
+            name = f"amq.gen-{self.connection.token()}" if generated else method.queue
+            queue = definitions.declare_queue(
+                session,
+                name,
+                method.durable,
+                method.exclusive,
+                method.auto_delete,
+                method.arguments,
+                generated,
+            )
+        self._last_queue = queue.name
+        if not method.no_wait:
+            self._reply(m.QueueDeclareOk(queue.name, queue.ready_count, len(queue.consumers)))
+
+    def on_queue_bind(self, method: m.QueueBind) -> None:
+        queue = self._queue(method.queue, method.ID)
+        key = method.routing_key
+        if not method.queue and not key:
+            key = queue.name
+        self.broker.definitions.bind_queue(
+            self.core.session, queue, method.exchange, key, method.arguments
+        )
+        if not method.no_wait:
+            self._reply(m.QueueBindOk())
+
+    def on_queue_unbind(self, method: m.QueueUnbind) -> None:
+        queue = self._queue(method.queue, method.ID)
+        self.broker.definitions.unbind_queue(
+            self.core.session, queue, method.exchange, method.routing_key, method.arguments
+        )
+        self._reply(m.QueueUnbindOk())
+
+    def on_queue_purge(self, method: m.QueuePurge) -> None:
+        count = self.broker.definitions.purge_queue(self._queue(method.queue, method.ID))
+        if not method.no_wait:
+            self._reply(m.QueuePurgeOk(count))
+
+    def on_queue_delete(self, method: m.QueueDelete) -> None:
+        name = self._queue_name(method.queue, method.ID)
+        definitions = self.broker.definitions
+        count = 0
+        if (
+            name in definitions.vhost(self.core.session).queues
+        ):  # one that is gone already is no error
+            queue = definitions.queue(self.core.session, name)
+            count = definitions.delete_queue(queue, method.if_unused, method.if_empty)
+        if not method.no_wait:
+            self._reply(m.QueueDeleteOk(count))
+
+    # -- consumers
+
+    def on_qos(self, method: m.BasicQos) -> None:
+        if method.prefetch_size:
+            raise Refusal(NOT_IMPLEMENTED, f"prefetch_size!=0 ({method.prefetch_size})", method.ID)
+        self.broker.set_prefetch(self.core, method.prefetch_count, method.global_)
+        self._reply(m.BasicQosOk())
+
+    def on_consume(self, method: m.BasicConsume) -> None:
+        tag = method.consumer_tag or f"amq.ctag-{self.connection.token()}"
+        if method.queue == REPLY_TO:
+            queue = self._declare_reply_queue(method)
+        else:
+            queue = self._queue(method.queue, method.ID)
+        consumer = self.broker.consume(
+            self.core, queue, tag, method.no_ack, method.exclusive, method.arguments
+        )
+        consumer.wire = deliver_prefix(tag)
+        if not method.no_wait:
+            self._reply(m.BasicConsumeOk(tag))
+
+    def _declare_reply_queue(self, method: m.BasicConsume) -> Queue:
+        if not method.no_ack:
+            raise Refusal(PRECONDITION_FAILED, "reply consumer cannot acknowledge", method.ID)
+        if self.reply_queue is not None and not self.reply_queue.deleted:
+            raise Refusal(PRECONDITION_FAILED, "reply consumer already set", method.ID)
+        token = self.connection.token()
+        self.reply_queue = self.broker.definitions.declare_reply_queue(self.core.session, token)
+        return self.reply_queue
+
+    def on_cancel(self, method: m.BasicCancel) -> None:
+        self.broker.cancel(self.core, method.consumer_tag)
+        if self.reply_queue is not None and self.reply_queue.deleted:
+            self.reply_queue = None
+        if not method.no_wait:
+            self._reply(m.BasicCancelOk(method.consumer_tag))
+
+    def on_cancel_ok(self, method: m.BasicCancelOk) -> None:
+        """The client confirms a cancellation that we told it of."""
+
+    def on_get(self, method: m.BasicGet) -> None:
+        got = self.broker.get(self.core, self._queue(method.queue, method.ID), method.no_ack)
+        if got is None:
+            self._reply(m.BasicGetEmpty())
+            return
+        route = got.run.route(got.i)
+        reply = m.BasicGetOk(
+            got.tag, got.redelivered, route.exchange, route.routing_key, got.remaining
+        )
+        self.connection.send_content(self.number, reply, got.run, got.i)
+
+    def on_recover(self, method: m.BasicRecover) -> None:
+        self._recover(method)
+        self._reply(m.BasicRecoverOk())
+
+    def on_recover_async(self, method: m.BasicRecoverAsync) -> None:
+        self._recover(method)
+
+    def _recover(self, method: Any) -> None:
+        if not method.requeue:
+            raise Refusal(NOT_IMPLEMENTED, "requeue=false", method.ID)
+        self.broker.recover(self.core)
+
+    # -- confirms and transactions
+
+    def on_confirm_select(self, method: m.ConfirmSelect) -> None:
+        if self.core.tx is not None:
+            raise Refusal(PRECONDITION_FAILED, "cannot switch from tx to confirm mode", method.ID)
+        self.core.confirming = True
+        if not method.no_wait:
+            self._reply(m.ConfirmSelectOk())
+
+    def on_tx_select(self, method: m.TxSelect) -> None:
+        if self.core.confirming:
+            raise Refusal(PRECONDITION_FAILED, "cannot switch from confirm to tx mode", method.ID)
+        self.broker.select_tx(self.core)
+        self._reply(m.TxSelectOk())
+
+    def on_tx_commit(self, method: m.TxCommit) -> None:
+        self.broker.commit(self.core)
+
+    def on_tx_rollback(self, method: m.TxRollback) -> None:
+        self.broker.rollback(self.core)
+        self._reply(m.TxRollbackOk())
+
+
+def deliver_prefix(consumer_tag: str) -> bytes:
+    """What stands in front of the delivery tag in a basic.deliver to this consumer."""
+    tag = consumer_tag.encode("utf-8", "surrogateescape")
+    return _DELIVER + bytes((len(tag),)) + tag

@@ -1,0 +1,568 @@
+"""One AMQP 0-9-1 connection: handshake, frames to channels, heartbeats, and the outbox that the Broker delivers to."""
+
+from collections.abc import Callable
+from typing import Any
+
+from mansio.codec import amqp_methods as m
+from mansio.codec.amqp import (
+    FAULT,
+    HEARTBEAT,
+    METHOD,
+    MISS,
+    PERSISTENT,
+    RUN,
+    SETTLE,
+    Scan,
+    encode_deliveries,
+)
+from mansio.codec.amqp_values import CodecError
+from mansio.core.broker import Broker
+from mansio.core.dispatch import Consumer
+from mansio.core.errors import BrokerError
+from mansio.core.limits import ROUTES_MAX
+from mansio.core.routing import Route
+from mansio.core.run import Run
+from mansio.core.session import Channel, Session
+from mansio.core.users import Users
+from mansio.protocol.amqp import handshake, publishing
+from mansio.protocol.amqp.channel import AmqpChannel
+from mansio.protocol.amqp.content import Content
+from mansio.protocol.amqp.replies import (
+    BROKER_ERRORS,
+    CHANNEL_ERROR,
+    CHANNEL_LEVEL,
+    COMMAND_INVALID,
+    FRAME_ERROR,
+    NO_ROUTE,
+    NOT_ALLOWED,
+    RESOURCE_ERROR,
+    UNEXPECTED_FRAME,
+    Refusal,
+    reply_text,
+)
+from mansio.protocol.amqp.states import CONNECTION, State
+from mansio.protocol.base import Peer
+
+PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
+HEARTBEAT_FRAME = m.frame(m.FRAME_HEARTBEAT, 0, b"")
+
+
+class AmqpConnection:
+    """The front of one client. See `protocol.base.Front` for its verbs, `core.session.Outbox` for what it is told."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        users: Users,
+        peer: Peer,
+        token: Callable[[], str],
+        announce: list[Any],
+        now_ns: int,
+    ) -> None:
+        """`token` gives a fresh random name part at each call; `announce` is the list of fronts with output."""
+        self.broker = broker
+        self.users = users
+        self.peer = peer
+        self.token = token
+        self._announce = announce
+        self._announced = False
+        self._out: list[bytes] = []
+        self.tail = b""
+        self.closed = False
+        self.paused = False
+        self.state = State.HEADER
+        self.close_reason = ""  # for the log: why the connection ended, when that was not in order
+        self.session: Session | None = None
+        self.channels: dict[int, AmqpChannel] = {}
+        self.user = ""
+        self.client: dict[str, Any] = {}  # client properties
+        limits = broker.limits
+        self.frame_max = limits.frame_max
+        self.channel_max = limits.channel_max
+        self.heartbeat_ns = 0
+        self.received_ns = now_ns
+        self.sent_ns = now_ns
+        self._deadline_ns = now_ns + limits.handshake_ns  # for the handshake, later for our close
+        self._now_ns = now_ns
+        self._scan = Scan(limits.frame_max)
+        self._routes: dict[bytes, Route] = {}
+        self._routes_version = -1
+        self._learned = False  # a route, in the last step: the same bytes are scanned again
+        self._assembling = 0  # channels whose content is being put together frame by frame
+        self._told_blocked = False
+        self._parked_bytes = 0
+
+    # -- input
+
+    def receive_data(self, data: bytes, now_ns: int) -> None:
+        """See `Front`."""
+        buf = bytearray(self.tail)
+        buf += data
+        self.receive_buffer(buf, len(buf), now_ns)
+
+    def receive_buffer(self, buf: bytearray, end: int, now_ns: int) -> None:
+        """See `Front`."""
+        self.received_ns = self._now_ns = now_ns
+        self.tail = b""
+        pos = 0
+        if self.state is State.HEADER:
+            pos = self._receive_header(bytes(buf[:end]))
+        try:
+            while not self.closed:
+                before = pos
+                pos = self._step(buf, pos, end)
+                if (pos == before and not self._learned) or pos == end:
+                    break
+        except (BrokerError, CodecError, Refusal) as error:
+            self._refuse(error, 0)
+        if not self.closed and pos < end:
+            self.tail = bytes(buf[pos:end])
+
+    def _receive_header(self, data: bytes) -> int:
+        """The eight bytes with which a client says which version it speaks (specification 4.2.2)."""
+        if len(data) < 8 and PROTOCOL_HEADER.startswith(data):
+            self.tail = data
+            return len(data)
+        if not data.startswith(PROTOCOL_HEADER):
+            self.send_raw(PROTOCOL_HEADER)
+            self._end(f"protocol header {data[:8].hex()} is not AMQP 0-9-1")
+            return 0
+        self.state = State.START
+        self.send_method(0, handshake.start())
+        return 8
+
+    def _step(self, buf: bytearray, pos: int, end: int) -> int:
+        """Scans once and handles what was found; the new position."""
+        self._learned = False
+        out: list[Any] = []
+        if self._assembling or self.state is not State.OPEN:
+            pos = self._scan.one(buf, pos, end, out)
+        else:
+            version = self.broker.vhosts[self.session.vhost].version if self.session else 0
+            if version != self._routes_version or len(self._routes) > ROUTES_MAX:
+                self._routes.clear()
+                self._routes_version = version
+            pos = self._scan.scan(buf, pos, end, self._routes, out)
+        for item in out:
+            kind = item[0]
+            if kind == RUN:
+                self._on_run(item)
+            elif kind == SETTLE:
+                self._on_settle(item)
+            elif kind == MISS:
+                if not self._find_route(item[1], item[2]):
+                    frames: list[Any] = []
+                    pos = self._scan.one(buf, pos, end, frames)
+                    self._on_frame(*frames[0])
+            elif kind == FAULT:
+                self._fault(item[1], item[2])
+            else:
+                self._on_frame(kind, item[1], item[2])
+            if self.closed:
+                break
+        return pos
+
+    def _on_run(self, item: Any) -> None:
+        _, routes, which, data, count, stride, ends, flags = item
+        channel = self.channels.get(routes[0].channel)
+        if channel is None or channel.closing:
+            return
+        run = Run(data, count, stride, ends, routes, which, bool(flags & PERSISTENT))
+        self.take_publish(channel, run, flags)
+
+    def take_publish(self, channel: AmqpChannel, run: Run, flags: int) -> None:
+        """A run for the Broker; while that is short of memory its publisher is told and then not read from."""
+        try:
+            publishing.publish(channel, run, flags)
+        except (BrokerError, CodecError, Refusal) as error:
+            self._refuse(error, channel.number, m.BasicPublish.ID)
+        if self.broker.blocked:
+            self._hold_back(len(run.data))
+
+    def _hold_back(self, size: int) -> None:
+        self._parked_bytes += size
+        if not self._told_blocked:
+            self._told_blocked = True
+            if self.capable("connection.blocked"):
+                self.send_method(0, m.ConnectionBlocked(reason="low on memory"))
+        owes = any(channel.core.ledger.total for channel in self.channels.values())
+        if not owes or self._parked_bytes > self.broker.limits.parked_bytes_max:
+            self.paused = True
+
+    def _on_settle(self, item: Any) -> None:
+        _, number, method, first, last, bits = item
+        channel = self.channels.get(number)
+        if channel is None:
+            self._refuse(Refusal(CHANNEL_ERROR, "expected 'channel.open'", method), number)
+        elif not channel.closing:
+            try:
+                channel.settle(method, first, last, bits)
+            except BrokerError as error:
+                self._refuse(error, number, method)
+
+    def _find_route(self, number: int, frame: bytes) -> bool:
+        """Learns the route of a publish method frame; False when the frame has to be looked at by itself."""
+        channel = self.channels.get(number)
+        if channel is None or channel.closing:
+            return False
+        try:
+            self._routes[frame] = publishing.make_route(channel, frame)
+        except (BrokerError, CodecError, Refusal):
+            return False  # the frame, taken by itself, leads to the same error when its content is complete
+        self._learned = True
+        return True
+
+    # -- single frames
+
+    def _on_frame(self, kind: int, number: int, payload: bytes) -> None:
+        if kind == FAULT:
+            self._fault(number, payload.decode() if isinstance(payload, bytes) else payload)
+            return
+        if kind == HEARTBEAT:
+            self._on_heartbeat(number, payload)
+            return
+        if self.state is State.CLOSING and (kind != METHOD or number != 0):
+            return
+        try:
+            if number == 0:
+                self._on_connection_frame(kind, payload)
+            elif self.state is not State.OPEN:
+                raise Refusal(CHANNEL_ERROR, "expected channel 0 during the handshake")
+            else:
+                self._on_channel_frame(kind, number, payload)
+        except (BrokerError, CodecError, Refusal) as error:
+            method = int.from_bytes(payload[:4], "big") if kind == METHOD else 0
+            self._refuse(error, number, method)
+
+    def _on_heartbeat(self, number: int, payload: bytes) -> None:
+        if number != 0:
+            self._fault(UNEXPECTED_FRAME, "type 8, all octets = <<>>")
+        elif payload:
+            self._fault(
+                FRAME_ERROR, f"heartbeat with {len(payload)} bytes of payload: unknown_frame"
+            )
+
+    def _on_connection_frame(self, kind: int, payload: bytes) -> None:
+        if kind != METHOD:
+            raise Refusal(UNEXPECTED_FRAME, f"type {kind} on channel 0")
+        method = int.from_bytes(payload[:4], "big")
+        handler = CONNECTION.get((self.state, method))
+        if handler is not None:
+            getattr(self, handler)(m.decode_method(payload))
+        elif self.state is not State.CLOSING:
+            m.decode_method(payload)
+            text = f"unexpected method in connection state {handshake.STATE_NAMES[self.state]}"
+            code = CHANNEL_ERROR if method >> 16 != 10 else COMMAND_INVALID
+            raise Refusal(code, text, method)
+
+    def _on_channel_frame(self, kind: int, number: int, payload: bytes) -> None:
+        channel = self.channels.get(number)
+        if channel is not None:
+            channel.on_frame(kind, payload)
+            return
+        if kind != METHOD:
+            raise Refusal(UNEXPECTED_FRAME, "expected method frame, got non method frame instead")
+        method = m.decode_method(payload)
+        if isinstance(method, m.ChannelOpen):
+            self._open_channel(number)
+        elif method.ID >> 16 == 10:
+            raise Refusal(COMMAND_INVALID, "unimplemented method", method.ID)
+        elif not isinstance(method, (m.ChannelCloseOk, m.ChannelClose)):
+            raise Refusal(CHANNEL_ERROR, "expected 'channel.open'", method.ID)
+        elif isinstance(method, m.ChannelClose):
+            self.send_method(number, m.ChannelCloseOk())
+
+    def _open_channel(self, number: int) -> None:
+        if self.channel_max and number > self.channel_max:
+            text = f"number of channels opened ({len(self.channels)}) has reached the negotiated channel_max ({self.channel_max})"
+            raise Refusal(NOT_ALLOWED, text, m.ChannelOpen.ID)
+        if self.session is not None:
+            self.channels[number] = AmqpChannel(
+                self, self.broker.open_channel(self.session, number)
+            )
+            self.send_method(number, m.ChannelOpenOk())
+
+    def assembling(self, more: bool) -> None:
+        """A channel begins or ends to put a content together frame by frame."""
+        self._assembling += 1 if more else -1
+
+    def drop_channel(self, number: int) -> None:
+        """The channel is closed on both sides."""
+        self.channels.pop(number, None)
+        self.forget_routes()
+
+    def forget_routes(self) -> None:
+        """Routes of a channel that is not open any more must not be found."""
+        self._routes.clear()
+
+    # -- connection methods
+
+    def _on_start_ok(self, method: m.ConnectionStartOk) -> None:
+        self.client = dict(method.client_properties)
+        refused = handshake.authenticate(method, self.users, self.peer)
+        if isinstance(refused, Refusal):
+            self.close_reason = refused.text
+            if self.capable("authentication_failure_close"):
+                mechanism = method.mechanism
+                text = f"Login was refused using authentication mechanism {mechanism}. For details see the broker logfile."
+                self._close(Refusal(refused.code, text))
+            else:
+                self._end(refused.text)
+            return
+        self.user = refused
+        self.state = State.TUNE
+        self.send_method(0, handshake.tune(self.broker.limits))
+
+    def _on_tune_ok(self, method: m.ConnectionTuneOk) -> None:
+        self.frame_max, self.channel_max, heartbeat_s = handshake.negotiate(
+            method, self.broker.limits
+        )
+        self.heartbeat_ns = heartbeat_s * 1_000_000_000
+        self._scan = Scan(self.frame_max)
+        self.state = State.OPENING
+
+    def _on_open(self, method: m.ConnectionOpen) -> None:
+        try:
+            self.session = self.broker.open_session(
+                self, self.user, method.virtual_host, self.peer.name
+            )
+        except BrokerError as error:
+            raise Refusal(NOT_ALLOWED, error.text, m.ConnectionOpen.ID) from None
+        self.state = State.OPEN
+        self.send_method(0, m.ConnectionOpenOk())
+
+    def _on_update_secret(self, method: m.ConnectionUpdateSecret) -> None:
+        self.send_method(0, m.ConnectionUpdateSecretOk())
+
+    def _on_close(self, method: m.ConnectionClose) -> None:
+        self._end_session()
+        self.send_method(0, m.ConnectionCloseOk())
+        self._end("")
+
+    def _on_close_ok(self, method: m.ConnectionCloseOk) -> None:
+        self._end(self.close_reason)
+
+    def capable(self, name: str) -> bool:
+        """Whether the client said that it understands an extension."""
+        capabilities = self.client.get("capabilities")
+        return isinstance(capabilities, dict) and capabilities.get(name) is True
+
+    # -- errors and ends
+
+    def _refuse(
+        self, error: BrokerError | CodecError | Refusal, number: int, method: int = 0
+    ) -> None:
+        """Closes the channel or the connection, as the reply code says."""
+        if isinstance(error, BrokerError):
+            refusal = Refusal(BROKER_ERRORS[type(error)], error.text, method)
+        elif isinstance(error, CodecError):
+            refusal = Refusal(error.code, error.text, error.method)
+        else:
+            refusal = error
+        channel = self.channels.get(number)
+        if refusal.code in CHANNEL_LEVEL and channel is not None:
+            channel.close(refusal.code, reply_text(refusal.code, refusal.text), refusal.method)
+        else:
+            self._close(refusal)
+
+    def refuse_storage(self, number: int) -> None:
+        """What a channel asked to be kept could not be: the channel ends, so that its client does not rely on it."""
+        self._refuse(Refusal(RESOURCE_ERROR, "the log could not be written", m.TxCommit.ID), number)
+
+    def _fault(self, code: int, text: str) -> None:
+        """Bytes that are no frames: what follows cannot be read, so nothing of it is."""
+        self._close(Refusal(code, text))
+        self._end(reply_text(code, text))
+
+    def _close(self, refusal: Refusal) -> None:
+        """Closes the connection with a reply code and waits for the peer's close-ok."""
+        if self.state in (State.CLOSING, State.CLOSED):
+            return
+        self._end_session()
+        self.state = State.CLOSING
+        text = reply_text(refusal.code, refusal.text)
+        self.close_reason = self.close_reason or text
+        self._deadline_ns = self._now_ns + self.broker.limits.handshake_ns
+        method = refusal.method
+        self.send_method(0, m.ConnectionClose(refusal.code, text, method >> 16, method & 0xFFFF))
+
+    def _end_session(self) -> None:
+        session, self.session = self.session, None
+        self.channels.clear()
+        self._routes.clear()
+        self._assembling = 0
+        if session is not None:
+            self.broker.close_session(session)
+
+    def _end(self, reason: str) -> None:
+        self._end_session()
+        self.state = State.CLOSED
+        self.close_reason = reason
+        self.closed = True
+        self._wake()
+
+    def receive_eof(self) -> None:
+        """See `Front`."""
+        if not self.closed:
+            lost = self.state in (State.OPEN, State.CLOSING)
+            reason = (
+                "client unexpectedly closed TCP connection"
+                if lost
+                else "closed during the handshake"
+            )
+            self._end(reason)
+
+    def shutdown(self, code: int, text: str) -> None:
+        """See `Front`."""
+        if self.state in (State.HEADER, State.START, State.TUNE):
+            self._end(text)
+        else:
+            self._close(Refusal(code, text))
+
+    # -- time and flow
+
+    def tick(self, now_ns: int) -> None:
+        """See `Front`."""
+        self._now_ns = now_ns
+        if self.state is not State.OPEN:
+            if now_ns >= self._deadline_ns and not self.closed:
+                closing = self.state is State.CLOSING
+                self._end(
+                    self.close_reason
+                    if closing
+                    else f"handshake took too long, state {self.state.name}"
+                )
+            return
+        interval = self.heartbeat_ns
+        if interval:
+            if now_ns - self.received_ns > 2 * interval and not self.paused:
+                self._end(f"missed heartbeats from client, timeout: {interval // 1_000_000_000}s")
+            elif now_ns - self.sent_ns >= interval // 2:
+                self.send_raw(HEARTBEAT_FRAME)
+
+    def set_writable(self, writable: bool) -> None:
+        """See `Front`."""
+        if self.session is not None:
+            self.broker.set_writable(self.session, writable)
+
+    def unblock(self) -> None:
+        """See `Front`."""
+        self.paused = False
+        self._parked_bytes = 0
+        if self._told_blocked:
+            self._told_blocked = False
+            if self.capable("connection.blocked") and self.state is State.OPEN:
+                self.send_method(0, m.ConnectionUnblocked())
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the peer has been told, or is held back, for want of memory."""
+        return self._told_blocked
+
+    # -- output
+
+    def send_raw(self, data: bytes) -> None:
+        """Whole frames to the client."""
+        self._out.append(data)
+        if not self._announced:
+            self._wake()
+
+    def _wake(self) -> None:
+        if not self._announced:
+            self._announced = True
+            self._announce.append(self)
+
+    def send_method(self, channel: int, method: m.Method) -> None:
+        """A method frame to the client."""
+        self.send_raw(m.method_frame(channel, method))
+
+    def send_content(self, channel: int, method: m.Method, run: Run, i: int) -> None:
+        """A method frame with message `i` of a run behind it."""
+        content = Content.parse(run.content(i))
+        self.send_raw(m.method_frame(channel, method) + content.frames(channel, self.frame_max))
+
+    def data_to_send(self) -> list[bytes]:
+        """See `Front`."""
+        out, self._out = self._out, []
+        self._announced = False
+        if out:
+            self.sent_ns = self._now_ns
+        return out
+
+    # -- outbox
+
+    def deliver(
+        self,
+        consumer: Consumer,
+        run: Run,
+        start: int,
+        count: int,
+        step: int,
+        tag: int,
+        redelivered: bool,
+    ) -> None:
+        """See `Outbox`."""
+        routes = run.routes
+        prefix: bytes = consumer.wire
+        number = consumer.channel.number
+        if routes[0].frame_max > self.frame_max:
+            self._deliver_reframed(
+                consumer, run, range(start, start + count * step, step), tag, redelivered
+            )
+            return
+        if len(routes) == 1:
+            tails = (routes[0].again if redelivered else routes[0].fresh,)
+        else:
+            tails = tuple([route.again if redelivered else route.fresh for route in routes])
+        self.send_raw(
+            encode_deliveries(
+                run.data,
+                run.stride,
+                run.ends,
+                run.which,
+                tails,
+                start,
+                count,
+                step,
+                prefix,
+                tag,
+                number,
+            )
+        )
+
+    def _deliver_reframed(
+        self, consumer: Consumer, run: Run, numbers: range, tag: int, redelivered: bool
+    ) -> None:
+        """Deliveries to a client that takes smaller frames than the publisher sent."""
+        for i in numbers:
+            route = run.route(i)
+            method = m.BasicDeliver(
+                consumer.tag, tag, redelivered, route.exchange, route.routing_key
+            )
+            self.send_content(consumer.channel.number, method, run, i)
+            tag += 1
+
+    def returned(self, channel: Channel, run: Run, i: int, route: Route) -> None:
+        """See `Outbox`."""
+        method = m.BasicReturn(NO_ROUTE, "NO_ROUTE", route.exchange, route.routing_key)
+        self.send_content(channel.number, method, run, i)
+
+    def cancelled(self, channel: Channel, consumer_tag: str) -> None:
+        """See `Outbox`."""
+        if self.capable("consumer_cancel_notify"):
+            self.send_method(channel.number, m.BasicCancel(consumer_tag=consumer_tag, no_wait=True))
+
+    def confirmed(self, channel: Channel, upto: int) -> None:
+        """See `Outbox`."""
+        if channel.wire is not None:
+            channel.wire.confirm(upto, True)
+
+    def refused(self, channel: Channel, upto: int) -> None:
+        """See `Outbox`."""
+        if channel.wire is not None:
+            channel.wire.confirm(upto, False)
+
+    def committed(self, channel: Channel, ok: bool) -> None:
+        """See `Outbox`."""
+        if channel.wire is not None:
+            channel.wire.committed(ok)

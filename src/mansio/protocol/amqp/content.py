@@ -1,0 +1,171 @@
+"""Messages that need more than their bytes: put together frame by frame, or with properties that change their way."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from mansio.codec import amqp_methods as m
+from mansio.codec.amqp_values import (
+    Properties,
+    decode_properties,
+    encode_header_payload,
+)
+from mansio.protocol.amqp.replies import PRECONDITION_FAILED, UNEXPECTED_FRAME, Refusal
+
+HEADER_FIXED_BYTES: Final = 12
+"""Class, weight and body size, in front of the property flags (specification 4.2.6.1)."""
+
+FRAMING_BYTES: Final = 8
+"""Type, channel and size before a payload, and the end octet behind it."""
+
+_PUBLISH = m.BasicPublish.ID
+
+
+class Assembly:
+    """A publish whose frames come one by one: its method frame, then header, then bodies up to the announced size."""
+
+    __slots__ = ("_bodies", "_frame_max", "body_size", "header", "left", "method", "method_frame")
+
+    def __init__(self, method: m.BasicPublish, method_frame: bytes, frame_max: int) -> None:
+        self.method = method
+        self.method_frame = method_frame
+        self.header: bytes | None = None
+        self.body_size = 0
+        self.left = 0
+        self._bodies = bytearray()
+        self._frame_max = frame_max
+
+    def add_header(self, payload: bytes, body_bytes_max: int) -> None:
+        """Takes the payload of the header frame; Refusal when it is not one for a publish, or announces too much."""
+        class_id, weight = int.from_bytes(payload[:2], "big"), int.from_bytes(payload[2:4], "big")
+        if len(payload) < HEADER_FIXED_BYTES or weight:
+            raise not_a_header()
+        if class_id != _PUBLISH >> 16:
+            text = f"expected content header for class 60, got one for class {class_id} instead"
+            raise Refusal(UNEXPECTED_FRAME, text, _PUBLISH)
+        self.body_size = int.from_bytes(payload[4:12], "big")
+        if self.body_size > body_bytes_max:
+            text = (
+                f"message size {self.body_size} is larger than configured max size {body_bytes_max}"
+            )
+            raise Refusal(PRECONDITION_FAILED, text, _PUBLISH)
+        self.header = payload
+        self.left = self.body_size
+
+    def add_body(self, payload: bytes) -> None:
+        """Takes the payload of a body frame; Refusal when it is more than was announced."""
+        if len(payload) > self.left:
+            raise not_a_body()
+        self.left -= len(payload)
+        self._bodies += payload
+
+    @property
+    def complete(self) -> bool:
+        """Whether the whole body is here."""
+        return self.header is not None and not self.left
+
+    def frames(self, channel: int) -> bytes:
+        """The message as its publisher would have sent it in as few frames as possible."""
+        parts = [self.method_frame, m.frame(m.FRAME_HEADER, channel, self.header or b"")]
+        parts += body_frames(self._bodies, channel, self._frame_max)
+        return b"".join(parts)
+
+
+def not_a_header() -> Refusal:
+    """The error for another frame where a content header is due."""
+    text = "expected content header for class 60, got non content header frame instead"
+    return Refusal(UNEXPECTED_FRAME, text, _PUBLISH)
+
+
+def not_a_body() -> Refusal:
+    """The error for another frame where a body is due, or for more body than was announced."""
+    return Refusal(
+        UNEXPECTED_FRAME, "expected content body, got non content body frame instead", _PUBLISH
+    )
+
+
+def body_frames(body: bytes | bytearray | memoryview, channel: int, frame_max: int) -> list[bytes]:
+    """Body frames of at most `frame_max` bytes; none for an empty body."""
+    size = frame_max - FRAMING_BYTES
+    with memoryview(body) as view:
+        return [
+            m.frame(m.FRAME_BODY, channel, bytes(view[i : i + size]))
+            for i in range(0, len(view), size)
+        ]
+
+
+@dataclass(slots=True)
+class Content:
+    """One message taken apart: the payload of its header frame and its body."""
+
+    header: bytes
+    body: bytes
+
+    @classmethod
+    def parse(cls, frames: bytes) -> "Content":
+        """From header and body frames, as a run holds them."""
+        header = b""
+        bodies: list[bytes] = []
+        at = 0
+        while at < len(frames):
+            size = int.from_bytes(frames[at + 3 : at + 7], "big")
+            payload = frames[at + 7 : at + 7 + size]
+            if frames[at] == m.FRAME_HEADER:
+                header = payload
+            else:
+                bodies.append(payload)
+            at += size + FRAMING_BYTES
+        return cls(header, b"".join(bodies))
+
+    def properties(self) -> Properties:
+        """The properties; CodecError when they are malformed."""
+        return decode_properties(self.header, HEADER_FIXED_BYTES, len(self.header))
+
+    def with_properties(self, properties: Properties) -> "Content":
+        """The same message with other properties."""
+        return Content(encode_header_payload(len(self.body), properties), self.body)
+
+    def frames(self, channel: int, frame_max: int) -> bytes:
+        """Header and body frames of at most `frame_max` bytes."""
+        parts = [m.frame(m.FRAME_HEADER, channel, self.header)]
+        return b"".join(parts + body_frames(self.body, channel, frame_max))
+
+
+def copies(properties: Properties) -> tuple[list[str], bool]:
+    """The routing keys of the CC and BCC headers, and whether BCC was among them (RabbitMQ, sender-selected routing)."""
+    headers = properties.headers or {}
+    keys: list[str] = []
+    for name in ("CC", "BCC"):
+        if name not in headers:
+            continue
+        value = headers[name]
+        if not isinstance(value, list) or not all(isinstance(key, str) for key in value):
+            raise Refusal(
+                PRECONDITION_FAILED,
+                f"invalid message: {{unacceptable_type_in_header,{name}}}",
+                _PUBLISH,
+            )
+        keys += [key for key in value if isinstance(key, str)]
+    return keys, "BCC" in headers
+
+
+def check_expiration(value: str) -> None:
+    """Refuses what is not a number of milliseconds (texts of RabbitMQ 3.10.8)."""
+    digits = value[1:] if value[:1] in "+-" else value
+    if not digits.isascii() or not digits.isdigit():
+        raise Refusal(PRECONDITION_FAILED, f"invalid expiration '{value}': no_integer", _PUBLISH)
+    number = int(value)
+    if number < 0:
+        raise Refusal(
+            PRECONDITION_FAILED,
+            f"invalid expiration '{value}': {{value_negative,{number}}}",
+            _PUBLISH,
+        )
+    if number > _EXPIRATION_MAX:
+        raise Refusal(
+            PRECONDITION_FAILED,
+            f"invalid expiration '{value}': {{value_too_big,{number}}}",
+            _PUBLISH,
+        )
+
+
+_EXPIRATION_MAX = 315_360_000_000  # ten years in milliseconds, RabbitMQ's bound

@@ -1,0 +1,100 @@
+"""Start, tune and open: what we propose, and what is agreed upon (specification 1.4.2)."""
+
+from typing import Final
+
+from mansio import __version__
+from mansio.codec import amqp_methods as m
+from mansio.codec.amqp_values import Table
+from mansio.core.limits import FRAME_MIN_BYTES, Limits
+from mansio.core.users import Users
+from mansio.protocol.amqp.replies import ACCESS_REFUSED, NOT_ALLOWED, Refusal
+from mansio.protocol.amqp.sasl import MECHANISMS, read_credentials
+from mansio.protocol.amqp.states import State
+from mansio.protocol.base import Peer
+
+COMPATIBLE_PRODUCT: Final = "RabbitMQ"
+COMPATIBLE_VERSION: Final = "3.13.7"
+"""Clients choose their behaviour by these two, so they name the broker whose behaviour they will find."""
+
+CAPABILITIES: Final = (
+    "publisher_confirms",
+    "exchange_exchange_bindings",
+    "basic.nack",
+    "consumer_cancel_notify",
+    "connection.blocked",
+    "consumer_priorities",
+    "authentication_failure_close",
+    "per_consumer_qos",
+    "direct_reply_to",
+)
+
+STATE_NAMES: Final = {
+    State.HEADER: "handshake",
+    State.START: "starting",
+    State.TUNE: "tuning",
+    State.OPENING: "opening",
+    State.OPEN: "running",
+    State.CLOSING: "closing",
+    State.CLOSED: "closed",
+}
+
+
+def server_properties() -> Table:
+    """What connection.start tells of us."""
+    return {
+        "capabilities": dict.fromkeys(CAPABILITIES, True),
+        "cluster_name": "mansio",
+        "copyright": "Mansio's authors; licensed under Apache-2.0",
+        "information": "Mansio speaks AMQP 0-9-1 as RabbitMQ does",
+        "platform": f"Mansio {__version__}, Python",
+        "product": COMPATIBLE_PRODUCT,
+        "version": COMPATIBLE_VERSION,
+        "mansio_version": __version__,
+    }
+
+
+def start() -> m.ConnectionStart:
+    """The first method that a client gets."""
+    return m.ConnectionStart(
+        server_properties=server_properties(),
+        mechanisms=" ".join(MECHANISMS).encode(),
+        locales=b"en_US",
+    )
+
+
+def authenticate(method: m.ConnectionStartOk, users: Users, peer: Peer) -> str | Refusal:
+    """The user's name, or why he is refused: that is for the log."""
+    credentials = read_credentials(method.mechanism, method.response)
+    if credentials is None:
+        return Refusal(ACCESS_REFUSED, f"malformed {method.mechanism} response")
+    reason = users.check(credentials.user, credentials.password, peer.loopback)
+    return credentials.user if reason is None else Refusal(ACCESS_REFUSED, reason)
+
+
+def tune(limits: Limits) -> m.ConnectionTune:
+    """What we propose."""
+    return m.ConnectionTune(limits.channel_max, limits.frame_max, limits.heartbeat_s)
+
+
+def negotiate(method: m.ConnectionTuneOk, limits: Limits) -> tuple[int, int, int]:
+    """(frame-max, channel-max, heartbeat in seconds) as the client wants them; Refusal outside of what we proposed.
+
+    0 is 'no limit' in the specification; the server's own limit then holds.
+    """
+    frame_max = _agree("frame_max", method.frame_max, limits.frame_max, FRAME_MIN_BYTES)
+    channel_max = _agree("channel_max", method.channel_max, limits.channel_max, 1)
+    return frame_max, channel_max, method.heartbeat
+
+
+def _agree(name: str, wanted: int, offered: int, least: int) -> int:
+    if wanted == 0:
+        return offered
+    if wanted < least:
+        raise Refusal(
+            NOT_ALLOWED,
+            f"negotiated {name} = {wanted} is lower than the minimum allowed value ({least})",
+        )
+    if offered and wanted > offered:
+        text = f"negotiated {name} = {wanted} is higher than the maximum allowed value ({offered})"
+        raise Refusal(NOT_ALLOWED, text)
+    return wanted

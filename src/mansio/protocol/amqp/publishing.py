@@ -1,0 +1,101 @@
+"""What happens to publishes between the scanner and the Broker: routes, and messages that are more than a run."""
+
+from typing import TYPE_CHECKING
+
+from mansio.codec import amqp_methods as m
+from mansio.codec.amqp import PERSISTENT, SPECIAL
+from mansio.codec.amqp_values import Properties, encode_shortstr
+from mansio.core.names import REPLY_TO
+from mansio.core.routing import Route
+from mansio.core.run import Run
+from mansio.protocol.amqp.content import Content, check_expiration, copies
+from mansio.protocol.amqp.replies import NOT_IMPLEMENTED, PRECONDITION_FAILED, Refusal
+
+if TYPE_CHECKING:
+    from mansio.core.queue import Queue
+    from mansio.protocol.amqp.channel import AmqpChannel
+
+_PUBLISH = m.BasicPublish.ID
+_METHOD_HEAD_BYTES = 11  # frame header, class and method id
+
+
+def make_route(channel: "AmqpChannel", frame: bytes) -> Route:
+    """The route of a whole publish method frame; raises what the Broker or the codec has against it."""
+    method = m.BasicPublish.decode(frame[:-1], _METHOD_HEAD_BYTES)
+    if method.immediate:
+        raise Refusal(NOT_IMPLEMENTED, "immediate=true", _PUBLISH)
+    session = channel.core.session
+    route = channel.broker.route(
+        session.vhost,
+        method.exchange,
+        method.routing_key,
+        method.mandatory,
+        channel.number,
+        len(frame),
+    )
+    route.frame_max = channel.connection.frame_max
+    tail = encode_shortstr(method.exchange) + encode_shortstr(method.routing_key) + b"\xce"
+    route.fresh = (len(frame), b"\x00" + tail, channel.number)
+    route.again = (len(frame), b"\x01" + tail, channel.number)
+    return route
+
+
+def publish(channel: "AmqpChannel", run: Run, flags: int) -> None:
+    """Hands a run to the Broker, message by message where each goes its own way."""
+    route = run.routes[0]
+    if flags & SPECIAL or route.by_content:
+        for i in range(run.count):
+            _publish_one(channel, run.message(i), run.route(i))
+    else:
+        channel.broker.publish(channel.core, run, route.queues)
+
+
+def _publish_one(channel: "AmqpChannel", message: bytes, route: Route) -> None:
+    """One message whose properties decide where it goes, or what it is turned into."""
+    content = Content.parse(message[route.skip :])
+    properties = content.properties()
+    _check(channel, properties)
+    changed = _answer_to(channel, properties)
+    keys, blind = copies(properties)
+    if blind and properties.headers is not None:
+        properties.headers = {
+            name: value for name, value in properties.headers.items() if name != "BCC"
+        }
+        changed = True
+    queues: tuple[Queue, ...] = route.queues
+    if keys or route.by_content:
+        session = channel.core.session
+        queues = channel.broker.route_message(
+            session.vhost, route.exchange, [route.routing_key, *keys], properties.headers or {}
+        )
+    if changed:
+        frames = content.with_properties(properties).frames(
+            channel.number, channel.connection.frame_max
+        )
+        message = message[: route.skip] + frames
+    run = Run(message, 1, len(message), None, (route,), None, properties.delivery_mode == 2)
+    channel.broker.publish(channel.core, run, queues)
+
+
+def _check(channel: "AmqpChannel", properties: Properties) -> None:
+    user = channel.core.session.user
+    if properties.user_id is not None and properties.user_id != user:
+        text = f"user_id property set to '{properties.user_id}' but authenticated user was '{user}'"
+        raise Refusal(PRECONDITION_FAILED, text, _PUBLISH)
+    if properties.expiration is not None:
+        check_expiration(properties.expiration)
+
+
+def _answer_to(channel: "AmqpChannel", properties: Properties) -> bool:
+    """Direct reply-to: the pseudo-queue's name is replaced by the one of this channel's own reply queue."""
+    if properties.reply_to != REPLY_TO:
+        return False
+    if channel.reply_queue is None:
+        raise Refusal(PRECONDITION_FAILED, "fast reply consumer does not exist", _PUBLISH)
+    properties.reply_to = channel.reply_queue.name
+    return True
+
+
+def flags_of(properties: Properties) -> int:
+    """The scanner's flags for a message that was put together frame by frame: it is looked at by itself."""
+    return SPECIAL | (PERSISTENT if properties.delivery_mode == 2 else 0)

@@ -1,0 +1,49 @@
+"""The verbs of every front. A front has no socket, no clock and no task; it never raises for what a peer did."""
+
+from typing import NamedTuple, Protocol
+
+
+class Peer(NamedTuple):
+    """Who is at the other end. `name` as RabbitMQ writes it: '127.0.0.1:50123 -> 127.0.0.1:5672'."""
+
+    name: str
+    loopback: bool
+
+
+class Front(Protocol):
+    """One connection of some protocol.
+
+    Output is announced by putting the front into the list of fronts that it was made with (`announce`), once until
+    `data_to_send` has been called.
+    """
+
+    tail: bytes
+    """Bytes that were received and are not complete yet."""
+    closed: bool
+    """The connection is over: write what `data_to_send` gives, then close."""
+    paused: bool
+    """Nothing more should be read for now: the broker is short of memory and this peer publishes."""
+
+    def receive_buffer(self, buf: bytearray, end: int, now_ns: int) -> None:
+        """`buf[:end]` holds `tail` and behind it what has arrived; what is left over becomes the new `tail`."""
+
+    def receive_data(self, data: bytes, now_ns: int) -> None:
+        """The same for callers that have no buffer to share."""
+
+    def receive_eof(self) -> None:
+        """The peer is gone."""
+
+    def data_to_send(self) -> list[bytes]:
+        """Takes what is to be written, in order."""
+
+    def set_writable(self, writable: bool) -> None:
+        """Whether what was written gets away; while it does not, nothing is delivered."""
+
+    def tick(self, now_ns: int) -> None:
+        """Does what is due: heartbeats, and giving up on a silent peer."""
+
+    def unblock(self) -> None:
+        """The broker has memory again."""
+
+    def shutdown(self, code: int, text: str) -> None:
+        """Says goodbye with this reply code and text."""

@@ -1,0 +1,138 @@
+"""One socket: bytes from the kernel to the front, bytes from the front to the kernel, and back-pressure both ways."""
+
+import asyncio
+import ipaddress
+import logging
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from mansio.protocol.base import Peer
+from mansio.server.clock import Clock
+from mansio.server.logs import fields
+
+if TYPE_CHECKING:
+    from mansio.server.turn import Turn
+
+logger = logging.getLogger("mansio.connection")
+
+WRITE_HIGH_BYTES: Final = 262_144
+"""What may wait to be written before the client counts as one that does not read."""
+LINGER_NS: Final = 2_000_000_000
+"""How long a connection that we ended for an error stays half-open, so that the client gets to read why:
+closing it with unread input would reset it."""
+
+
+class Connection(asyncio.BufferedProtocol):
+    """An asyncio protocol around one front."""
+
+    def __init__(self, turn: "Turn", clock: Clock) -> None:
+        self._turn = turn
+        self._clock = clock
+        self._transport: asyncio.Transport | None = None
+        self._lingering_until_ns = 0
+        self.peer = Peer("", False)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
+        self.peer = _peer(transport)
+        self.front = self._turn.add(self, self.peer)
+        logger.debug("accepted %s", self.peer.name, extra=fields(peer=self.peer.name))
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        if self._lingering_until_ns:
+            return self._turn.view
+        tail = self.front.tail
+        n = len(tail)
+        if n:
+            self._turn.buffer[:n] = tail
+        return self._turn.view[n:]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self._lingering_until_ns:
+            return
+        front = self.front
+        turn = self._turn
+        front.receive_buffer(turn.buffer, len(front.tail) + nbytes, self._clock.now_ns())
+        if front.paused and self._transport is not None:
+            self._transport.pause_reading()
+        turn.schedule()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        front = self.front
+        front.receive_eof()
+        front.data_to_send()
+        self._transport = None
+        self._turn.remove(self, front)
+        if front.close_reason:
+            logger.warning(
+                "closed %s: %s",
+                self.peer.name,
+                front.close_reason,
+                extra=fields(peer=self.peer.name, user=front.user),
+            )
+        else:
+            logger.debug("closed %s", self.peer.name, extra=fields(peer=self.peer.name))
+
+    def pause_writing(self) -> None:
+        self.front.set_writable(False)
+
+    def resume_writing(self) -> None:
+        self.front.set_writable(True)
+        self._turn.schedule()
+
+    def resume_reading(self) -> None:
+        """The broker has memory again."""
+        if self._transport is not None and not self._transport.is_reading():
+            self._transport.resume_reading()
+
+    def write(self, chunks: list[bytes]) -> None:
+        """Writes at once; closes behind it when the front is done."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if len(chunks) == 1:
+            transport.write(chunks[0])
+        elif chunks:
+            transport.write(b"".join(chunks))
+        if self.front.closed and not self._lingering_until_ns:
+            self._end(transport)
+
+    def _end(self, transport: asyncio.Transport) -> None:
+        if not self.front.close_reason or not transport.can_write_eof():
+            transport.close()
+            return
+        self._lingering_until_ns = self._clock.now_ns() + LINGER_NS
+        transport.write_eof()
+        if not transport.is_reading():
+            transport.resume_reading()
+
+    def tick(self, now_ns: int) -> None:
+        """Housekeeping: heartbeats, deadlines, and the end of lingering."""
+        if self._lingering_until_ns:
+            if now_ns >= self._lingering_until_ns:
+                self.abort()
+            return
+        self.front.tick(now_ns)
+
+    def shutdown(self, code: int, text: str) -> None:
+        """Says goodbye to the client."""
+        self.front.shutdown(code, text)
+        self._turn.schedule()
+
+    def abort(self) -> None:
+        """Closes the socket without further words."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+def _peer(transport: asyncio.BaseTransport) -> Peer:
+    theirs: Any = transport.get_extra_info("peername") or ("", 0)
+    ours: Any = transport.get_extra_info("sockname") or ("", 0)
+    try:
+        loopback = ipaddress.ip_address(theirs[0]).is_loopback
+    except ValueError:
+        loopback = False
+    return Peer(f"{theirs[0]}:{theirs[1]} -> {ours[0]}:{ours[1]}", loopback)

@@ -1,0 +1,211 @@
+"""The life of a broker process: build, listen, wait for a signal, close in order.
+
+run ── sockets bound ── loop ── serve ── "listening on …"
+                                  │ SIGTERM, SIGINT, or a task that failed
+                                  ▼
+  stop accepting ── connection.close (320) to every client ── wait ── log closed ── exit code
+                                  │ a second signal: at once
+                                  ▼
+                                exit code 1
+"""
+
+import asyncio
+import gc
+import logging
+import os
+import platform
+import resource
+import signal
+from collections.abc import Callable
+from typing import Any, Final
+
+from mansio import __version__
+from mansio.codec import amqp
+from mansio.config import Config
+from mansio.core.broker import Broker
+from mansio.core.limits import NS, Limits
+from mansio.log.memory import MemoryLog
+from mansio.server import clock, logs, memory
+from mansio.server.listeners import Gate, ListenError, Listeners
+from mansio.server.logs import fields
+from mansio.server.tasks import Tasks
+from mansio.server.turn import Turn
+
+logger = logging.getLogger("mansio")
+
+EXIT_OK: Final = 0
+EXIT_FAILED: Final = 1
+
+CONNECTION_FORCED: Final = 320
+SHUTDOWN_TEXT: Final = "broker forced connection closure with reason 'shutdown'"
+"""RabbitMQ 3.10.8 observed, at `rabbitmqctl stop`."""
+
+HOUSEKEEPING_S: Final = 1.0
+"""Interval of housekeeping: heartbeats and time-outs are due to the second."""
+
+GC_THRESHOLDS: Final = (50_000, 20, 50)
+"""Allocations between collections, and collections between those of older objects. The hot paths
+allocate nothing that is tracked per message; connections and queues come and go slowly."""
+
+FILES_SPARE: Final = 64
+"""File descriptors beside those of connections: standard streams, the loop, listeners, the log."""
+
+
+def run(config: Config) -> int:
+    """Run a broker until it is told to stop; the exit code of the process."""
+    logs.configure(config.log_level, config.log_format)
+    for note in config.notes:
+        logger.warning("%s", note)
+    listeners = Listeners()
+    try:
+        listeners.open(config.bind, config.port)
+    except ListenError as error:
+        logger.error("%s", error, extra=fields(bind=config.bind, port=config.port))
+        return EXIT_FAILED
+    loop_name, loop_factory = _choose_loop()
+    logger.info(
+        "Mansio %s, pid %d, Python %s, %s, %s codec",
+        __version__,
+        os.getpid(),
+        platform.python_version(),
+        loop_name,
+        "compiled" if amqp.COMPILED else "pure-Python",
+        extra=fields(version=__version__, pid=os.getpid(), compiled=amqp.COMPILED),
+    )
+    _prepare_process(config)
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        return runner.run(serve(config, listeners))
+
+
+async def serve(config: Config, listeners: Listeners) -> int:
+    """Serve on sockets that are bound until a signal or a failure; the exit code."""
+    asyncio.get_running_loop().set_exception_handler(_log_callback_error)
+    stop = Stop()
+    tasks = Tasks(on_failure=stop.fail)
+    log = MemoryLog(retain=False)
+    turn = Turn(Broker(limits(config)), log, clock, tasks)
+    await turn.open()
+    tasks.start(_housekeeping(turn), "housekeeping")
+    await listeners.serve(
+        Gate(turn.connection, lambda: len(turn.connections), config.connections_max)
+    )
+    stop.listen_to_signals()
+    _announce(listeners)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+    await stop.first.wait()
+    listeners.close()
+    logger.info("%s: stopping, open connections: %d", stop.reason, len(turn.connections))
+    closing = tasks.start(_close(turn, config.shutdown_timeout_s), "closing")
+    at_once = tasks.start(stop.second.wait(), "second signal")
+    await asyncio.wait((closing, at_once), return_when=asyncio.FIRST_COMPLETED)
+    in_order = closing.done() and closing.exception() is None
+    await tasks.cancel_all()
+    await log.close()
+    logger.info("stopped" if in_order else "stopped at once")
+    return EXIT_OK if in_order and not stop.failed else EXIT_FAILED
+
+
+def limits(config: Config) -> Limits:
+    """The part of the settings that the core keeps."""
+    return Limits(
+        frame_max=config.frame_max,
+        channel_max=config.channel_max,
+        heartbeat_s=config.heartbeat_s,
+        message_bytes_max=config.message_bytes_max,
+        memory_bytes_max=memory.watermark_bytes(config.memory_high_watermark),
+        handshake_ns=int(config.handshake_timeout_s * NS),
+        connections_max=config.connections_max,
+    )
+
+
+class Stop:
+    """Why and how urgently to stop: `first` is for an orderly stop, `second` for one at once."""
+
+    def __init__(self) -> None:
+        self.first = asyncio.Event()
+        self.second = asyncio.Event()
+        self.reason = ""
+        self.failed = False
+
+    def listen_to_signals(self) -> None:
+        """Take SIGTERM and SIGINT over from Python."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.signalled, number)
+
+    def signalled(self, number: signal.Signals) -> None:
+        """A signal came: the first one asks to stop, the second one to stop at once."""
+        if self.first.is_set():
+            self.second.set()
+        self.reason = self.reason or number.name
+        self.first.set()
+
+    def fail(self, task: str, error: BaseException) -> None:
+        """A task failed: stop, with an exit code that tells."""
+        self.failed = True
+        self.reason = self.reason or f"task {task} failed"
+        self.first.set()
+
+
+async def _close(turn: Turn, timeout_s: float) -> None:
+    for connection in list(turn.connections):
+        connection.shutdown(CONNECTION_FORCED, SHUTDOWN_TEXT)
+    await turn.drain(timeout_s)
+
+
+async def _housekeeping(turn: Turn) -> None:
+    trimmer = memory.Trimmer()
+    while True:
+        await asyncio.sleep(HOUSEKEEPING_S)
+        turn.tick()
+        trimmer.tick(clock.now_ns(), clock.cpu_ns())
+
+
+def _log_callback_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """An exception in a callback of the loop, such as a connection's: our bug, so log all of it."""
+    logger.error("%s", context.get("message", "error"), exc_info=context.get("exception"))
+
+
+def _choose_loop() -> tuple[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The name and factory of the event loop: uvloop's, where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        logger.warning("uvloop is not installed: asyncio's own event loop is used, which is slower")
+        return "asyncio", asyncio.new_event_loop
+    return f"uvloop {getattr(uvloop, '__version__', '')}", uvloop.new_event_loop
+
+
+def _prepare_process(config: Config) -> None:
+    """Tune the allocator and take as many file descriptors as are allowed."""
+    memory.tune_allocator()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    except (OSError, ValueError) as error:  # macOS reports a limit that it does not grant
+        logger.debug("the limit of open files stays at %d: %s", soft, error)
+    if soft != resource.RLIM_INFINITY and soft < config.connections_max + FILES_SPARE:
+        logger.info(
+            "this process may open %d files, so about %d connections; ulimit -n raises it",
+            soft,
+            max(soft - FILES_SPARE, 0),
+            extra=fields(files_max=soft),
+        )
+
+
+def _announce(listeners: Listeners) -> None:
+    """Say that the broker is ready, where, and what to do next."""
+    for address in listeners.addresses:
+        logger.info("listening on %s", address, extra=fields(address=address))
+    host, _, port = listeners.addresses[0].rpartition(":")
+    host = {"0.0.0.0": "localhost", "[::]": "localhost"}.get(host, host.strip("[]"))
+    logger.info("queues live in memory: they are gone when the broker stops")
+    logger.info(
+        "connect with pika.BlockingConnection(pika.ConnectionParameters(%r, %s)); README.md has a"
+        " first publisher and consumer; Ctrl-C stops the broker",
+        host,
+        port,
+    )

@@ -1,0 +1,158 @@
+"""Listening sockets: opened before anything else starts, with faults that say what to do."""
+
+import asyncio
+import errno
+import logging
+import socket
+from collections.abc import Callable
+from typing import Any, Final
+
+from mansio.server.logs import fields
+
+logger = logging.getLogger("mansio.listeners")
+
+BACKLOG: Final = 1024
+"""Connections that the kernel holds until they are accepted; a reconnecting fleet comes at once."""
+
+_NOT_HERE: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+Factory = Callable[[], asyncio.BaseProtocol]
+
+
+class ListenError(Exception):
+    """An address that cannot be listened on; the text is one line for the user."""
+
+
+class Refusal(asyncio.Protocol):
+    """Takes the place of a connection beyond `connections_max`: closes it at once."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
+        transport.abort()
+
+
+class Listeners:
+    """The sockets of one address. A host name may have several, such as 127.0.0.1 and ::1."""
+
+    def __init__(self) -> None:
+        self._sockets: list[socket.socket] = []
+        self._servers: list[asyncio.Server] = []
+
+    @property
+    def addresses(self) -> list[str]:
+        """`host:port` of each socket, with the port that the kernel chose for 0."""
+        return [shown(*sock.getsockname()[:2]) for sock in self._sockets]
+
+    def open(self, host: str, port: int) -> None:
+        """Bind every address of `host`; accepts nothing yet. Raises ListenError.
+
+        A name may stand for addresses that this machine lacks (localhost for ::1, without IPv6):
+        they are left out as long as another one works.
+        """
+        missing: ListenError | None = None
+        for family, address in _resolve(host, port):
+            if port == 0 and self._sockets:  # the same free port on each address
+                address = (address[0], self._sockets[0].getsockname()[1], *address[2:])
+            try:
+                self._sockets.append(_bound(family, address))
+            except OSError as error:
+                fault = ListenError(_explain(error, str(address[0]), port))
+                if error.errno not in _NOT_HERE:
+                    self.close()
+                    raise fault from error
+                missing = missing or fault
+        if not self._sockets and missing is not None:
+            raise missing
+
+    async def serve(self, factory: Factory) -> None:
+        """Accept from now on; `factory` gives the protocol of each connection."""
+        loop = asyncio.get_running_loop()
+        for sock in self._sockets:
+            self._servers.append(await loop.create_server(factory, sock=sock, backlog=BACKLOG))
+
+    def close(self) -> None:
+        """Stop accepting; connections that exist go on."""
+        for server in self._servers:
+            server.close()
+        for sock in self._sockets:
+            sock.close()
+        self._servers.clear()
+        self._sockets.clear()
+
+
+class Gate:
+    """The protocol factory with a limit: at most `connections_max` connections at a time."""
+
+    def __init__(self, factory: Factory, count: Callable[[], int], connections_max: int) -> None:
+        self._factory = factory
+        self._count = count
+        self._connections_max = connections_max
+        self._refused = 0
+
+    def __call__(self) -> asyncio.BaseProtocol:
+        if self._count() < self._connections_max:
+            self._refused = 0
+            return self._factory()
+        self._refused += 1
+        if self._refused & (self._refused - 1) == 0:  # the 1st, 2nd, 4th, 8th … in a row
+            logger.warning(
+                "connection refused: %d are open, which is the limit (connections_max); refused"
+                " in a row: %d",
+                self._connections_max,
+                self._refused,
+                extra=fields(connections_max=self._connections_max, refused=self._refused),
+            )
+        return Refusal()
+
+
+def shown(host: str, port: int) -> str:
+    """`127.0.0.1:5672`, `[::1]:5672`."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _bound(family: int, address: Any) -> socket.socket:
+    """A listening socket, not blocking. Raises OSError."""
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _resolve(host: str, port: int) -> list[tuple[int, Any]]:
+    """Every (family, address) of a host name or address. Raises ListenError."""
+    try:
+        found = socket.getaddrinfo(
+            host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (socket.gaierror, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, socket.gaierror) else str(error)
+        raise ListenError(
+            f"cannot find the address {host!r} to listen on ({reason}); choose one of this"
+            " machine's with --bind"
+        ) from error
+    return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+
+
+def _explain(error: OSError, host: str, port: int) -> str:
+    """One line for the user: what is wrong and what to do."""
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"port {port} on {host} is in use: another broker may be running there; stop it or"
+            " choose another port with --port"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return (
+            f"no permission to listen on port {port} on {host}; ports below 1024 need a"
+            " privilege: choose another port with --port"
+        )
+    if error.errno in _NOT_HERE:
+        return f"{host} is not an address of this machine; choose another one with --bind"
+    return f"cannot listen on {shown(host, port)}: {error.strerror or error}"

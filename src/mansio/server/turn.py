@@ -1,0 +1,152 @@
+"""The turn: what has arrived is applied, then everything that follows from it leaves at once.
+
+sockets readable ──► Connection ──► front ──► Broker              (any number of connections)
+end of the turn  ──► Broker.end_turn ──► records to the log, one entry
+                                     ──► one write per connection
+entry durable    ──► confirms to their outboxes ──► one write per connection
+"""
+
+import asyncio
+import logging
+import secrets
+from typing import Final
+
+from mansio.codec.amqp import WHOLE_BYTES_MAX
+from mansio.core.broker import Broker
+from mansio.core.limits import FRAME_MIN_BYTES
+from mansio.core.users import Users
+from mansio.log.base import Log
+from mansio.protocol.amqp.connection import AmqpConnection
+from mansio.protocol.base import Peer
+from mansio.server.clock import Clock
+from mansio.server.committer import Committer
+from mansio.server.connection import Connection
+from mansio.server.tasks import Tasks
+
+logger = logging.getLogger("mansio")
+
+READ_BYTES: Final = 262_144
+"""What one read may bring: 256 KiB made the largest runs for the least delay in measurements."""
+
+
+class Turn:
+    """All connections of one event loop, the Broker, and the log behind it."""
+
+    def __init__(self, broker: Broker, log: Log, clock: Clock, tasks: Tasks) -> None:
+        self.broker = broker
+        self.users = Users()
+        self.connections: set[Connection] = set()
+        self._clock = clock
+        self._tasks = tasks
+        self._committer = Committer(log, clock, tasks, self._on_durable, self._on_failed)
+        self._speaking: list[AmqpConnection] = []  # fronts with output
+        self._shells: dict[AmqpConnection, Connection] = {}
+        self._scheduled = False
+        self._was_blocked = False
+        tail_bytes = max(broker.limits.frame_max, WHOLE_BYTES_MAX) + FRAME_MIN_BYTES
+        self.buffer = bytearray(tail_bytes + READ_BYTES)
+        self.view = memoryview(self.buffer)
+
+    async def open(self) -> None:
+        """Opens the log; nothing may be published before."""
+        await self._committer.open(secrets.randbits(64))
+
+    def connection(self) -> Connection:
+        """A protocol for one accepted socket."""
+        return Connection(self, self._clock)
+
+    def add(self, connection: Connection, peer: Peer) -> AmqpConnection:
+        """The front for a connection that was made."""
+        front = AmqpConnection(
+            self.broker, self.users, peer, _token, self._speaking, self._clock.now_ns()
+        )
+        self.connections.add(connection)
+        self._shells[front] = connection
+        return front
+
+    def remove(self, connection: Connection, front: AmqpConnection) -> None:
+        """The socket is closed."""
+        self.connections.discard(connection)
+        self._shells.pop(front, None)
+        self.schedule()
+
+    def schedule(self) -> None:
+        """Lets the turn end once every socket that is readable now has been read."""
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self.end)
+
+    def end(self) -> None:
+        """Ends the turn: log, outboxes, flow."""
+        self._scheduled = False
+        broker = self.broker
+        records = broker.end_turn()
+        ticket = self._committer.add(records)
+        broker.seal(ticket)
+        if ticket <= self._committer.durable:
+            broker.durable(ticket)
+        elif self._committer.lost:
+            broker.failed(ticket)
+        self._write()
+        if broker.blocked != self._was_blocked:
+            self._on_blocked(broker.blocked)
+        if broker.unfinished:
+            self.schedule()
+
+    def _write(self) -> None:
+        speaking = self._speaking
+        for front in speaking:
+            shell = self._shells.get(front)
+            chunks = front.data_to_send()
+            if shell is not None:
+                shell.write(chunks)
+                if front.session is not None:
+                    self.broker.grant(front.session)
+        speaking.clear()
+
+    def _on_durable(self, ticket: int) -> None:
+        self.broker.durable(ticket)
+        self._write()
+        if self.broker.unfinished:
+            self.schedule()
+
+    def _on_failed(self, ticket: int) -> None:
+        self.broker.failed(ticket)
+        self._write()
+
+    def _on_blocked(self, blocked: bool) -> None:
+        self._was_blocked = blocked
+        held = self.broker.memory_bytes >> 20
+        limit = self.broker.limits.memory_bytes_max >> 20
+        if blocked:
+            logger.warning(
+                "publishers are blocked: messages hold %d MiB, the limit is %d MiB", held, limit
+            )
+            return
+        logger.info("publishers go on: messages hold %d MiB, the limit is %d MiB", held, limit)
+        for front, shell in list(self._shells.items()):
+            if front.blocked or front.paused:
+                front.unblock()
+                shell.resume_reading()
+        self._write()
+
+    def tick(self) -> None:
+        """Housekeeping, every second: heartbeats, deadlines."""
+        now_ns = self._clock.now_ns()
+        for connection in list(self.connections):
+            connection.tick(now_ns)
+        self.schedule()
+
+    async def drain(self, timeout_s: float) -> None:
+        """Waits until every connection is closed and the log has everything; aborts what is left at the end."""
+        deadline_ns = self._clock.now_ns() + int(timeout_s * 1_000_000_000)
+        while (self.connections or not self._committer.idle) and self._clock.now_ns() < deadline_ns:
+            self.schedule()
+            await asyncio.sleep(0.01)
+        for connection in list(self.connections):
+            connection.abort()
+
+
+def _token() -> str:
+    """A name part that nobody guesses, in the form that RabbitMQ's generated names have."""
+    return secrets.token_urlsafe(16)

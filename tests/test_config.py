@@ -1,0 +1,144 @@
+"""Settings: precedence, kinds of value, and what the faults say."""
+
+from pathlib import Path
+
+import pytest
+
+from mansio.config import MIB, SETTINGS, Config, ConfigError, load
+from mansio.core.limits import NS, Limits
+
+
+def fault(options: dict[str, object] | None = None, **environ: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(options or {}, environ)
+    return str(caught.value)
+
+
+def test_defaults_without_any_source() -> None:
+    assert load({}, {}) == Config()
+    assert (Config().bind, Config().port) == ("127.0.0.1", 5672)
+
+
+def test_every_field_has_a_row_and_its_default_is_allowed() -> None:
+    fields = set(Config.__dataclass_fields__) - {"notes"}
+    assert fields == set(SETTINGS)
+    for key, setting in SETTINGS.items():
+        default = getattr(Config(), key)
+        assert setting.parse(default) == default, key
+
+
+def test_defaults_are_those_of_the_core() -> None:
+    core, config = Limits(), Config()
+    assert config.handshake_timeout_s * NS == core.handshake_ns
+    for key in ("frame_max", "channel_max", "heartbeat_s", "message_bytes_max", "connections_max"):
+        assert getattr(config, key) == getattr(core, key), key
+
+
+def test_option_goes_before_environment_before_file_before_default(tmp_path: Path) -> None:
+    file = tmp_path / "mansio.toml"
+    file.write_text('port = 1\nheartbeat_s = 2\nlog_level = "error"\n')
+    environ = {"MANSIO_PORT": "11", "MANSIO_HEARTBEAT_S": "12"}
+    config = load({"port": "111", "bind": None}, environ, str(file))
+    assert (config.port, config.heartbeat_s, config.log_level) == (111, 12, "error")
+    assert config.frame_max == Config().frame_max
+
+
+def test_file_can_be_named_by_the_environment(tmp_path: Path) -> None:
+    file = tmp_path / "mansio.toml"
+    file.write_text("port = 1234\n")
+    assert load({}, {"MANSIO_CONFIG": str(file)}).port == 1234
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("1000", 1000), ("64KiB", 65536), ("128 MiB", 128 * MIB), ("1.5mb", 1_500_000), ("7", 7)],
+)
+def test_sizes(text: str, size: int) -> None:
+    assert load({"message_bytes_max": text}, {}).message_bytes_max == size
+
+
+@pytest.mark.parametrize("text", ["", "MiB", "12 parsecs", "-1", "0", "513MiB", "1e9", "0x10"])
+def test_sizes_that_are_none(text: str) -> None:
+    assert "message_bytes_max" in fault({"message_bytes_max": text})
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("0.6", 0.6), ("1.0", 1.0), ("2GiB", 2 << 30), ("536870912", 1 << 29)]
+)
+def test_watermark_is_a_fraction_or_a_size(text: str, value: float) -> None:
+    found = load({}, {"MANSIO_MEMORY_HIGH_WATERMARK": text}).memory_high_watermark
+    assert found == value
+    assert isinstance(found, type(value))
+
+
+@pytest.mark.parametrize("text", ["0", "0.0", "1.5", "-0.5", "nan", "2MiB", "60%"])
+def test_watermark_that_is_none(text: str) -> None:
+    assert "a fraction such as 0.6" in fault({"memory_high_watermark": text})
+
+
+def test_fault_names_key_origin_value_and_what_is_allowed() -> None:
+    assert fault(MANSIO_PORT="99999") == (
+        "port = '99999' (from environment variable MANSIO_PORT):"
+        " must be a whole number from 0 to 65535"
+    )
+    assert fault({"log_level": "loud"}) == (
+        "log_level = 'loud' (from --log-level): must be one of debug, info, warning, error"
+    )
+
+
+def test_kinds_of_toml_are_checked_too(tmp_path: Path) -> None:
+    file = tmp_path / "mansio.toml"
+    file.write_text("port = true\nbind = 5\nhandshake_timeout_s = [1]\n")
+    with pytest.raises(ConfigError) as caught:
+        load({}, {}, str(file))
+    lines = str(caught.value).splitlines()
+    assert [line.split()[0] for line in lines] == ["port", "bind", "handshake_timeout_s"]
+    assert f"(from {file})" in lines[0]
+
+
+def test_unknown_key_of_a_file_is_a_fault_with_a_suggestion(tmp_path: Path) -> None:
+    file = tmp_path / "mansio.toml"
+    file.write_text("prot = 5672\n[colours]\nx = 1\n")
+    with pytest.raises(ConfigError) as caught:
+        load({}, {}, str(file))
+    assert str(caught.value).splitlines() == [
+        f"unknown key 'colours' (in {file})",
+        f"unknown key 'prot' (in {file}); did you mean 'port'?",
+    ]
+
+
+def test_file_that_is_missing_or_broken(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read the file .*: No such file"):
+        load({}, {}, str(tmp_path / "none.toml"))
+    broken = tmp_path / "broken.toml"
+    broken.write_text("port 5672")
+    with pytest.raises(ConfigError, match=r"not valid TOML: .*line 1"):
+        load({}, {}, str(broken))
+
+
+def test_variables_of_others_are_left_alone() -> None:
+    environ = {
+        "MANSIO_PORT": "tcp://10.0.0.1:5672",
+        "MANSIO_SERVICE_HOST": "10.0.0.1",
+        "MANSIO_HEARTBEATS": "5",
+        "MANSIO_PURE": "1",
+        "MANSIO_BIND": "",
+    }
+    config = load({}, environ)
+    assert config == Config()
+    assert config.notes == (
+        "ignoring the environment variable MANSIO_HEARTBEATS; did you mean 'heartbeat_s'?",
+        "ignoring MANSIO_PORT=tcp://10.0.0.1:5672: it is the address of a Kubernetes service",
+    )
+
+
+def test_readme_lists_every_setting_with_its_default() -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    rows = {
+        cells[1].strip("` "): cells[2].strip("` ")
+        for line in readme.splitlines()
+        if len(cells := line.split("|")) >= 5 and cells[1].strip("` ") in SETTINGS
+    }
+    assert set(rows) == set(SETTINGS)
+    for key, default in rows.items():
+        assert SETTINGS[key].parse(default) == getattr(Config(), key), key
