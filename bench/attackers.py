@@ -21,7 +21,7 @@ from bench import wire
 PAUSE_S = 1.0  # before the next connection of the same attacker
 DRIP_S = 0.2  # between the bytes of a slow one
 HOLD_S = 60.0  # how long a silent one waits for the broker to act
-OVERSIZED_BYTES = 4 << 20
+OVERSIZED_BYTES = 1 << 20
 CHUNK = 16 << 10
 
 Reader = asyncio.StreamReader
@@ -114,7 +114,7 @@ async def slow_publish(reader: Reader, writer: Writer) -> None:
 
 
 async def oversized_frame(reader: Reader, writer: Writer) -> None:
-    """announces a frame of 4 GiB and sends 4 MiB of it"""
+    """announces a frame of 4 GiB and sends 1 MiB of it"""
     await handshake(reader, writer)
     writer.write(struct.pack(">BHI", wire.METHOD, 1, 0xFFFF_FFFF))
     await pour(writer, OVERSIZED_BYTES)

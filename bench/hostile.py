@@ -28,7 +28,7 @@ P99_RATIO_MAX = 3.0
 RSS_GROWTH_MAX_MIB = 20.0
 RUNS = 3
 CALM_LIMIT_S = 15.0  # for the memory to come back
-NICENESS = 5  # the attackers may use what the broker and the client leave
+NICENESS = 10  # the attackers may use what the broker and the client leave
 DOCUMENT = load.HERE.parent / "docs" / "benchmarks.md"
 
 
@@ -37,6 +37,7 @@ class Outcome:
     """What one peer did; latencies in microseconds, memory in MiB, of runs in order."""
 
     calm_p99_us: list[float]
+    control_p99_us: list[float]  # another broker is attacked: what the machine itself adds
     hostile_p99_us: list[float]
     rss_before_mib: float
     rss_during_mib: float
@@ -84,33 +85,53 @@ def start_attack(
     )
 
 
-def attack(peer: peers.Peer, connections: int, seconds: float, behaviours: list[str]) -> Outcome:
-    """Undisturbed runs, then as many under attack, then the memory. Errors: LoadError."""
-    paced(peer, 1.0)
-    calm = [paced(peer, seconds) for _ in range(RUNS)]
-    before = procfs.rss_mib(peer.pids())
-    begin = time.perf_counter()
-    attackers = start_attack(peer.port, connections, RUNS * (seconds + 1.0), behaviours)
+def under_attack(
+    client: peers.Peer, target: peers.Peer, connections: int, seconds: float, names: list[str]
+) -> tuple[list[tuple[float, bool]], float, dict[str, dict[str, int]]]:
+    """Runs of the client while `target` is attacked: runs, highest memory seen, attackers' report.
+
+    Errors: LoadError.
+    """
+    span = RUNS * (seconds + 1.0)
+    attackers = start_attack(target.port, connections, span, names)
+    runs, highest = [], 0.0
     try:
-        hostile, during = [], before
         for _ in range(RUNS):
-            hostile.append(paced(peer, seconds))
-            during = max(during, procfs.rss_mib(peer.pids()))
-        report_text, _ = attackers.communicate(timeout=RUNS * (seconds + 1.0) + 30.0)
+            runs.append(paced(client, seconds))
+            highest = max(highest, procfs.rss_mib(target.pids()))
+        text, _ = attackers.communicate(timeout=span + 30.0)
+    except subprocess.TimeoutExpired:
+        raise load.LoadError("the attackers did not end") from None
     finally:
         attackers.kill()
         attackers.wait()
-    say(f"{peer.name}: attacked for {time.perf_counter() - begin:.0f} s")
-    after = wait_for_memory(peer, before + RSS_GROWTH_MAX_MIB / 2)
-    runs = calm + hostile
+    if not target.pids():
+        raise load.LoadError(f"{target.name} died under attack")
+    return runs, highest, json.loads(text)
+
+
+def attack(name: str, connections: int, seconds: float, names: list[str]) -> Outcome:
+    """Undisturbed runs, the control, runs under attack, then the memory.
+
+    Errors: LoadError, PeerError.
+    """
+    with peers.PEERS[name]() as peer:
+        paced(peer, 1.0)
+        calm = [paced(peer, seconds) for _ in range(RUNS)]
+        with peers.PEERS[name]() as other:
+            control, _, _ = under_attack(peer, other, connections, seconds, names)
+        before = procfs.rss_mib(peer.pids())
+        hostile, during, met = under_attack(peer, peer, connections, seconds, names)
+        after = wait_for_memory(peer, before + RSS_GROWTH_MAX_MIB / 2)
     return Outcome(
         [p99 for p99, _ in calm],
+        [p99 for p99, _ in control],
         [p99 for p99, _ in hostile],
         before,
         during,
         after,
-        json.loads(report_text),
-        all(ok for _, ok in runs),
+        met,
+        all(ok for _, ok in calm + hostile),
     )
 
 
@@ -129,7 +150,8 @@ def render(outcomes: dict[str, Outcome], connections: int) -> str:
     rows, met = [], []
     for name, one in outcomes.items():
         verdict = "met" if not one.faults() else f"**missed**: {'; '.join(one.faults())}"
-        cells = [f"{median(p99s):,.0f}" for p99s in (one.calm_p99_us, one.hostile_p99_us)]
+        p99s = (one.calm_p99_us, one.control_p99_us, one.hostile_p99_us)
+        cells = [f"{median(values):,.0f}" for values in p99s]
         memory = (one.rss_before_mib, one.rss_during_mib, one.rss_after_mib)
         cells += [f"{one.p99_ratio():.2f}", " / ".join(f"{mib:.0f}" for mib in memory)]
         target = f"≤ {P99_RATIO_MAX:g} ×, ≤ {RSS_GROWTH_MAX_MIB:g} MiB more"
@@ -137,9 +159,9 @@ def render(outcomes: dict[str, Outcome], connections: int) -> str:
         for behaviour, counts in one.attacks.items():
             told = ", ".join(f"{count:,} {what}" for what, count in sorted(counts.items()))
             met.append([behaviour, BEHAVIOURS[behaviour].__doc__ or "", name, told])
-    head = ("", "p99 undisturbed µs", "p99 attacked µs", "×", "RSS MiB before / during / after",
-            "target", "")  # fmt: skip
-    first = report.table(head, rows, range(1, 5))
+    head = ("", "p99 undisturbed µs", "control µs", "attacked µs", "×",
+            "RSS MiB before / during / after", "target", "")  # fmt: skip
+    first = report.table(head, rows, range(1, 6))
     second = report.table(("behaviour", "what it does", "peer", "outcome"), met, range(0))
     return (
         f"{connections} hostile connections beside one client at {RATE:,} msg/s:\n\n"
@@ -167,10 +189,9 @@ def main(arguments: list[str]) -> int:
     try:
         load.build()
         for name in chosen.peer or ["mansio"]:
-            with peers.PEERS[name]() as peer:
-                outcomes[name] = attack(
-                    peer, chosen.connections, chosen.seconds, chosen.behaviour or list(BEHAVIOURS)
-                )
+            outcomes[name] = attack(
+                name, chosen.connections, chosen.seconds, chosen.behaviour or list(BEHAVIOURS)
+            )
     except (peers.PeerError, load.LoadError, OSError) as error:
         say(f"hostile: {error}")
         return 2

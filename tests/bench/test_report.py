@@ -195,7 +195,7 @@ def test_interpreter_build(arguments: str | None, flags: str, debian: bool, text
     assert interpreter_build(arguments, flags, debian) == text
 
 
-CALM = Outcome([90.0, 100.0, 300.0], [250.0, 300.0, 900.0], 40.0, 90.0, 60.0, {}, True)
+CALM = Outcome([90.0, 100.0, 300.0], [120.0], [250.0, 300.0, 900.0], 40.0, 90.0, 60.0, {}, True)
 
 
 def test_hostile_verdict() -> None:
@@ -209,7 +209,7 @@ def test_hostile_verdict() -> None:
 def test_hostile_table() -> None:
     outcome = replace(CALM, attacks={"half-open": {"closed by the broker": 2, "refused": 1}})
     text = render({"mansio": outcome}, 500)
-    assert "| mansio | 100 | 300 | 3.00 | 40 / 90 / 60 | ≤ 3 ×, ≤ 20 MiB more | met |" in text
+    assert "| mansio | 100 | 120 | 300 | 3.00 | 40 / 90 / 60 | ≤ 3 ×, ≤ 20 MiB more | met |" in text
     assert (
         "| half-open | connects and says nothing | mansio | 2 closed by the broker, 1 refused |"
         in text

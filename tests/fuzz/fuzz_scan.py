@@ -13,8 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from mansio.codec import amqp
 from mansio.codec.amqp_methods import (
@@ -37,6 +36,7 @@ from tests.fuzz import harness
 from tests.fuzz.harness import Choices
 
 NAME = "scan"
+ROOT = Path(__file__).resolve().parents[2]
 FRAME_MAX = 128
 WHOLE_MAX = 300
 SETTLES = {amqp.ACK_ID, amqp.NACK_ID, amqp.REJECT_ID}
@@ -170,7 +170,9 @@ def plain(stream: bytes) -> Story:
     return story
 
 
-def tell(story: Story, content: Content | None, kind: int, channel: int, payload: bytes) -> Content | None:
+def tell(
+    story: Story, content: Content | None, kind: int, channel: int, payload: bytes
+) -> Content | None:
     """One frame's part of the story; the content that is then being put together."""
     if content is not None:
         done = content.add(kind, channel, payload)
@@ -405,7 +407,9 @@ def check_deliveries(reader: Reader, other: Reader, choices: Choices) -> None:
         number = 1 + choices.below((count - start - 1) // step + 1)
         tag = choices.byte() if choices.bit() else (1 << 64) - number
         channel = 1 + choices.below(3)
-        tails = tuple((len(raw), b"\0\1x\1k\xce", int.from_bytes(raw[1:3], "big")) for raw in frames)
+        tails = tuple(
+            (len(raw), b"\0\1x\1k\xce", int.from_bytes(raw[1:3], "big")) for raw in frames
+        )
         head = amqp.PUBLISH_ID.to_bytes(4, "big") + b"\3tag"
         arguments = (data, stride, ends, which, tails, start, number, step, head, tag, channel)
         expected = b""

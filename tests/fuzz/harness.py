@@ -92,7 +92,9 @@ def mutate(rng: random.Random, seeds: list[bytes]) -> bytes:
             case 3:
                 data[at:at] = data[at : at + rng.randint(1, 32)] * rng.randint(1, 3)
             case 4:
-                data[at : at + 4] = rng.choice((b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff"))
+                data[at : at + 4] = rng.choice(
+                    (b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff")
+                )
             case _:
                 del data[at:]
     return bytes(data[:INPUT_BYTES_MAX])

@@ -26,7 +26,7 @@ from tests.interop.wire import (
 )
 
 GENERATED = (
-    ("reply", re.compile(r"amq\.rabbitmq\.reply-to\.[\w+/=.-]+")),
+    ("reply", re.compile(r"amq\.rabbitmq\.reply-to\.[\w+/=.-]{16,}")),
     ("gen", re.compile(r"amq\.gen-[\w-]{22}")),
     ("ctag", re.compile(r"amq\.ctag-[\w-]{22}")),
 )
@@ -65,6 +65,18 @@ def shown(kind: str, value: Any) -> str:
     return show_text(value) if kind in "sS" else str(value)
 
 
+def show_ranges(numbers: set[int]) -> str:
+    """Numbers as 1-3,5."""
+    words: list[str] = []
+    row: list[int] = []
+    for number in [*sorted(numbers), -1]:
+        if row and number != row[-1] + 1:
+            words.append(str(row[0]) if len(row) == 1 else f"{row[0]}-{row[-1]}")
+            row = []
+        row.append(number)
+    return ",".join(words)
+
+
 class Session:
     """The connections of one section, and the generated names seen so far."""
 
@@ -74,6 +86,7 @@ class Session:
         self.names: dict[str, str] = {}
         self.queues: set[str] = set()
         self.exchanges: set[str] = set()
+        self.made: list[tuple[str, int, str]] = []  # lines that macros made
 
     # -- what the client does
 
@@ -119,9 +132,16 @@ class Session:
         else:
             channel = int(word.removeprefix("ch"))
             verb = reader.take_word()
-            macro = {"sync": self._sync, "reopen": self._reopen}.get(verb)
-            if macro is not None:
-                macro(peer, channel)
+            macros = {
+                "sync": self._sync,
+                "reopen": self._reopen,
+                "drain": self._drain_queues,
+                "confirms": self._confirms,
+            }
+            if verb in macros:
+                peer.wire.send_raw(peer.held)
+                peer.held = b""
+                macros[verb](peer, channel, reader)
                 return
             raw = self._encode(peer, channel, verb, reader)
         peer.held += raw
@@ -178,7 +198,7 @@ class Session:
         if method == "exchange.declare":
             self.exchanges.add(values["exchange"])
 
-    def _sync(self, peer: Peer, channel: int) -> None:
+    def _sync(self, peer: Peer, channel: int, _: Reader) -> None:
         """A request without effect; its answer is swallowed, anything else stays for the next step."""
         declare = {"exchange": "amq.direct", "passive": 1}
         peer.wire.send(Frame(METHOD, channel, method_payload("exchange.declare", declare)))
@@ -191,7 +211,41 @@ class Session:
             early.append(frame)
         peer.wire.buffer[:0] = b"".join(frame.encode() for frame in early)
 
-    def _reopen(self, peer: Peer, channel: int) -> None:
+    def _drain_queues(self, peer: Peer, channel: int, _: Reader) -> None:
+        """Take every message from every queue that this section named: one line with their bodies."""
+        words = ["drained"]
+        for queue in sorted(self.queues):
+            bodies = []
+            while True:
+                get = method_payload("basic.get", {"queue": queue, "no_ack": 1})
+                peer.wire.send(Frame(METHOD, channel, get))
+                line = self.maybe_line(peer, 5.0)
+                if line is None or " | " not in line[1]:
+                    break
+                bodies.append(line[1].partition("body=")[2])
+            if bodies:
+                words.append(f"{show_text(queue)}=[{' '.join(bodies)}]")
+        self.made.append((peer.label, channel, self._line(peer, f"ch{channel} {' '.join(words)}")))
+
+    def _confirms(self, peer: Peer, channel: int, reader: Reader) -> None:
+        """Wait until the publishes first-last are confirmed, however the broker groups them: one line."""
+        first, _, last = reader.take_word().partition("-")
+        left = set(range(int(first), int(last) + 1))
+        settled: dict[str, set[int]] = {"ack": set(), "nack": set()}
+        while left:
+            frame = peer.wire.maybe_frame(5.0)
+            if frame is None:
+                break
+            method, values = decode_method(frame.payload)
+            tag = values["delivery_tag"]
+            tags = left & (set(range(1, tag + 1)) if values["multiple"] else {tag})
+            settled[method.name.removeprefix("basic.")] |= tags
+            left -= tags
+        words = ["confirmed"]
+        words += [f"{kind}={show_ranges(tags)}" for kind, tags in settled.items() if tags]
+        self.made.append((peer.label, channel, self._line(peer, f"ch{channel} {' '.join(words)}")))
+
+    def _reopen(self, peer: Peer, channel: int, _: Reader) -> None:
         peer.wire.send(Frame(METHOD, channel, method_payload("channel.close-ok", {})))
         peer.wire.open_channel(channel)
 
@@ -221,7 +275,7 @@ class Session:
         """Replace generated names by placeholders, numbered in order of appearance."""
         for kind, pattern in GENERATED:
             text = pattern.sub(self._placeholder(kind), text)
-        return text
+        return re.sub(r'"(\$[a-z]+\d+)"', r"\1", text)
 
     def _placeholder(self, kind: str) -> Callable[[re.Match[str]], str]:
         def replace(found: re.Match[str]) -> str:
@@ -254,6 +308,7 @@ class Session:
         method, values = decode_method(frame.payload)
         self._note_names(method.name, values)
         peer.broker_closes |= method.name == "connection.close"
+        peer.told_closed |= method.name == "connection.close-ok"
         if method.name in ("channel.close", "connection.close"):
             ids = values["class_id"], values["method_id"]
             failed = BY_ID[ids].name if ids in BY_ID else f"{ids[0]}.{ids[1]}"
@@ -284,7 +339,7 @@ class Session:
 
     def drain(self, quiet_seconds: float) -> list[tuple[str, int, str]]:
         """(label, channel, S line) of all that arrives on any connection until nothing came for so long."""
-        found: list[tuple[str, int, str]] = []
+        found, self.made = self.made, []
         busy = True
         while busy:
             busy = False
@@ -297,7 +352,7 @@ class Session:
 
     def await_lines(self, label: str, count: int, timeout_seconds: float) -> list[tuple[str, int, str]]:
         """Up to count lines of one connection; fewer when they do not come in time."""
-        found: list[tuple[str, int, str]] = []
+        found, self.made = self.made, []
         while len(found) < count and label in self.peers:
             line = self.maybe_line(self.peers[label], timeout_seconds)
             if line is None:

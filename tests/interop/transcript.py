@@ -22,6 +22,8 @@ C lines are sent, S lines are what came back before the next C line. `C.B` and `
     C raw 414d5150                 any bytes
     C ch1 sync                     a harmless request and its answer, so that all before it has been read; not shown
     C ch1 reopen                   channel.close-ok and channel.open after the broker closed a channel
+    C ch1 drain                    basic.get of all messages of all queues of this section, shown as one line
+    C ch1 confirms 3-8             wait for these confirms, however the broker groups them, shown as one line
     C wait 50                      wait milliseconds (for things that expire)
     C close                        close the socket
     C+ ...                         as C, but sent in one write together with the next C line

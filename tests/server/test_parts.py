@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import socket
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,22 @@ def test_privileged_port_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socket.socket.listen", refuse)
     with pytest.raises(ListenError, match=r"no permission to listen on port 0 on 127\.0\.0\.1"):
         Listeners().open("127.0.0.1", 0)
+
+
+def test_two_colons_are_every_address_of_both_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    bound: list[object] = []
+
+    def bind_loopback_instead(family: int, address: tuple[str, int]) -> socket.socket:
+        bound.append((family, address[0]))
+        sock = socket.socket()
+        sock.bind(("127.0.0.1", 0))
+        return sock
+
+    monkeypatch.setattr("mansio.server.listeners._bound", bind_loopback_instead)
+    listeners = Listeners()
+    listeners.open("::", 0)
+    listeners.close()
+    assert bound == [(socket.AF_INET6, "::"), (socket.AF_INET, "0.0.0.0")]
 
 
 def test_an_address_that_the_machine_lacks_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ cdef uint64_t _u64(const uchar* p, Py_ssize_t i) noexcept
 cdef class Scan:
     cdef public Py_ssize_t frame_max
     cdef public Py_ssize_t whole_max
+    cdef public bint grouping
     cdef list segments
     cdef list settles
     cdef object fault
@@ -65,6 +66,7 @@ cdef class Scan:
     cdef void _settle(self, Py_ssize_t pos, uint64_t method)
     @cython.locals(key=uint64_t)
     cdef void _close_settle(self)
+    @cython.locals(start=Py_ssize_t, stop=Py_ssize_t, count=Py_ssize_t, stride=Py_ssize_t, step=Py_ssize_t, flags=int)
     cdef void _flush(self, list out)
 
 cdef bytes _take(bytearray buf, Py_ssize_t start, Py_ssize_t stop)

@@ -59,7 +59,7 @@ def _u16(p: Any, i: int) -> int:
 
 
 def _u32(p: Any, i: int) -> int:
-    return (p[i] << 24) | (p[i + 1] << 16) | (p[i + 2] << 8) | p[i + 3]  # type: ignore[no-any-return]
+    return (_u16(p, i) << 16) | _u16(p, i + 2)  # unsigned throughout, also when compiled
 
 
 def _u64(p: Any, i: int) -> int:
@@ -73,6 +73,8 @@ class Scan:
         """`frame_max`: bytes of the largest frame as negotiated, its eight bytes of framing included."""
         self.frame_max = frame_max
         self.whole_max = WHOLE_BYTES_MAX
+        self.grouping = True
+        """Whether segments may be joined over others in between. Without, runs come in the order of publishing."""
         self._reset()
 
     def _reset(self) -> None:
@@ -152,7 +154,7 @@ class Scan:
         return pos
 
     def one(self, buf: bytearray, pos: int, end: int, out: list[Any]) -> int:
-        """Takes one frame at `pos` as it is, whatever it holds: `(type, channel, payload)` or a FAULT, or nothing yet."""
+        """Takes one frame at `pos` as it is: `(type, channel, payload)`, or a FAULT, or nothing yet."""
         self.buf = buf
         if cython.compiled:
             self.p = buffer_chars(buf)
@@ -194,11 +196,11 @@ class Scan:
         if end - pos < 7:
             return _WAIT
         size = _u32(p, pos + 3)
-        if size > self.frame_max - 8:
+        if size > self.frame_max:  # eight bytes more than agreed are let through, as RabbitMQ does
             self.fault = (
                 FAULT,
                 501,
-                f"frame of {size} bytes is too large, the limit is {self.frame_max - 8}",
+                f"frame of {size} bytes is too large, the limit is {self.frame_max}",
             )
             return _FAULTY
         if end - pos < size + 8:
@@ -288,8 +290,11 @@ class Scan:
                     if at + size <= stop and self._has_copies(at + 4, at + size):
                         return SPECIAL
                 elif bit == _MODE or bit == _PRIORITY:
-                    if bit == _MODE and p[at] == 2:
-                        flags = PERSISTENT
+                    if bit == _MODE:
+                        if p[at] == 2:
+                            flags = PERSISTENT
+                        elif p[at] != 1:
+                            return SPECIAL
                     size = 1
                 elif bit == _TIMESTAMP:
                     size = 8
@@ -323,7 +328,7 @@ class Scan:
         if self.route is None or frame_len != self.frame_len:
             return False
         if cython.compiled:
-            return memcmp(self.p + pos, self.p + self.frame_at, frame_len) == 0
+            return memcmp(self.p + pos, self.p + self.frame_at, frame_len) == 0  # type: ignore[no-any-return]
         return (
             self.buf[pos : pos + frame_len] == self.buf[self.frame_at : self.frame_at + frame_len]
         )
@@ -382,7 +387,7 @@ class Scan:
         bits = p[pos + 19]
         key = (method << 24) | (_u16(p, pos + 1) << 8) | bits
         multiple = bits & 1 if method != REJECT_ID else 0
-        if key == self.settle_key and tag == self.settle_last + 1 and not multiple:
+        if key == self.settle_key and tag and tag == self.settle_last + 1 and not multiple:
             self.settle_last = tag
             return
         self._close_settle()
@@ -408,14 +413,13 @@ class Scan:
         """Puts out what has been gathered. Settlements go behind the publishes of the same buffer: nobody can tell."""
         self._close()
         self._close_settle()
-        if len(self.segments) == 1:
-            route, start, stop, count, stride, ends, flags = self.segments[0]
-            data = _take(self.buf, start, stop)
-            out.append(
-                (RUN, (route,), None, data, count, 0 if ends else stride, _pack(ends), flags)
-            )
-        elif self.segments:
+        if len(self.segments) > 1 and self.grouping:
             _group(self.buf, self.segments, out)
+        else:
+            for route, start, stop, count, stride, ends, flags in self.segments:
+                data = _take(self.buf, start, stop)
+                step = 0 if ends else stride
+                out.append((RUN, (route,), None, data, count, step, _pack(ends), flags))
         if self.settles:
             out.extend(self.settles)
         self.segments = []
@@ -425,7 +429,7 @@ class Scan:
 
 def _take(buf: bytearray, start: int, stop: int) -> bytes:
     if cython.compiled:
-        return new_bytes(buffer_chars(buf) + start, stop - start)
+        return new_bytes(buffer_chars(buf) + start, stop - start)  # type: ignore[no-any-return]
     with memoryview(buf) as view:
         return bytes(view[start:stop])
 
@@ -539,7 +543,9 @@ def encode_deliveries(
     the bytes behind the delivery tag [redelivered, exchange, routing key, CE], channel that it was published on).
     """
     if cython.compiled:
-        return _encode(data, stride, ends, which, tails, start, count, step, prefix, tag, channel)
+        return _encode(  # type: ignore[no-any-return]
+            data, stride, ends, which, tails, start, count, step, prefix, tag, channel
+        )
     parts: list[bytes] = []
     stop = start + count * step
     if which is None and tails[0][2] == channel:
@@ -658,7 +664,7 @@ def _encode(
 def _start_of(table: Any, i: int, stride: int) -> int:  # pragma: no cover - compiled only
     if table == cython.NULL:
         return i * stride
-    return table[i - 1] if i else 0  # type: ignore[no-any-return]
+    return table[i - 1] if i else 0
 
 
 def _end_of(table: Any, i: int, stride: int) -> int:  # pragma: no cover - compiled only

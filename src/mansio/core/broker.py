@@ -12,19 +12,18 @@ the turn's effects at once:
 The Broker raises `BrokerError` for what a client may not do, before anything has changed. It never raises otherwise.
 """
 
-from collections import deque
-from collections.abc import Iterable, Sequence
-
+from mansio.core.confirms import Confirms
 from mansio.core.definitions import Definitions
-from mansio.core.dispatch import Consumer, dispatch
+from mansio.core.dispatch import Consumer, Dispatcher
 from mansio.core.errors import AccessRefused, NotAllowed, PreconditionFailed
-from mansio.core.inflight import Flight, Piece
+from mansio.core.inflight import Flight
 from mansio.core.limits import OPEN_RUNS_MAX, TURN_BYTES, Limits
 from mansio.core.queue import Queue
-from mansio.core.records import Parts, encode_publish, encode_settle
+from mansio.core.records import Parts, encode_publish
 from mansio.core.routing import Arguments, Route
-from mansio.core.run import Run, Span
+from mansio.core.run import Run
 from mansio.core.session import Channel, Outbox, Session, Transaction
+from mansio.core.settling import Settling
 from mansio.core.topology import VHost
 
 
@@ -49,14 +48,18 @@ class Broker:
         self.vhosts: dict[str, VHost] = {"/": VHost("/")}
         self.sessions: set[Session] = set()
         self.definitions = Definitions(self)
-        self.memory_bytes = 0  # of runs that are not settled everywhere
+        self.dispatcher = Dispatcher()
+        self.settling = Settling(self.dispatcher)
+        self.confirms = Confirms()
         self.blocked = False  # publishers are to be held back
-        self._dirty: list[Queue] = []
+        self.notices: list[str] = []  # for the log; the server takes them
         self._records: list[Parts] = []
-        self._settles: dict[int, list[tuple[int, int, int]]] = {}
-        self._confirming: dict[Channel, None] = {}
-        self._committing: list[Channel] = []
-        self._waiting: deque[tuple[int, list[tuple[Channel, int]], list[Channel]]] = deque()
+        self._cancelled: list[tuple[Channel, str]] = []
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the messages that are not settled everywhere."""
+        return self.settling.memory_bytes
 
     # -- sessions and channels
 
@@ -88,8 +91,8 @@ class Broker:
         self.rollback(channel, close=True)
         for consumer in list(channel.consumers.values()):
             self.cancel(channel, consumer.tag)
-        self._requeue(channel.ledger.take_all())
-        self._confirming.pop(channel, None)
+        self.settling.requeue(channel.ledger.take_all())
+        self.confirms.forget(channel)
         channel.session.channels.pop(channel.number, None)
 
     # -- publishing
@@ -116,25 +119,30 @@ class Broker:
             channel.tx.publishes.append((run, queues))
             return
         if channel.confirming:
-            channel.published += run.count
-            self._confirming[channel] = None
+            self.confirms.published(channel, run.count)
         self._enqueue(channel, run, queues)
 
     def _enqueue(self, channel: Channel, run: Run, queues: tuple[Queue, ...]) -> None:
-        live = [queue for queue in queues if not queue.deleted]
+        live = queues
+        for queue in queues:
+            if queue.deleted:
+                live = tuple(queue for queue in queues if not queue.deleted)
         if not live:
             self._return(channel, run)
             return
-        run.live = run.count * len(live)
-        self.memory_bytes += len(run.data)
+        self.settling.hold(run, len(live))
         places: list[tuple[int, int]] = []
         for queue in live:
             base = queue.append(run)
+            if queue.bound is not None:
+                first = channel.published - run.count + 1 if channel.confirming else 0
+                queue.bound.arrived(base, channel, first)
             if run.persistent and queue.logged:
                 places.append((queue.id, base))
+            if queue.crowded:
+                channel.session.pressing = True
             if not queue.dirty:
-                queue.dirty = True
-                self._dirty.append(queue)
+                self.dispatcher.touch(queue)
         if places:
             self._records.append(encode_publish(run, places))
 
@@ -171,7 +179,7 @@ class Broker:
         queue.consumers.append(consumer)
         queue.exclusive_consumer = exclusive
         queue.had_consumer = True
-        self._touch(queue)
+        self.dispatcher.touch(queue)
         return consumer
 
     def cancel(self, channel: Channel, tag: str) -> bool:
@@ -199,7 +207,7 @@ class Broker:
         channel.next_tag = tag + 1
         flight = Flight(tag, 1, None, queue, span.run, span.start, 1, span.base)
         if no_ack:
-            self.settled(flight)
+            self.settling.settled(flight)
         else:
             channel.ledger.add(flight)
             queue.in_flight += 1
@@ -209,7 +217,7 @@ class Broker:
         """basic.qos: for consumers to come, or for the whole channel (RabbitMQ's meaning of `global`)."""
         if whole_channel:
             channel.limit = count
-            self._touch_consumed(channel)
+            self.dispatcher.touch_consumed(channel)
         else:
             channel.new_consumer_limit = count
 
@@ -217,7 +225,7 @@ class Broker:
         """channel.flow: whether the channel's consumers are delivered to."""
         channel.active = active
         if active:
-            self._touch_consumed(channel)
+            self.dispatcher.touch_consumed(channel)
 
     # -- settling
 
@@ -225,7 +233,7 @@ class Broker:
         self, channel: Channel, first: int, last: int, multiple: bool, requeue: bool
     ) -> None:
         """Acks or rejects tags [first, last], or all up to `last`; PreconditionFailed for an unknown tag."""
-        unknown = 0
+        unknown = -1
         if not multiple:
             pieces, unknown = channel.ledger.settle(first, last)
         elif last == 0:
@@ -238,66 +246,15 @@ class Broker:
             if channel.tx is not None:
                 channel.tx.settled.append((pieces, requeue))
             elif requeue:
-                self._requeue(pieces)
+                self.settling.requeue(pieces)
             else:
-                self._accept(pieces)
-        if unknown:
+                self.settling.accept(pieces)
+        if unknown >= 0:
             raise PreconditionFailed(f"unknown delivery tag {unknown}")
 
     def recover(self, channel: Channel) -> None:
         """Requeues every unsettled delivery of the channel."""
-        self._requeue(channel.ledger.take_all())
-
-    def settled(self, piece: Piece) -> None:
-        """These messages are done with in their queue."""
-        run, queue, count = piece.run, piece.queue, piece.count
-        run.live -= count
-        if not run.live:
-            self.memory_bytes -= len(run.data)
-        if run.persistent and queue.logged:
-            place = (piece.base + piece.start, count, piece.step)
-            self._settles.setdefault(queue.id, []).append(place)
-
-    def _accept(self, pieces: Sequence[Piece]) -> None:
-        self._drop(pieces)
-        for piece in pieces:
-            self._credit(piece)
-
-    def _requeue(self, pieces: Sequence[Piece]) -> None:
-        by_queue: dict[int, list[Piece]] = {}
-        for piece in pieces:
-            self._credit(piece)
-            by_queue.setdefault(piece.queue.id, []).append(piece)
-        for group in by_queue.values():
-            queue = group[0].queue
-            if queue.deleted:
-                self._drop(group)
-            else:
-                queue.requeue(group)
-                self._touch(queue)
-
-    def _drop(self, pieces: Iterable[Piece]) -> None:
-        for piece in pieces:
-            piece.queue.in_flight -= piece.count
-            self.settled(piece)
-
-    def _credit(self, piece: Piece) -> None:
-        consumer = piece.consumer
-        if consumer is None:
-            return
-        consumer.unsettled -= piece.count
-        consumer.channel.unsettled -= piece.count
-        if consumer.channel.limit:
-            self._touch_consumed(consumer.channel)
-        elif consumer.limit:
-            self._touch(consumer.queue)
-
-    def drop_ready(self, queue: Queue) -> int:
-        """Purges: settles every ready message; answers how many."""
-        count = queue.ready_count
-        for span in queue.take_all():
-            self.settled(_whole(span, queue))
-        return count
+        self.settling.requeue(channel.ledger.take_all())
 
     # -- transactions
 
@@ -307,7 +264,7 @@ class Broker:
             channel.tx = Transaction()
 
     def commit(self, channel: Channel) -> None:
-        """Applies the transaction in this turn, hence in one log entry; the outbox hears `committed` when it is durable."""
+        """Applies the transaction in this turn, hence in one log entry; `committed` follows when that is durable."""
         tx = channel.tx
         if tx is None:
             raise PreconditionFailed("channel is not transactional")
@@ -316,10 +273,10 @@ class Broker:
             self._enqueue(channel, run, queues)
         for pieces, requeue in tx.settled:
             if requeue:
-                self._requeue(pieces)
+                self.settling.requeue(pieces)
             else:
-                self._accept(pieces)
-        self._committing.append(channel)
+                self.settling.accept(pieces)
+        self.confirms.committed(channel)
 
     def rollback(self, channel: Channel, close: bool = False) -> None:
         """Forgets publishes; settlements of the transaction become unsettled deliveries again."""
@@ -342,17 +299,19 @@ class Broker:
 
     def end_turn(self) -> list[Parts]:
         """Hands out what can be delivered; answers the turn's records."""
-        dirty, self._dirty = self._dirty, []
-        for queue in dirty:
-            queue.dirty = False
-            if queue.consumers:
-                dispatch(queue, self)
+        self.dispatcher.run(self.settling)
+        cancelled, self._cancelled = self._cancelled, []
+        for channel, tag in cancelled:
+            if not channel.session.closed:
+                channel.session.outbox.cancelled(channel, tag)
         records, self._records = self._records, []
-        if self._settles:
-            settles, self._settles = self._settles, {}
-            records += [encode_settle(queue_id, ranges) for queue_id, ranges in settles.items()]
+        records += self.settling.take_records()
         self._check_memory()
         return records
+
+    def tell_cancelled(self, channel: Channel, tag: str) -> None:
+        """A consumer is gone with its queue; its client hears of it behind the replies of this turn."""
+        self._cancelled.append((channel, tag))
 
     def record(self, parts: Parts) -> None:
         """Adds a record to this turn's."""
@@ -360,44 +319,25 @@ class Broker:
 
     def seal(self, ticket: int) -> None:
         """What was published and committed since the last call waits for the log entry `ticket`."""
-        if not self._confirming and not self._committing:
-            return
-        confirms = [(channel, channel.published) for channel in self._confirming]
-        for channel, upto in confirms:
-            channel.sealed = upto
-        self._waiting.append((ticket, confirms, self._committing))
-        self._confirming = {}
-        self._committing = []
+        self.confirms.seal(ticket)
 
     def durable(self, ticket: int) -> None:
         """Log entries up to `ticket` are durable: their confirms leave."""
-        self._release(ticket, True)
+        self.confirms.release(ticket, True)
 
     def failed(self, ticket: int) -> None:
         """Log entries up to `ticket` that are not durable by now never will be: their publishes are refused."""
-        self._release(ticket, False)
-
-    def _release(self, ticket: int, ok: bool) -> None:
-        waiting = self._waiting
-        while waiting and waiting[0][0] <= ticket:
-            _, confirms, commits = waiting.popleft()
-            for channel, upto in confirms:
-                if not channel.session.closed:
-                    outbox = channel.session.outbox
-                    (outbox.confirmed if ok else outbox.refused)(channel, upto)
-            for channel in commits:
-                if not channel.session.closed:
-                    channel.session.outbox.committed(channel, ok)
+        self.confirms.release(ticket, False)
 
     @property
     def waiting(self) -> bool:
         """Whether confirms wait for the log."""
-        return bool(self._waiting)
+        return self.confirms.waiting
 
     @property
     def unfinished(self) -> bool:
         """Whether the turn has left something to hand out."""
-        return bool(self._dirty)
+        return self.dispatcher.unfinished
 
     # -- flow
 
@@ -416,7 +356,7 @@ class Broker:
         session.allowance = TURN_BYTES
         if session.starved:
             for queue in session.starved.values():
-                self._touch(queue)
+                self.dispatcher.touch(queue)
             session.starved.clear()
 
     def _check_memory(self) -> None:
@@ -425,16 +365,3 @@ class Broker:
             self.blocked = self.memory_bytes > limit * 0.9
         else:
             self.blocked = self.memory_bytes > limit
-
-    def _touch(self, queue: Queue) -> None:
-        if not queue.dirty and queue.ready_count and not queue.deleted:
-            queue.dirty = True
-            self._dirty.append(queue)
-
-    def _touch_consumed(self, channel: Channel) -> None:
-        for consumer in channel.consumers.values():
-            self._touch(consumer.queue)
-
-
-def _whole(span: Span, queue: Queue) -> Piece:
-    return Piece(0, span.stop - span.start, None, queue, span.run, span.start, 1, span.base)

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from mansio.core.equivalence import describe
 from mansio.core.errors import PreconditionFailed
-from mansio.core.names import REPLY_TO, check_not_default, check_not_reserved
+from mansio.core.names import REPLY_TO, check_not_default, check_not_reserved, clean
 from mansio.core.queue import Queue
-from mansio.core.records import encode_topology
+from mansio.core.queue_arguments import NO_EFFECT_YET, check_queue_arguments
+from mansio.core.records import encode_topology, pack_table
 from mansio.core.routing import Arguments, Binding, Exchange
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Definitions:
         arguments: Arguments,
     ) -> None:
         """exchange.declare, not passive."""
+        name = clean(name)
         made = self.vhost(session).declare_exchange(
             name, type, durable, auto_delete, internal, arguments
         )
@@ -50,11 +52,12 @@ class Definitions:
                 type=type,
                 auto_delete=auto_delete,
                 internal=internal,
-                arguments=arguments,
+                arguments=pack_table(arguments),
             )
 
     def check_exchange(self, session: "Session", name: str) -> None:
         """exchange.declare, passive."""
+        check_not_default(name)
         self.vhost(session).exchange(name)
 
     def delete_exchange(self, session: "Session", name: str, if_unused: bool) -> None:
@@ -119,18 +122,25 @@ class Definitions:
     ) -> Queue:
         """queue.declare, not passive; `generated` names are the server's own and may be reserved ones."""
         host = self.vhost(session)
+        if not generated:
+            name = clean(name)
+            check_not_reserved("queue", name, host.name)
+        check_queue_arguments(name, host.name, arguments)
         owner = session if exclusive else None
         found = host.queues.get(name)
         if found is not None:
             host.check_same_queue(found, owner, durable, auto_delete, arguments)
             return found
-        if not generated:
-            check_not_reserved("queue", name, host.name)
         queue = Queue(self._next_queue_id, host.name, name, durable, auto_delete, owner, arguments)
         self._next_queue_id += 1
         host.add_queue(queue)
         if owner is not None:
             session.owned[name] = queue
+        ignored = sorted(NO_EFFECT_YET.intersection(arguments))
+        if ignored:
+            self._broker.notices.append(
+                f"{describe('queue', name, host.name)}: accepted without effect yet: {', '.join(ignored)}"
+            )
         if queue.logged:
             self._write(
                 "declare queue",
@@ -138,13 +148,13 @@ class Definitions:
                 name=name,
                 id=queue.id,
                 auto_delete=auto_delete,
-                arguments=arguments,
+                arguments=pack_table(arguments),
             )
         return queue
 
     def purge_queue(self, queue: Queue) -> int:
         """Settles every ready message; answers how many."""
-        return self._broker.drop_ready(queue)
+        return self._broker.settling.drop_ready(queue)
 
     def delete_queue(self, queue: Queue, if_unused: bool, if_empty: bool) -> int:
         """Deletes it and answers how many ready messages went with it; PreconditionFailed when in use or not empty."""
@@ -152,20 +162,20 @@ class Definitions:
         if if_unused and queue.consumers:
             raise PreconditionFailed(f"{resource} in use")
         if if_empty and queue.ready_count:
-            raise PreconditionFailed(f"{resource} is not empty")
+            raise PreconditionFailed(f"{resource} not empty")
         return self.drop_queue(queue)
 
     def drop_queue(self, queue: Queue) -> int:
         """Deletes it without conditions and tells its consumers."""
         queue.deleted = True
-        count = self._broker.drop_ready(queue)
+        count = self._broker.settling.drop_ready(queue)
         self._broker.vhosts[queue.vhost].remove_queue(queue)
         if queue.owner is not None:
             queue.owner.owned.pop(queue.name, None)
         for consumer in list(queue.consumers):
             channel = consumer.channel
             self._broker.cancel(channel, consumer.tag)
-            channel.session.outbox.cancelled(channel, consumer.tag)
+            self._broker.tell_cancelled(channel, consumer.tag)
         if queue.logged:
             self._write("delete queue", queue.vhost, name=queue.name, id=queue.id)
         return count
@@ -187,5 +197,5 @@ def _binding(binding: Binding) -> dict[str, Any]:
         "destination": binding.destination.name,
         "to": "exchange" if isinstance(binding.destination, Exchange) else "queue",
         "key": binding.key,
-        "arguments": binding.arguments,
+        "arguments": pack_table(binding.arguments),
     }

@@ -7,16 +7,18 @@ that the order is the one of a message-wise round-robin at the cost of one deliv
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mansio.core.inflight import Flight, Piece
+from mansio.core.limits import CROWD_BYTES
 from mansio.core.routing import NO_HEADERS, Arguments
 from mansio.core.run import Span
 
 if TYPE_CHECKING:
     from mansio.core.queue import Queue
     from mansio.core.session import Channel
+    from mansio.core.settling import Settling
 
 
 class Consumer:
-    """A subscription. `limit` bounds its unsettled deliveries (prefetch), 0 is no limit; `wire` belongs to the front."""
+    """A subscription. `limit` bounds its unsettled deliveries (prefetch; 0: no limit); `wire` is the front's."""
 
     __slots__ = (
         "arguments",
@@ -69,10 +71,44 @@ class Consumer:
 
 
 class Settler(Protocol):
-    """The part of the Broker that dispatching needs."""
+    """What dispatching needs to know of settling."""
 
     def settled(self, piece: Piece) -> None:
         """These messages are done with: delivered to a consumer that does not acknowledge."""
+
+
+class Dispatcher:
+    """Queues that may have something to hand out; looked at once, at the end of the turn."""
+
+    def __init__(self) -> None:
+        self._dirty: list[Queue] = []
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether there are queues to look at."""
+        return bool(self._dirty)
+
+    def touch(self, queue: "Queue") -> None:
+        """The queue, or a consumer of it, may be able to go on."""
+        if not queue.dirty and queue.ready_count and not queue.deleted:
+            queue.dirty = True
+            self._dirty.append(queue)
+
+    def touch_consumed(self, channel: "Channel") -> None:
+        """Every consumer of the channel may be able to go on."""
+        for consumer in channel.consumers.values():
+            self.touch(consumer.queue)
+
+    def run(self, settling: "Settling") -> None:
+        """Hands out what can be handed out."""
+        dirty, self._dirty = self._dirty, []
+        for queue in dirty:
+            queue.dirty = False
+            if queue.consumers:
+                dispatch(queue, settling)
+                queue.crowded = queue.ready_count > 0 and is_crowded(queue)
+            if queue.bound is not None:
+                queue.bound.enforce(queue, settling)
 
 
 def dispatch(queue: "Queue", settler: Settler) -> None:
@@ -105,6 +141,13 @@ def dispatch(queue: "Queue", settler: Settler) -> None:
             for offset, (consumer, _) in enumerate(able):
                 _give(queue, consumer, span, offset, rounds, len(able), settler)
             queue.turn = consumers.index(able[-1][0]) + 1
+
+
+def is_crowded(queue: "Queue") -> bool:
+    """Whether so much is ready, for want of room in the consumers' connections, that publishers should slow down."""
+    if queue.ready_count * queue.ready[0].run.bytes_each() < CROWD_BYTES:
+        return False
+    return all(consumer.channel.session.allowance <= 0 for consumer in queue.consumers)
 
 
 def _dispatch_to_one(queue: "Queue", consumer: Consumer, settler: Settler) -> None:

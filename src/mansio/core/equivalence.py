@@ -6,17 +6,17 @@ from mansio.core.errors import PreconditionFailed
 from mansio.core.routing import Arguments, freeze
 
 QUEUE_ARGUMENTS = (
-    "x-expires",
-    "x-message-ttl",
     "x-dead-letter-exchange",
     "x-dead-letter-routing-key",
+    "x-expires",
     "x-max-length",
     "x-max-length-bytes",
     "x-max-priority",
+    "x-message-ttl",
     "x-overflow",
     "x-queue-mode",
-    "x-single-active-consumer",
     "x-queue-type",
+    "x-single-active-consumer",
 )
 EXCHANGE_ARGUMENTS = ("alternate-exchange",)
 
@@ -40,6 +40,8 @@ def check_arguments(
     """Refuses a declaration whose arguments named in `keys` differ from those that exist."""
     for key in keys:
         if freeze(received.get(key)) != freeze(current.get(key)):
+            if key in received and key in current:
+                check_field(resource, key, received[key], current[key])
             raise PreconditionFailed(
                 f"inequivalent arg '{key}' for {resource}: "
                 f"received {_value(received, key)} but current is {_value(current, key)}"
@@ -54,10 +56,10 @@ def _value(arguments: Arguments, key: str) -> str:
     if key not in arguments:
         return "none"
     value = arguments[key]
-    return f"the value '{_text(value)}' of type '{_type(value)}'"
+    return f"the value '{_text(value)}' of type '{type_name(value)}'"
 
 
-def _type(value: Any) -> str:
+def type_name(value: Any) -> str:
     """RabbitMQ's name of a field table type; integers that fit 32 bits are written as such."""
     if isinstance(value, bool):
         return "bool"

@@ -128,7 +128,7 @@ class Ledger:
         self.flights.sort(key=_FIRST)
 
     def settle(self, first: int, last: int) -> tuple[list[Piece], int]:
-        """Settles tags [first, last] one by one; answers the pieces, and the first unknown tag (0 if all were known)."""
+        """Settles tags [first, last]; answers the pieces, and the first unknown tag (-1 if all were known)."""
         pieces: list[Piece] = []
         tag = first
         while tag <= last:
@@ -147,7 +147,7 @@ class Ledger:
             pieces.append(flight.piece(i, n))
             self._take(at, flight, i, n)
             tag += n
-        return pieces, 0
+        return pieces, -1
 
     def settle_until(self, last: int) -> list[Piece]:
         """Settles every tag up to `last`."""

@@ -14,6 +14,10 @@ FRAME_MIN_BYTES: Final = 4096
 TURN_BYTES: Final = 1 << 20
 """What one session is sent in one turn. More would hold up the others; the rest follows in the next turn."""
 
+CROWD_BYTES: Final = 4 << 20
+"""Ready bytes of a queue whose consumers take all that their connections carry: above it publishers are slowed, since
+a backlog that outgrows the processor's caches costs everybody more. A queue nobody reads from slows nobody."""
+
 ROUTES_MAX: Final = 4096
 """Routes that a connection remembers; at the limit they are forgotten and looked up again."""
 

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from mansio.core.bounds import make_bound
 from mansio.core.inflight import Piece
 from mansio.core.routing import Arguments
 from mansio.core.run import Run, Span
@@ -27,7 +28,9 @@ class Queue:
         "arguments",
         "auto_delete",
         "bindings",
+        "bound",
         "consumers",
+        "crowded",
         "deleted",
         "dirty",
         "durable",
@@ -62,6 +65,7 @@ class Queue:
         self.owner = owner
         self.arguments: Arguments = arguments or {}
         self.bindings: dict[int, Any] = {}
+        self.bound = make_bound(self.arguments)
         self.ready: deque[Span] = deque()
         self.ready_count = 0
         self.in_flight = 0
@@ -70,12 +74,13 @@ class Queue:
         self.turn = 0
         self.exclusive_consumer = False
         self.had_consumer = False
+        self.crowded = False  # more is ready than its consumers' connections carry
         self.dirty = False
         self.deleted = False
 
     @property
     def logged(self) -> bool:
-        """Whether persistent messages in it are kept across a restart: not in an exclusive queue, whose owner is gone."""
+        """Whether persistent messages in it outlive a restart: not in an exclusive queue, whose owner is gone."""
         return self.durable and self.owner is None
 
     def append(self, run: Run) -> int:
@@ -95,6 +100,15 @@ class Queue:
         taken = Span(span.run, span.start, span.start + n, span.base, span.redelivered)
         span.start += n
         return taken
+
+    def take_tail(self, n: int) -> Span:
+        """Takes the last `n` messages of the last span, which has at least as many."""
+        span = self.ready[-1]
+        self.ready_count -= n
+        if n == span.stop - span.start:
+            return self.ready.pop()
+        span.stop -= n
+        return Span(span.run, span.stop, span.stop + n, span.base, span.redelivered)
 
     def requeue(self, pieces: Iterable[Piece]) -> None:
         """Takes messages back to their places, marked as redelivered."""

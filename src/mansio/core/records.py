@@ -1,18 +1,22 @@
 """What the Broker writes to the log, and how it is read back. All integers are big-endian.
 
-    PUBLISH   01 | queues u16 | routes u16 | count u32 | stride u32 | ends u32 | which u32 | queues × (id u64, position u64)
-              | routes × (skip u16, channel u16, exchange, routing key: u8 length + bytes) | ends | which | data
+    PUBLISH   01 | queues u16 | routes u16 | count u32 | stride u32 | ends u32 | which u32
+              | queues × (id u64, position u64)
+              | routes × (skip u16, channel u16, exchange, routing key: u8 length + bytes)
+              | ends | which | data
     SETTLE    02 | queue id u64 | ranges × (first position u64, count u32, step u32)
     TOPOLOGY  03 | JSON, UTF-8: {"do": what, …}
 
-Positions name messages: the first of a queue is 0, and each publish says where its run begins in each queue. Changing a
-record: give it a new number, read the old one for as long as logs with it may exist, and add a transcript of the old form.
+Positions name messages: the first of a queue is 0, and each publish says where its run begins in each queue.
+Changing a record: give it a new number, read the old one for as long as logs with it may exist, and add a transcript
+of the old form.
 """
 
 import json
 import struct
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from mansio.core.run import Run
@@ -83,9 +87,7 @@ def encode_settle(queue_id: int, ranges: Sequence[tuple[int, int, int]]) -> Part
 
 def encode_topology(change: Mapping[str, Any]) -> Parts:
     """A change of exchanges, queues or bindings."""
-    return (
-        bytes((TOPOLOGY,)) + json.dumps(change, default=_to_json, separators=(",", ":")).encode(),
-    )
+    return (bytes((TOPOLOGY,)) + json.dumps(change, separators=(",", ":")).encode(),)
 
 
 def decode(record: bytes) -> Published | Settled | dict[str, Any]:
@@ -98,7 +100,7 @@ def decode(record: bytes) -> Published | Settled | dict[str, Any]:
             _, queue = _SETTLE.unpack_from(record)
             return Settled(queue, list(_RANGE.iter_unpack(record[_SETTLE.size :])))
         if kind == TOPOLOGY:
-            change = json.loads(record[1:], object_hook=_from_json)
+            change = json.loads(record[1:])
             if isinstance(change, dict):
                 return change
     except (struct.error, IndexError, ValueError) as error:
@@ -136,17 +138,51 @@ def _big_endian(ends: bytes) -> bytes:
     return table.tobytes()
 
 
-def _to_json(value: Any) -> Any:
+class Timestamp(int):
+    """A field table's timestamp, which differs from the integer of the same value."""
+
+
+def pack_table(table: Mapping[str, Any]) -> Any:
+    """A field table as JSON that gives every type back: what JSON lacks is an object with one key, its type."""
+    return _pack(table)
+
+
+def unpack_table(packed: Any) -> dict[str, Any]:
+    """The table that `pack_table` was given; Damaged when it was another value."""
+    table = _unpack(packed)
+    if not isinstance(table, dict):
+        raise Damaged(f"not a table: {packed!r}")
+    return table
+
+
+def _pack(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {"F": {key: _pack(item) for key, item in value.items()}}
+    if isinstance(value, list):
+        return [_pack(item) for item in value]
     if isinstance(value, bytes):
-        return {"$bytes": value.hex()}
-    return {"$number": str(value)}  # a decimal
-
-
-def _from_json(value: dict[str, Any]) -> Any:
-    if "$bytes" in value:
-        return bytes.fromhex(value["$bytes"])
-    if "$number" in value:
-        from decimal import Decimal
-
-        return Decimal(value["$number"])
+        return {"x": value.hex()}
+    if isinstance(value, Decimal):
+        return {"D": str(value)}
+    if type(value).__name__ == "Timestamp":
+        return {"T": int(value)}
     return value
+
+
+def _unpack(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_unpack(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    (kind, content), *more = value.items()
+    if more or kind not in _UNPACK:
+        raise Damaged(f"unknown type of value: {sorted(value)}")
+    return _UNPACK[kind](content)
+
+
+_UNPACK: dict[str, Callable[[Any], Any]] = {
+    "F": lambda content: {key: _unpack(item) for key, item in content.items()},
+    "x": bytes.fromhex,
+    "D": Decimal,
+    "T": Timestamp,
+}

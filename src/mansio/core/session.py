@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Outbox(Protocol):
-    """Effects for one connection, called by the Broker; the front encodes them at once, the server writes them later."""
+    """Effects for one connection, called by the Broker; the front encodes them, the server writes them later."""
 
     def deliver(
         self,
@@ -33,8 +33,8 @@ class Outbox(Protocol):
     def cancelled(self, channel: "Channel", consumer_tag: str) -> None:
         """The consumer is gone because its queue is."""
 
-    def confirmed(self, channel: "Channel", upto: int) -> None:
-        """Every publish of the channel up to number `upto` is durable where it has to be."""
+    def confirmed(self, channel: "Channel", upto: int, rejected: list[tuple[int, int]]) -> None:
+        """Publishes up to number `upto` are durable where they have to be, but for ranges that full queues rejected."""
 
     def refused(self, channel: "Channel", upto: int) -> None:
         """Publishes up to number `upto` that are not confirmed yet could not be made durable."""
@@ -66,6 +66,7 @@ class Channel:
         "next_tag",
         "number",
         "published",
+        "rejected",
         "session",
         "sealed",
         "tx",
@@ -89,6 +90,9 @@ class Channel:
         self.active = True  # channel.flow
         self.confirming = False
         self.published = 0  # since confirm.select
+        self.rejected: list[
+            tuple[int, int]
+        ] = []  # of these, in this turn, by queues that are full: [first, last]
         self.sealed = 0  # of these, handed to a turn
         self.tx: Transaction | None = None
         self.wire: Any = None  # the front's own view of the channel
@@ -104,6 +108,7 @@ class Session:
         "name",
         "outbox",
         "owned",
+        "pressing",
         "starved",
         "user",
         "vhost",
@@ -121,3 +126,4 @@ class Session:
         self.writable = True
         self.starved: dict[int, Queue] = {}  # queues that had more for it than its allowance
         self.closed = False
+        self.pressing = False  # it published to a crowded queue since this was last looked at

@@ -8,6 +8,7 @@ from mansio.core.equivalence import (
     check_arguments,
     check_field,
     describe,
+    type_name,
 )
 from mansio.core.errors import (
     AccessRefused,
@@ -19,6 +20,7 @@ from mansio.core.errors import (
 from mansio.core.names import (
     DEFAULT_EXCHANGE,
     PREDECLARED_EXCHANGES,
+    RESERVED_PREFIX,
     check_not_default,
     check_not_reserved,
 )
@@ -69,7 +71,7 @@ class VHost:
     ) -> Exchange | None:
         """A new exchange, or None if one that is the same exists."""
         if type not in EXCHANGE_TYPES:
-            raise InvalidCommand(f"unknown exchange type '{type}'")
+            raise InvalidCommand(f"invalid exchange type '{type}'")
         found = self.exchanges.get(name)
         check_not_default(name)
         if found is None:
@@ -90,17 +92,20 @@ class VHost:
     def _check_alternate(self, exchange: Exchange) -> None:
         if "alternate-exchange" in exchange.arguments and not isinstance(exchange.alternate, str):
             resource = describe("exchange", exchange.name, self.name)
+            kind = type_name(exchange.alternate)
             raise PreconditionFailed(
-                f"invalid arg 'alternate-exchange' for {resource}: a name is expected"
+                f"invalid type '{kind}' for arg 'alternate-exchange' in {resource}"
             )
 
     def delete_exchange(self, name: str, if_unused: bool) -> Exchange | None:
         """Deletes it with its bindings; None if there is none of this name."""
         check_not_default(name)
-        check_not_reserved("exchange", name, self.name)
         found = self.exchanges.get(name)
         if found is None:
             return None
+        if name.startswith(RESERVED_PREFIX):
+            resource = describe("exchange", name, self.name)
+            raise AccessRefused(f"deletion of system {resource} not allowed")
         if if_unused and found.bindings:
             raise PreconditionFailed(f"{describe('exchange', name, self.name)} in use")
         self._drop_exchange(found)

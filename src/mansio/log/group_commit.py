@@ -39,7 +39,7 @@ The table; "-" is an error, a WrongEvent (a test reads this drawing and compares
 Why ABSENT leads to the same bytes and not to a fresh entry: the first attempt may still land,
 late. Promise 4 in base.py makes the second attempt find it then, instead of a stranger.
 A ticket that fails is one that will not be confirmed; its records may be in the log all the same.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 

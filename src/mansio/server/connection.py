@@ -53,8 +53,13 @@ class Connection(asyncio.BufferedProtocol):
         front = self.front
         turn = self._turn
         front.receive_buffer(turn.buffer, len(front.tail) + nbytes, self._clock.now_ns())
+        session = front.session
         if front.paused and self._transport is not None:
             self._transport.pause_reading()
+        elif session is not None and session.pressing and self._transport is not None:
+            session.pressing = False
+            self._transport.pause_reading()
+            turn.hold(self)
         turn.schedule()
 
     def eof_received(self) -> bool:
@@ -81,11 +86,14 @@ class Connection(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self.front.set_writable(True)
+        self._turn.release()
         self._turn.schedule()
 
     def resume_reading(self) -> None:
         """The broker has memory again."""
-        if self._transport is not None and not self._transport.is_reading():
+        if self._transport is None or self._transport.is_closing() or self.front.paused:
+            return
+        if not self._transport.is_reading():
             self._transport.resume_reading()
 
     def write(self, chunks: list[bytes]) -> None:

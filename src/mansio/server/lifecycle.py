@@ -47,6 +47,9 @@ GC_THRESHOLDS: Final = (50_000, 20, 50)
 """Allocations between collections, and collections between those of older objects. The hot paths
 allocate nothing that is tracked per message; connections and queues come and go slowly."""
 
+CONNECTIONS_FEW: Final = 200
+"""Fewer possible connections than this are worth a warning."""
+
 FILES_SPARE: Final = 64
 """File descriptors beside those of connections: standard streams, the loop, listeners, the log."""
 
@@ -72,7 +75,7 @@ def run(config: Config) -> int:
         "compiled" if amqp.COMPILED else "pure-Python",
         extra=fields(version=__version__, pid=os.getpid(), compiled=amqp.COMPILED),
     )
-    _prepare_process(config)
+    memory.tune_allocator()
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         return runner.run(serve(config, listeners))
 
@@ -86,9 +89,8 @@ async def serve(config: Config, listeners: Listeners) -> int:
     turn = Turn(Broker(limits(config)), log, clock, tasks)
     await turn.open()
     tasks.start(_housekeeping(turn), "housekeeping")
-    await listeners.serve(
-        Gate(turn.connection, lambda: len(turn.connections), config.connections_max)
-    )
+    possible = connections_possible(config)
+    await listeners.serve(Gate(turn.connection, lambda: len(turn.connections), possible))
     stop.listen_to_signals()
     _announce(listeners)
     gc.collect()
@@ -178,22 +180,26 @@ def _choose_loop() -> tuple[str, Callable[[], asyncio.AbstractEventLoop]]:
     return f"uvloop {getattr(uvloop, '__version__', '')}", uvloop.new_event_loop
 
 
-def _prepare_process(config: Config) -> None:
-    """Tune the allocator and take as many file descriptors as are allowed."""
-    memory.tune_allocator()
+def connections_possible(config: Config) -> int:
+    """Take as many file descriptors as are allowed; how many connections there may be."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         soft = hard
     except (OSError, ValueError) as error:  # macOS reports a limit that it does not grant
         logger.debug("the limit of open files stays at %d: %s", soft, error)
-    if soft != resource.RLIM_INFINITY and soft < config.connections_max + FILES_SPARE:
-        logger.info(
-            "this process may open %d files, so about %d connections; ulimit -n raises it",
-            soft,
-            max(soft - FILES_SPARE, 0),
-            extra=fields(files_max=soft),
-        )
+    possible = config.connections_max
+    if soft != resource.RLIM_INFINITY:
+        possible = max(1, min(possible, soft - FILES_SPARE))
+    logger.log(
+        logging.WARNING if possible < CONNECTIONS_FEW else logging.DEBUG,
+        "up to %d connections (connections_max is %d, limit of open files is %d: see ulimit -n)",
+        possible,
+        config.connections_max,
+        soft,
+        extra=fields(connections=possible, files_max=soft),
+    )
+    return possible
 
 
 def _announce(listeners: Listeners) -> None:

@@ -96,7 +96,7 @@ class Gate:
         self._refused += 1
         if self._refused & (self._refused - 1) == 0:  # the 1st, 2nd, 4th, 8th … in a row
             logger.warning(
-                "connection refused: %d are open, which is the limit (connections_max); refused"
+                "connection refused: %d are open, the limit by connections_max or open files; refused"
                 " in a row: %d",
                 self._connections_max,
                 self._refused,
@@ -127,7 +127,13 @@ def _bound(family: int, address: Any) -> socket.socket:
 
 
 def _resolve(host: str, port: int) -> list[tuple[int, Any]]:
-    """Every (family, address) of a host name or address. Raises ListenError."""
+    """Every (family, address) of a host name or address. Raises ListenError.
+
+    `::` stands for every address, so 0.0.0.0 goes with it, as a socket of its own: peers' IPv4
+    addresses then look as they always do.
+    """
+    if host.strip("[]") == "::":
+        return [(socket.AF_INET6, ("::", port)), (socket.AF_INET, ("0.0.0.0", port))]
     try:
         found = socket.getaddrinfo(
             host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -28,6 +28,9 @@ logger = logging.getLogger("mansio")
 READ_BYTES: Final = 262_144
 """What one read may bring: 256 KiB made the largest runs for the least delay in measurements."""
 
+HOLD_S: Final = 0.002
+"""How long a publisher to a crowded queue is held at most, so that a consumer that is stuck cannot stop it."""
+
 
 class Turn:
     """All connections of one event loop, the Broker, and the log behind it."""
@@ -41,6 +44,7 @@ class Turn:
         self._committer = Committer(log, clock, tasks, self._on_durable, self._on_failed)
         self._speaking: list[AmqpConnection] = []  # fronts with output
         self._shells: dict[AmqpConnection, Connection] = {}
+        self._held: list[Connection] = []
         self._scheduled = False
         self._was_blocked = False
         tail_bytes = max(broker.limits.frame_max, WHOLE_BYTES_MAX) + FRAME_MIN_BYTES
@@ -92,6 +96,22 @@ class Turn:
             self._on_blocked(broker.blocked)
         if broker.unfinished:
             self.schedule()
+        if broker.notices:
+            notices, broker.notices = broker.notices, []
+            for notice in notices:
+                logger.warning("%s", notice)
+
+    def hold(self, connection: Connection) -> None:
+        """A publisher is ahead of the consumers: it is read from again when one of these can take more, or soon."""
+        if not self._held:
+            asyncio.get_running_loop().call_later(HOLD_S, self.release)
+        self._held.append(connection)
+
+    def release(self) -> None:
+        """Reads again from publishers that were held."""
+        held, self._held = self._held, []
+        for connection in held:
+            connection.resume_reading()
 
     def _write(self) -> None:
         speaking = self._speaking

@@ -145,8 +145,18 @@ class AmqpChannel:
             requeue = method == NACK_ID and bool(bits & 2)
             self.broker.settle(self.core, first, last, bool(bits & 1), requeue)
 
-    def confirm(self, upto: int, ok: bool) -> None:
-        """Tells that publishes up to this number are safe, or are not."""
+    def confirm(self, upto: int, rejected: list[tuple[int, int]]) -> None:
+        """Tells that publishes up to this number are safe, but for those that were rejected."""
+        for first, last in sorted(rejected):
+            self._answer(first - 1, True)
+            self._answer(last, False)
+        self._answer(upto, True)
+
+    def refuse(self, upto: int) -> None:
+        """Tells that publishes up to this number could not be made safe."""
+        self._answer(upto, False)
+
+    def _answer(self, upto: int, ok: bool) -> None:
         count = upto - self._confirmed
         if count <= 0 or self.closing:
             return

@@ -13,27 +13,24 @@ from mansio.codec.amqp import (
     RUN,
     SETTLE,
     Scan,
-    encode_deliveries,
 )
 from mansio.codec.amqp_values import CodecError
 from mansio.core.broker import Broker
-from mansio.core.dispatch import Consumer
 from mansio.core.errors import BrokerError
 from mansio.core.limits import ROUTES_MAX
 from mansio.core.routing import Route
 from mansio.core.run import Run
-from mansio.core.session import Channel, Session
+from mansio.core.session import Session
 from mansio.core.users import Users
 from mansio.protocol.amqp import handshake, publishing
 from mansio.protocol.amqp.channel import AmqpChannel
-from mansio.protocol.amqp.content import Content
+from mansio.protocol.amqp.output import Output
 from mansio.protocol.amqp.replies import (
     BROKER_ERRORS,
     CHANNEL_ERROR,
     CHANNEL_LEVEL,
     COMMAND_INVALID,
     FRAME_ERROR,
-    NO_ROUTE,
     NOT_ALLOWED,
     RESOURCE_ERROR,
     UNEXPECTED_FRAME,
@@ -47,7 +44,7 @@ PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 HEARTBEAT_FRAME = m.frame(m.FRAME_HEARTBEAT, 0, b"")
 
 
-class AmqpConnection:
+class AmqpConnection(Output):
     """The front of one client. See `protocol.base.Front` for its verbs, `core.session.Outbox` for what it is told."""
 
     def __init__(
@@ -60,13 +57,11 @@ class AmqpConnection:
         now_ns: int,
     ) -> None:
         """`token` gives a fresh random name part at each call; `announce` is the list of fronts with output."""
+        super().__init__(announce, broker.limits.frame_max, now_ns)
         self.broker = broker
         self.users = users
         self.peer = peer
         self.token = token
-        self._announce = announce
-        self._announced = False
-        self._out: list[bytes] = []
         self.tail = b""
         self.closed = False
         self.paused = False
@@ -75,15 +70,11 @@ class AmqpConnection:
         self.session: Session | None = None
         self.channels: dict[int, AmqpChannel] = {}
         self.user = ""
-        self.client: dict[str, Any] = {}  # client properties
         limits = broker.limits
-        self.frame_max = limits.frame_max
         self.channel_max = limits.channel_max
         self.heartbeat_ns = 0
         self.received_ns = now_ns
-        self.sent_ns = now_ns
         self._deadline_ns = now_ns + limits.handshake_ns  # for the handshake, later for our close
-        self._now_ns = now_ns
         self._scan = Scan(limits.frame_max)
         self._routes: dict[bytes, Route] = {}
         self._routes_version = -1
@@ -102,7 +93,7 @@ class AmqpConnection:
 
     def receive_buffer(self, buf: bytearray, end: int, now_ns: int) -> None:
         """See `Front`."""
-        self.received_ns = self._now_ns = now_ns
+        self.received_ns = self.now_ns = now_ns
         self.tail = b""
         pos = 0
         if self.state is State.HEADER:
@@ -140,7 +131,7 @@ class AmqpConnection:
         else:
             version = self.broker.vhosts[self.session.vhost].version if self.session else 0
             if version != self._routes_version or len(self._routes) > ROUTES_MAX:
-                self._routes.clear()
+                self.forget_routes()
                 self._routes_version = version
             pos = self._scan.scan(buf, pos, end, self._routes, out)
         for item in out:
@@ -206,10 +197,12 @@ class AmqpConnection:
         if channel is None or channel.closing:
             return False
         try:
-            self._routes[frame] = publishing.make_route(channel, frame)
+            route = self._routes[frame] = publishing.make_route(channel, frame)
         except (BrokerError, CodecError, Refusal):
             return False  # the frame, taken by itself, leads to the same error when its content is complete
         self._learned = True
+        if any(queue.bound is not None for queue in route.queues):
+            self._scan.grouping = False  # a rejected publish must be named by its number
         return True
 
     # -- single frames
@@ -227,7 +220,9 @@ class AmqpConnection:
             if number == 0:
                 self._on_connection_frame(kind, payload)
             elif self.state is not State.OPEN:
-                raise Refusal(CHANNEL_ERROR, "expected channel 0 during the handshake")
+                raise Refusal(
+                    UNEXPECTED_FRAME, f"type {kind} on channel {number} during the handshake"
+                )
             else:
                 self._on_channel_frame(kind, number, payload)
         except (BrokerError, CodecError, Refusal) as error:
@@ -252,8 +247,7 @@ class AmqpConnection:
         elif self.state is not State.CLOSING:
             m.decode_method(payload)
             text = f"unexpected method in connection state {handshake.STATE_NAMES[self.state]}"
-            code = CHANNEL_ERROR if method >> 16 != 10 else COMMAND_INVALID
-            raise Refusal(code, text, method)
+            raise Refusal(CHANNEL_ERROR, text, method)
 
     def _on_channel_frame(self, kind: int, number: int, payload: bytes) -> None:
         channel = self.channels.get(number)
@@ -267,15 +261,13 @@ class AmqpConnection:
             self._open_channel(number)
         elif method.ID >> 16 == 10:
             raise Refusal(COMMAND_INVALID, "unimplemented method", method.ID)
-        elif not isinstance(method, (m.ChannelCloseOk, m.ChannelClose)):
+        else:
             raise Refusal(CHANNEL_ERROR, "expected 'channel.open'", method.ID)
-        elif isinstance(method, m.ChannelClose):
-            self.send_method(number, m.ChannelCloseOk())
 
     def _open_channel(self, number: int) -> None:
-        if self.channel_max and number > self.channel_max:
-            text = f"number of channels opened ({len(self.channels)}) has reached the negotiated channel_max ({self.channel_max})"
-            raise Refusal(NOT_ALLOWED, text, m.ChannelOpen.ID)
+        if self.channel_max and len(self.channels) >= self.channel_max:
+            text = f"number of channels opened ({len(self.channels)}) has reached the negotiated"
+            raise Refusal(NOT_ALLOWED, f"{text} channel_max ({self.channel_max})")
         if self.session is not None:
             self.channels[number] = AmqpChannel(
                 self, self.broker.open_channel(self.session, number)
@@ -294,6 +286,7 @@ class AmqpConnection:
     def forget_routes(self) -> None:
         """Routes of a channel that is not open any more must not be found."""
         self._routes.clear()
+        self._scan.grouping = True
 
     # -- connection methods
 
@@ -304,8 +297,8 @@ class AmqpConnection:
             self.close_reason = refused.text
             if self.capable("authentication_failure_close"):
                 mechanism = method.mechanism
-                text = f"Login was refused using authentication mechanism {mechanism}. For details see the broker logfile."
-                self._close(Refusal(refused.code, text))
+                text = f"Login was refused using authentication mechanism {mechanism}."
+                self._close(Refusal(refused.code, f"{text} For details see the broker logfile."))
             else:
                 self._end(refused.text)
             return
@@ -342,11 +335,6 @@ class AmqpConnection:
     def _on_close_ok(self, method: m.ConnectionCloseOk) -> None:
         self._end(self.close_reason)
 
-    def capable(self, name: str) -> bool:
-        """Whether the client said that it understands an extension."""
-        capabilities = self.client.get("capabilities")
-        return isinstance(capabilities, dict) and capabilities.get(name) is True
-
     # -- errors and ends
 
     def _refuse(
@@ -382,7 +370,7 @@ class AmqpConnection:
         self.state = State.CLOSING
         text = reply_text(refusal.code, refusal.text)
         self.close_reason = self.close_reason or text
-        self._deadline_ns = self._now_ns + self.broker.limits.handshake_ns
+        self._deadline_ns = self.now_ns + self.broker.limits.handshake_ns
         method = refusal.method
         self.send_method(0, m.ConnectionClose(refusal.code, text, method >> 16, method & 0xFFFF))
 
@@ -399,7 +387,7 @@ class AmqpConnection:
         self.state = State.CLOSED
         self.close_reason = reason
         self.closed = True
-        self._wake()
+        self.wake()
 
     def receive_eof(self) -> None:
         """See `Front`."""
@@ -423,7 +411,7 @@ class AmqpConnection:
 
     def tick(self, now_ns: int) -> None:
         """See `Front`."""
-        self._now_ns = now_ns
+        self.now_ns = now_ns
         if self.state is not State.OPEN:
             if now_ns >= self._deadline_ns and not self.closed:
                 closing = self.state is State.CLOSING
@@ -458,111 +446,3 @@ class AmqpConnection:
     def blocked(self) -> bool:
         """Whether the peer has been told, or is held back, for want of memory."""
         return self._told_blocked
-
-    # -- output
-
-    def send_raw(self, data: bytes) -> None:
-        """Whole frames to the client."""
-        self._out.append(data)
-        if not self._announced:
-            self._wake()
-
-    def _wake(self) -> None:
-        if not self._announced:
-            self._announced = True
-            self._announce.append(self)
-
-    def send_method(self, channel: int, method: m.Method) -> None:
-        """A method frame to the client."""
-        self.send_raw(m.method_frame(channel, method))
-
-    def send_content(self, channel: int, method: m.Method, run: Run, i: int) -> None:
-        """A method frame with message `i` of a run behind it."""
-        content = Content.parse(run.content(i))
-        self.send_raw(m.method_frame(channel, method) + content.frames(channel, self.frame_max))
-
-    def data_to_send(self) -> list[bytes]:
-        """See `Front`."""
-        out, self._out = self._out, []
-        self._announced = False
-        if out:
-            self.sent_ns = self._now_ns
-        return out
-
-    # -- outbox
-
-    def deliver(
-        self,
-        consumer: Consumer,
-        run: Run,
-        start: int,
-        count: int,
-        step: int,
-        tag: int,
-        redelivered: bool,
-    ) -> None:
-        """See `Outbox`."""
-        routes = run.routes
-        prefix: bytes = consumer.wire
-        number = consumer.channel.number
-        if routes[0].frame_max > self.frame_max:
-            self._deliver_reframed(
-                consumer, run, range(start, start + count * step, step), tag, redelivered
-            )
-            return
-        if len(routes) == 1:
-            tails = (routes[0].again if redelivered else routes[0].fresh,)
-        else:
-            tails = tuple([route.again if redelivered else route.fresh for route in routes])
-        self.send_raw(
-            encode_deliveries(
-                run.data,
-                run.stride,
-                run.ends,
-                run.which,
-                tails,
-                start,
-                count,
-                step,
-                prefix,
-                tag,
-                number,
-            )
-        )
-
-    def _deliver_reframed(
-        self, consumer: Consumer, run: Run, numbers: range, tag: int, redelivered: bool
-    ) -> None:
-        """Deliveries to a client that takes smaller frames than the publisher sent."""
-        for i in numbers:
-            route = run.route(i)
-            method = m.BasicDeliver(
-                consumer.tag, tag, redelivered, route.exchange, route.routing_key
-            )
-            self.send_content(consumer.channel.number, method, run, i)
-            tag += 1
-
-    def returned(self, channel: Channel, run: Run, i: int, route: Route) -> None:
-        """See `Outbox`."""
-        method = m.BasicReturn(NO_ROUTE, "NO_ROUTE", route.exchange, route.routing_key)
-        self.send_content(channel.number, method, run, i)
-
-    def cancelled(self, channel: Channel, consumer_tag: str) -> None:
-        """See `Outbox`."""
-        if self.capable("consumer_cancel_notify"):
-            self.send_method(channel.number, m.BasicCancel(consumer_tag=consumer_tag, no_wait=True))
-
-    def confirmed(self, channel: Channel, upto: int) -> None:
-        """See `Outbox`."""
-        if channel.wire is not None:
-            channel.wire.confirm(upto, True)
-
-    def refused(self, channel: Channel, upto: int) -> None:
-        """See `Outbox`."""
-        if channel.wire is not None:
-            channel.wire.confirm(upto, False)
-
-    def committed(self, channel: Channel, ok: bool) -> None:
-        """See `Outbox`."""
-        if channel.wire is not None:
-            channel.wire.committed(ok)

@@ -9,6 +9,7 @@ from mansio.codec.amqp_values import (
     decode_properties,
     encode_header_payload,
 )
+from mansio.core.equivalence import type_name
 from mansio.protocol.amqp.replies import PRECONDITION_FAILED, UNEXPECTED_FRAME, Refusal
 
 HEADER_FIXED_BYTES: Final = 12
@@ -131,19 +132,16 @@ class Content:
 
 
 def copies(properties: Properties) -> tuple[list[str], bool]:
-    """The routing keys of the CC and BCC headers, and whether BCC was among them (RabbitMQ, sender-selected routing)."""
+    """The routing keys of the CC and BCC headers, and whether there was a BCC (RabbitMQ: sender-selected routing)."""
     headers = properties.headers or {}
     keys: list[str] = []
     for name in ("CC", "BCC"):
         if name not in headers:
             continue
         value = headers[name]
-        if not isinstance(value, list) or not all(isinstance(key, str) for key in value):
-            raise Refusal(
-                PRECONDITION_FAILED,
-                f"invalid message: {{unacceptable_type_in_header,{name}}}",
-                _PUBLISH,
-            )
+        if not isinstance(value, list):
+            wrong = f'{{unacceptable_type_in_header,"{name}",{type_name(value)}}}'
+            raise Refusal(PRECONDITION_FAILED, f"invalid message: {wrong}", _PUBLISH)
         keys += [key for key in value if isinstance(key, str)]
     return keys, "BCC" in headers
 

@@ -84,6 +84,9 @@ def _check(channel: "AmqpChannel", properties: Properties) -> None:
         raise Refusal(PRECONDITION_FAILED, text, _PUBLISH)
     if properties.expiration is not None:
         check_expiration(properties.expiration)
+    if properties.delivery_mode not in (None, 1, 2):
+        text = f"invalid message: {{delivery_mode_unknown,{properties.delivery_mode}}}"
+        raise Refusal(PRECONDITION_FAILED, text, _PUBLISH)
 
 
 def _answer_to(channel: "AmqpChannel", properties: Properties) -> bool:

@@ -1,0 +1,88 @@
+"""The end of a message's life, or its way back: what settling does to queues, credit, memory and the log."""
+
+from collections.abc import Iterable, Sequence
+
+from mansio.core.dispatch import Dispatcher
+from mansio.core.inflight import Piece
+from mansio.core.queue import Queue
+from mansio.core.records import Parts, encode_settle
+from mansio.core.run import Run, Span
+
+
+class Settling:
+    """Accounts for messages from the moment they are in a queue until they are settled in every one."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self.memory_bytes = 0  # of runs that are not settled everywhere
+        self._dispatcher = dispatcher
+        self._places: dict[
+            int, list[tuple[int, int, int]]
+        ] = {}  # settled in this turn, by queue id
+
+    def hold(self, run: Run, queues: int) -> None:
+        """A run enters this many queues."""
+        run.live = run.count * queues
+        self.memory_bytes += len(run.data)
+
+    def settled(self, piece: Piece) -> None:
+        """These messages are done with in their queue."""
+        run, queue, count = piece.run, piece.queue, piece.count
+        run.live -= count
+        if not run.live:
+            self.memory_bytes -= len(run.data)
+        if run.persistent and queue.logged:
+            place = (piece.base + piece.start, count, piece.step)
+            self._places.setdefault(queue.id, []).append(place)
+
+    def accept(self, pieces: Iterable[Piece]) -> None:
+        """Deliveries were acknowledged, or rejected for good."""
+        for piece in pieces:
+            piece.queue.in_flight -= piece.count
+            self.settled(piece)
+            self._credit(piece)
+
+    def requeue(self, pieces: Sequence[Piece]) -> None:
+        """Deliveries go back to their places; those of a queue that is gone go with it."""
+        by_queue: dict[int, list[Piece]] = {}
+        for piece in pieces:
+            by_queue.setdefault(piece.queue.id, []).append(piece)
+        for group in by_queue.values():
+            queue = group[0].queue
+            if queue.deleted:
+                self.accept(group)
+                continue
+            queue.requeue(group)
+            for piece in group:
+                self._credit(piece)
+            self._dispatcher.touch(queue)
+
+    def drop_ready(self, queue: Queue) -> int:
+        """Settles every ready message; answers how many."""
+        count = queue.ready_count
+        for span in queue.take_all():
+            self.drop(queue, span)
+        return count
+
+    def drop(self, queue: Queue, span: Span) -> None:
+        """Settles ready messages that were taken out of a queue."""
+        count = span.stop - span.start
+        self.settled(Piece(0, count, None, queue, span.run, span.start, 1, span.base))
+
+    def take_records(self) -> list[Parts]:
+        """Takes the records of what was settled in this turn."""
+        if not self._places:
+            return []
+        places, self._places = self._places, {}
+        return [encode_settle(queue_id, ranges) for queue_id, ranges in places.items()]
+
+    def _credit(self, piece: Piece) -> None:
+        consumer = piece.consumer
+        if consumer is None:
+            return
+        channel = consumer.channel
+        consumer.unsettled -= piece.count
+        channel.unsettled -= piece.count
+        if channel.limit:
+            self._dispatcher.touch_consumed(channel)
+        elif consumer.limit:
+            self._dispatcher.touch(consumer.queue)

@@ -1,0 +1,138 @@
+"""The output of one connection: frames in order, written once a turn, and the outbox that the Broker delivers to."""
+
+from typing import Any
+
+from mansio.codec import amqp_methods as m
+from mansio.codec.amqp import encode_deliveries
+from mansio.core.dispatch import Consumer
+from mansio.core.routing import Route
+from mansio.core.run import Run
+from mansio.core.session import Channel
+from mansio.protocol.amqp.content import Content
+from mansio.protocol.amqp.replies import NO_ROUTE
+
+
+class Output:
+    """Encodes what goes to the client. See `core.session.Outbox` for what the Broker tells it."""
+
+    def __init__(self, announce: list[Any], frame_max: int, now_ns: int) -> None:
+        """`announce`: the list of fronts with output that the server looks at."""
+        self._announce = announce
+        self._announced = False
+        self._out: list[bytes] = []
+        self.frame_max = frame_max
+        self.now_ns = now_ns  # when something was last received, or the last tick
+        self.sent_ns = now_ns
+        self.client: dict[str, Any] = {}  # client properties
+
+    def capable(self, name: str) -> bool:
+        """Whether the client said that it understands an extension."""
+        capabilities = self.client.get("capabilities")
+        return isinstance(capabilities, dict) and capabilities.get(name) is True
+
+    def send_raw(self, data: bytes) -> None:
+        """Whole frames to the client."""
+        self._out.append(data)
+        if not self._announced:
+            self.wake()
+
+    def wake(self) -> None:
+        """Makes the server look at this connection at the end of the turn."""
+        if not self._announced:
+            self._announced = True
+            self._announce.append(self)
+
+    def send_method(self, channel: int, method: m.Method) -> None:
+        """A method frame to the client."""
+        self.send_raw(m.method_frame(channel, method))
+
+    def send_content(self, channel: int, method: m.Method, run: Run, i: int) -> None:
+        """A method frame with message `i` of a run behind it."""
+        content = Content.parse(run.content(i))
+        self.send_raw(m.method_frame(channel, method) + content.frames(channel, self.frame_max))
+
+    def data_to_send(self) -> list[bytes]:
+        """See `Front`."""
+        out, self._out = self._out, []
+        self._announced = False
+        if out:
+            self.sent_ns = self.now_ns
+        return out
+
+    # -- outbox
+
+    def deliver(
+        self,
+        consumer: Consumer,
+        run: Run,
+        start: int,
+        count: int,
+        step: int,
+        tag: int,
+        redelivered: bool,
+    ) -> None:
+        """See `Outbox`."""
+        routes = run.routes
+        prefix: bytes = consumer.wire
+        number = consumer.channel.number
+        if routes[0].frame_max > self.frame_max:
+            self._deliver_reframed(
+                consumer, run, range(start, start + count * step, step), tag, redelivered
+            )
+            return
+        if len(routes) == 1:
+            tails = (routes[0].again if redelivered else routes[0].fresh,)
+        else:
+            tails = tuple([route.again if redelivered else route.fresh for route in routes])
+        self.send_raw(
+            encode_deliveries(
+                run.data,
+                run.stride,
+                run.ends,
+                run.which,
+                tails,
+                start,
+                count,
+                step,
+                prefix,
+                tag,
+                number,
+            )
+        )
+
+    def _deliver_reframed(
+        self, consumer: Consumer, run: Run, numbers: range, tag: int, redelivered: bool
+    ) -> None:
+        """Deliveries to a client that takes smaller frames than the publisher sent."""
+        for i in numbers:
+            route = run.route(i)
+            method = m.BasicDeliver(
+                consumer.tag, tag, redelivered, route.exchange, route.routing_key
+            )
+            self.send_content(consumer.channel.number, method, run, i)
+            tag += 1
+
+    def returned(self, channel: Channel, run: Run, i: int, route: Route) -> None:
+        """See `Outbox`."""
+        method = m.BasicReturn(NO_ROUTE, "NO_ROUTE", route.exchange, route.routing_key)
+        self.send_content(channel.number, method, run, i)
+
+    def cancelled(self, channel: Channel, consumer_tag: str) -> None:
+        """See `Outbox`."""
+        if self.capable("consumer_cancel_notify"):
+            self.send_method(channel.number, m.BasicCancel(consumer_tag=consumer_tag, no_wait=True))
+
+    def confirmed(self, channel: Channel, upto: int, rejected: list[tuple[int, int]]) -> None:
+        """See `Outbox`."""
+        if channel.wire is not None:
+            channel.wire.confirm(upto, rejected)
+
+    def refused(self, channel: Channel, upto: int) -> None:
+        """See `Outbox`."""
+        if channel.wire is not None:
+            channel.wire.refuse(upto)
+
+    def committed(self, channel: Channel, ok: bool) -> None:
+        """See `Outbox`."""
+        if channel.wire is not None:
+            channel.wire.committed(ok)
