@@ -105,8 +105,7 @@ interop: dev
 	$(BIN)/python -m pytest -q -m interop $(ARGS)
 
 compat: dev
-	@if [ -x tests/compat/run ]; then tests/compat/run $(ARGS); \
-	else echo 'compat: tests/compat/run is not there' >&2; exit 1; fi
+	@tests/compat/run.sh $(ARGS)
 
 format: dev
 	$(BIN)/ruff format .

@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from mansio.codec.amqp_methods import METHODS, BasicPublish, QueueDeclare, decode_method
+from mansio.codec.amqp_methods import METHODS, BasicPublish, Method, QueueDeclare, decode_method
 from mansio.codec.amqp_values import CodecError
 from tests.fuzz import harness
 
@@ -13,7 +13,7 @@ NAME = "methods"
 
 
 def seeds() -> list[bytes]:
-    full = [
+    full: list[Method] = [
         QueueDeclare("queue", durable=True, arguments={"x-max-length": 10, "x": [{}]}),
         BasicPublish("exchange", "routing.key", mandatory=True),
     ]
@@ -36,4 +36,4 @@ def run(data: bytes) -> None:
 
 
 if __name__ == "__main__":
-    harness.main(sys.modules[__name__])  # type: ignore[arg-type]
+    harness.main(sys.modules[__name__])

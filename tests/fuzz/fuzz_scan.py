@@ -478,4 +478,4 @@ def seeds() -> list[bytes]:
 
 
 if __name__ == "__main__":
-    harness.main(sys.modules[__name__])  # type: ignore[arg-type]
+    harness.main(sys.modules[__name__])

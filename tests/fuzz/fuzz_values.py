@@ -94,4 +94,4 @@ def run(data: bytes) -> None:
 
 
 if __name__ == "__main__":
-    harness.main(sys.modules[__name__])  # type: ignore[arg-type]
+    harness.main(sys.modules[__name__])

@@ -369,7 +369,10 @@ class Session:
             found += self._close_politely(peer)
             peer.wire.close()
         self.peers.clear()
-        sweep(self.host, self.port, self.queues, self.exchanges)
+        try:
+            sweep(self.host, self.port, self.queues, self.exchanges)
+        except AssertionError as error:
+            found.append(("", CLOSED_CHANNEL, f"S !! while deleting what is left: {error}"))
         return found
 
     def _close_politely(self, peer: Peer) -> list[tuple[str, int, str]]:

@@ -84,7 +84,7 @@ cdef class _Gathered:
     cpdef void add(self, bytes piece, object route, Py_ssize_t count, Py_ssize_t stride, list ends)
     cpdef object item(self)
 
-@cython.locals(groups=dict, group=_Gathered, start=Py_ssize_t, stop=Py_ssize_t, count=Py_ssize_t, stride=Py_ssize_t, flags=int, g=_Gathered)
+@cython.locals(groups=dict, taken=set, group=_Gathered, start=Py_ssize_t, stop=Py_ssize_t, count=Py_ssize_t, stride=Py_ssize_t, flags=int, g=_Gathered)
 cdef void _group(bytearray buf, list segments, list out)
 
 @cython.locals(

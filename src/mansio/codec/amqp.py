@@ -499,17 +499,21 @@ class _Gathered:
 def _group(buf: bytearray, segments: list[Any], out: list[Any]) -> None:
     """Joins segments that lead to the same queues, as long as no queue would see two messages change places."""
     groups: dict[Any, Any] = {}
+    taken: set[Any] = set()  # what the groups lead to
     for route, start, stop, count, stride, ends, flags in segments:
         goal = route.group
         group = groups.get(goal)
-        if group is not None and (group.flags != flags or len(group.routes) > 254):
-            group = None
-        if group is None or flags & SPECIAL:
-            for other in groups:
-                if flags & SPECIAL or not goal.isdisjoint(other) or goal == other:
-                    out.extend([g.item() for g in groups.values()])
-                    groups.clear()
-                    break
+        if (
+            group is None
+            or group.flags != flags
+            or flags & SPECIAL
+            or len(group.routes) > 254  # `which` has one octet a message
+        ):
+            if group is not None or flags & SPECIAL or not taken.isdisjoint(goal):
+                out.extend([g.item() for g in groups.values()])
+                groups.clear()
+                taken.clear()
+            taken.update(goal)
             group = _Gathered(flags)
             groups[goal] = group
         group.add(_take(buf, start, stop), route, count, stride, ends)

@@ -81,7 +81,7 @@ def freeze(value: Any) -> Any:
 class Route:
     """Where one publish method frame leads; remembered by the connection until the topology changes.
 
-    `group`: ids of the queues. `by_content`: a headers exchange is on the way, so every message is routed by itself and
+    `group`: (channel, queue id) of the queues. `by_content`: a headers exchange is on the way, so every message is routed by itself and
     `group` holds all that may be reached. `fresh` and `again` belong to the front: what it needs to encode a delivery.
     """
 
@@ -112,7 +112,8 @@ class Route:
         self.exchange = exchange
         self.routing_key = routing_key
         self.queues = queues
-        self.group = frozenset([queue.id for queue in queues])
+        # Another channel's publishes never join a run: confirms count by channel, and no order holds between channels.
+        self.group = frozenset([(channel, queue.id) for queue in queues] or [(channel, 0)])
         self.by_content = by_content
         self.mandatory = mandatory
         self.channel = channel

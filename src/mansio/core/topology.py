@@ -115,6 +115,9 @@ class VHost:
         del self.exchanges[exchange.name]
         for binding in self.bindings_to(exchange):
             self.remove_binding(binding)
+        for binding in exchange.bindings.values():
+            if isinstance(binding.destination, Queue):
+                del binding.destination.bindings[id(binding)]
         exchange.bindings.clear()
         self.version += 1
 

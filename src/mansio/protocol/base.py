@@ -33,7 +33,7 @@ class Front(Protocol):
     def receive_eof(self) -> None:
         """The peer is gone."""
 
-    def data_to_send(self) -> list[bytes]:
+    def data_to_send(self) -> list[bytes | memoryview]:
         """Takes what is to be written, in order."""
 
     def set_writable(self, writable: bool) -> None:

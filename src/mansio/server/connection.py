@@ -20,6 +20,9 @@ LINGER_NS: Final = 2_000_000_000
 """How long a connection that we ended for an error stays half-open, so that the client gets to read why:
 closing it with unread input would reset it."""
 
+JOIN_BYTES_MAX: Final = 65_536
+"""Up to this size it is cheaper to join what is to be written than to hand over the pieces."""
+
 
 class Connection(asyncio.BufferedProtocol):
     """An asyncio protocol around one front."""
@@ -33,7 +36,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
+        self._transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES, low=WRITE_HIGH_BYTES // 2)
         self.peer = _peer(transport)
         self.front = self._turn.add(self, self.peer)
         logger.debug("accepted %s", self.peer.name, extra=fields(peer=self.peer.name))
@@ -96,7 +99,7 @@ class Connection(asyncio.BufferedProtocol):
         if not self._transport.is_reading():
             self._transport.resume_reading()
 
-    def write(self, chunks: list[bytes]) -> None:
+    def write(self, chunks: list[bytes | memoryview]) -> None:
         """Writes at once; closes behind it when the front is done."""
         transport = self._transport
         if transport is None or transport.is_closing():
@@ -104,7 +107,10 @@ class Connection(asyncio.BufferedProtocol):
         if len(chunks) == 1:
             transport.write(chunks[0])
         elif chunks:
-            transport.write(b"".join(chunks))
+            if sum(map(len, chunks)) > JOIN_BYTES_MAX:
+                transport.writelines(chunks)
+            else:
+                transport.write(b"".join(chunks))
         if self.front.closed and not self._lingering_until_ns:
             self._end(transport)
 

@@ -1,15 +1,18 @@
 """The output of one connection: frames in order, written once a turn, and the outbox that the Broker delivers to."""
 
-from typing import Any
+from typing import Any, Final
 
 from mansio.codec import amqp_methods as m
-from mansio.codec.amqp import encode_deliveries
+from mansio.codec.amqp import encode_deliveries, rechannel
 from mansio.core.dispatch import Consumer
 from mansio.core.routing import Route
 from mansio.core.run import Run
 from mansio.core.session import Channel
 from mansio.protocol.amqp.content import Content
 from mansio.protocol.amqp.replies import NO_ROUTE
+
+LARGE_BYTES: Final = 4096
+"""From this mean size on, contents are written from where they lie: a copy costs more than another buffer."""
 
 
 class Output:
@@ -19,7 +22,7 @@ class Output:
         """`announce`: the list of fronts with output that the server looks at."""
         self._announce = announce
         self._announced = False
-        self._out: list[bytes] = []
+        self._out: list[bytes | memoryview] = []
         self.frame_max = frame_max
         self.now_ns = now_ns  # when something was last received, or the last tick
         self.sent_ns = now_ns
@@ -51,7 +54,7 @@ class Output:
         content = Content.parse(run.content(i))
         self.send_raw(m.method_frame(channel, method) + content.frames(channel, self.frame_max))
 
-    def data_to_send(self) -> list[bytes]:
+    def data_to_send(self) -> list[bytes | memoryview]:
         """See `Front`."""
         out, self._out = self._out, []
         self._announced = False
@@ -80,6 +83,10 @@ class Output:
                 consumer, run, range(start, start + count * step, step), tag, redelivered
             )
             return
+        if run.bytes_each() >= LARGE_BYTES:
+            numbers = range(start, start + count * step, step)
+            self._deliver_large(consumer, run, numbers, tag, redelivered)
+            return
         if len(routes) == 1:
             tails = (routes[0].again if redelivered else routes[0].fresh,)
         else:
@@ -99,6 +106,22 @@ class Output:
                 number,
             )
         )
+
+    def _deliver_large(
+        self, consumer: Consumer, run: Run, numbers: range, tag: int, redelivered: bool
+    ) -> None:
+        """Deliveries whose contents go out from where they lie, without being copied together."""
+        number = consumer.channel.number
+        data = memoryview(run.data)
+        for i in numbers:
+            route = run.route(i)
+            start, stop = run.bounds(i)
+            skip, tail, source = route.again if redelivered else route.fresh
+            payload = consumer.wire + tag.to_bytes(8, "big") + tail[:-1]
+            self.send_raw(m.frame(m.FRAME_METHOD, number, payload))
+            content = data[start + skip : stop]
+            self._out.append(content if source == number else rechannel(bytes(content), number))
+            tag += 1
 
     def _deliver_reframed(
         self, consumer: Consumer, run: Run, numbers: range, tag: int, redelivered: bool

@@ -1,0 +1,298 @@
+"""What always holds between the Broker's structures, asserted from outside: after every step of the simulation.
+
+A message in a queue is at one place, ready or in flight, and everything that counts messages agrees:
+
+    queue.ready       ─► spans in rising order of position  ─► queue.ready_count
+    channel.ledger    ─► flights in rising order of tag     ─► ledger.total, flight.left
+      + transactions  ─► pieces that wait for the commit    ─► queue.in_flight, consumer.unsettled, channel.unsettled
+    both              ─► run.live of each run               ─► broker.memory_bytes
+
+A queue that has messages and a consumer with room is either about to be dispatched (dirty), or the consumer's
+session knows that it is starved and asks again once it may be sent more. Otherwise a credit was lost: the queue is stuck.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mansio.core.check_topology import InvariantBroken, check_vhost
+from mansio.core.limits import TURN_BYTES
+
+if TYPE_CHECKING:
+    from mansio.core.broker import Broker
+    from mansio.core.confirms import Confirms
+    from mansio.core.dispatch import Consumer
+    from mansio.core.inflight import Flight, Piece
+    from mansio.core.queue import Queue
+    from mansio.core.run import Run
+    from mansio.core.session import Channel, Session
+
+__all__ = ["InvariantBroken", "check"]
+
+
+class _Tally:
+    """What was found while walking over the sessions and queues, to be compared with what they say."""
+
+    __slots__ = ("in_flight", "live", "places", "unsettled")
+
+    def __init__(self) -> None:
+        self.live: defaultdict[Run, int] = defaultdict(int)
+        self.in_flight: defaultdict[Queue, int] = defaultdict(int)
+        self.places: defaultdict[Queue, list[Sequence[int]]] = defaultdict(list)
+        self.unsettled: defaultdict[Consumer, int] = defaultdict(int)
+
+
+def check(broker: "Broker", topology: bool = True, turn_bytes: int = TURN_BYTES) -> None:
+    """Raises InvariantBroken for the first thing that is not as it has to be.
+
+    `topology` False leaves out exchanges and bindings, for callers who know that they have not changed.
+    `turn_bytes`: the allowance that sessions are granted.
+    """
+    tally = _Tally()
+    for session in broker.sessions:
+        _check_session(session, broker, turn_bytes, tally)
+    for consumer, count in tally.unsettled.items():
+        if consumer.unsettled != count:
+            raise InvariantBroken(
+                f"{_name(consumer)} counts {consumer.unsettled} unsettled, the ledger has {count}"
+            )
+    for host in broker.vhosts.values():
+        for queue in host.queues.values():
+            _check_queue(queue, broker, tally)
+        if topology:
+            check_vhost(host)
+    for queue, count in tally.in_flight.items():
+        if queue.in_flight != count:
+            raise InvariantBroken(
+                f"queue {queue.name} counts {queue.in_flight} in flight, the ledgers have {count}"
+            )
+    _check_runs(broker, tally)
+    _check_dirty(broker)
+    _check_confirms(broker.confirms)
+
+
+# -- sessions
+
+
+def _check_session(session: "Session", broker: "Broker", turn_bytes: int, tally: _Tally) -> None:
+    if session.closed:
+        raise InvariantBroken(f"session {session.name} is closed, and the broker still has it")
+    if session.allowance > turn_bytes:
+        raise InvariantBroken(f"session {session.name} may be sent {session.allowance} bytes")
+    if session.allowance > 0:
+        if not session.writable:
+            raise InvariantBroken(f"session {session.name} takes nothing but may be sent something")
+        if session.starved:
+            raise InvariantBroken(f"session {session.name} is starved but may be sent something")
+    for name, queue in session.owned.items():
+        if queue.owner is not session or broker.vhosts[queue.vhost].queues.get(name) is not queue:
+            raise InvariantBroken(f"session {session.name} does not own queue {name}")
+    for number, channel in session.channels.items():
+        if channel.number != number or channel.session is not session:
+            raise InvariantBroken(f"channel {number} of {session.name} is registered wrongly")
+        _check_channel(channel, tally)
+
+
+def _check_channel(channel: "Channel", tally: _Tally) -> None:
+    if not 0 <= channel.sealed <= channel.published:
+        raise InvariantBroken(
+            f"{_where(channel)}: sealed {channel.sealed} of {channel.published} publishes"
+        )
+    if channel.confirming and channel.tx is not None:
+        raise InvariantBroken(f"{_where(channel)} both confirms and has a transaction")
+    for tag, consumer in channel.consumers.items():
+        queue = consumer.queue
+        if consumer.tag != tag or consumer.channel is not channel:
+            raise InvariantBroken(f"{_where(channel)} has {_name(consumer)} as {tag}")
+        if queue.deleted or consumer not in queue.consumers:
+            raise InvariantBroken(f"queue {queue.name} does not know {_name(consumer)}")
+        tally.unsettled[consumer] += 0
+        if consumer.limit and consumer.unsettled > consumer.limit:
+            raise InvariantBroken(
+                f"{_name(consumer)} has {consumer.unsettled} unsettled, prefetch {consumer.limit}"
+            )
+    counted = _check_ledger(channel, tally)
+    if channel.tx is not None:
+        for pieces, _ in channel.tx.settled:
+            for piece in pieces:
+                stop = piece.start + piece.count * piece.step
+                counted += _count(piece, range(piece.start, stop, piece.step), piece.count, tally)
+    if counted != channel.unsettled:
+        raise InvariantBroken(
+            f"{_where(channel)} counts {channel.unsettled} unsettled, its ledger has {counted}"
+        )
+
+
+def _check_ledger(channel: "Channel", tally: _Tally) -> int:
+    """Answers how many of the deliveries in the ledger went to consumers."""
+    last = total = counted = 0
+    for flight in channel.ledger:
+        if flight.first <= last:
+            raise InvariantBroken(
+                f"{_where(channel)}: a flight from tag {flight.first} behind tag {last}"
+            )
+        last = flight.first + flight.count - 1
+        left, numbers = _open_numbers(flight)
+        if left != flight.left or not left:
+            raise InvariantBroken(
+                f"{_where(channel)}: flight {flight.first}-{last} has {left} open, says {flight.left}"
+            )
+        total += left
+        counted += _count(flight, numbers, left, tally)
+    if last >= channel.next_tag:
+        raise InvariantBroken(f"{_where(channel)}: tag {last}, the next is {channel.next_tag}")
+    if total != channel.ledger.total:
+        raise InvariantBroken(
+            f"{_where(channel)}: the ledger says {channel.ledger.total}, holds {total}"
+        )
+    return counted
+
+
+def _open_numbers(flight: "Flight") -> tuple[int, Sequence[int]]:
+    """How many of the flight's messages are unsettled, and which numbers they have in the run."""
+    start, step = flight.start, flight.step
+    settled = flight.settled
+    if settled is None:
+        return flight.count, range(start, start + flight.count * step, step)
+    if len(settled) != flight.count:
+        raise InvariantBroken(
+            f"flight of tag {flight.first}: {len(settled)} marks of {flight.count}"
+        )
+    numbers = [start + i * step for i, gone in enumerate(settled) if not gone]
+    return len(numbers), numbers
+
+
+def _count(piece: "Piece", numbers: Sequence[int], count: int, tally: _Tally) -> int:
+    """Takes a delivery into the tally; answers how many count against the channel's limit."""
+    if piece.start < 0 or piece.start + (piece.count - 1) * piece.step >= piece.run.count:
+        raise InvariantBroken(f"a delivery of tag {piece.first} is outside of its run")
+    queue, base = piece.queue, piece.base
+    tally.live[piece.run] += count
+    tally.in_flight[queue] += count
+    tally.places[queue].append([base + i for i in numbers])
+    if piece.consumer is None:
+        return 0
+    tally.unsettled[piece.consumer] += count
+    return count
+
+
+# -- queues
+
+
+def _check_queue(queue: "Queue", broker: "Broker", tally: _Tally) -> None:
+    name = queue.name
+    if queue.deleted:
+        raise InvariantBroken(f"queue {name} is deleted, and its virtual host still has it")
+    if queue.in_flight and queue not in tally.in_flight:
+        raise InvariantBroken(f"queue {name} counts {queue.in_flight} in flight, no ledger does")
+    owner = queue.owner
+    if owner is not None and (owner not in broker.sessions or owner.owned.get(name) is not queue):
+        raise InvariantBroken(f"exclusive queue {name} is not registered with its owner")
+    if queue.auto_delete and queue.had_consumer and not queue.consumers:
+        raise InvariantBroken(f"auto-delete queue {name} has lost its last consumer and is there")
+    _check_ready(queue, tally)
+    _check_consumers(queue)
+    if queue.ready_count and not queue.dirty:
+        _check_served(queue)
+
+
+def _check_ready(queue: "Queue", tally: _Tally) -> None:
+    flying: set[int] = set()
+    for places in tally.places.get(queue, ()):
+        flying.update(places)
+    if len(flying) != tally.in_flight.get(queue, 0):
+        raise InvariantBroken(f"queue {queue.name}: a message is in flight twice")
+    end = ready = 0
+    for span in queue.ready:
+        first, stop = span.base + span.start, span.base + span.stop
+        if not 0 <= span.start < span.stop <= span.run.count:
+            raise InvariantBroken(f"queue {queue.name}: a span from {span.start} to {span.stop}")
+        if first < end:
+            raise InvariantBroken(f"queue {queue.name}: position {first} behind {end - 1}")
+        if flying and not flying.isdisjoint(range(first, stop)):
+            raise InvariantBroken(f"queue {queue.name}: a message is both ready and in flight")
+        end = stop
+        ready += stop - first
+        tally.live[span.run] += stop - first
+    if ready != queue.ready_count:
+        raise InvariantBroken(f"queue {queue.name} counts {queue.ready_count} ready, has {ready}")
+    if end > queue.next_position or (flying and max(flying) >= queue.next_position):
+        raise InvariantBroken(f"queue {queue.name}: a message at or above {queue.next_position}")
+
+
+def _check_consumers(queue: "Queue") -> None:
+    exclusive = False
+    for consumer in queue.consumers:
+        channel = consumer.channel
+        session = channel.session
+        exclusive = exclusive or consumer.exclusive
+        if consumer.queue is not queue or channel.consumers.get(consumer.tag) is not consumer:
+            raise InvariantBroken(f"{_name(consumer)} of queue {queue.name}: its channel lost it")
+        if session.closed or session.channels.get(channel.number) is not channel:
+            raise InvariantBroken(f"queue {queue.name}: {_name(consumer)} is on a closed channel")
+    if exclusive != queue.exclusive_consumer or (exclusive and len(queue.consumers) > 1):
+        raise InvariantBroken(f"queue {queue.name}: the exclusive use of it is wrong")
+
+
+def _check_served(queue: "Queue") -> None:
+    """A queue that is not to be dispatched: nobody with credit may wait for it."""
+    for consumer in queue.consumers:
+        channel = consumer.channel
+        if not channel.active or queue.id in channel.session.starved:
+            continue
+        if not consumer.no_ack:
+            if consumer.limit and consumer.unsettled >= consumer.limit:
+                continue
+            if channel.limit and channel.unsettled >= channel.limit:
+                continue
+        raise InvariantBroken(
+            f"queue {queue.name}: {queue.ready_count} ready, {_name(consumer)} has room and waits: a credit was lost"
+        )
+
+
+# -- the whole
+
+
+def _check_runs(broker: "Broker", tally: _Tally) -> None:
+    held_bytes = 0
+    for run, live in tally.live.items():
+        if run.live != live:
+            raise InvariantBroken(f"a run of {run.count} counts {run.live} live, has {live}")
+        held_bytes += len(run.data)
+    if held_bytes != broker.memory_bytes:
+        raise InvariantBroken(f"{held_bytes} bytes are held, {broker.memory_bytes} are counted")
+
+
+def _check_dirty(broker: "Broker") -> None:
+    dirty = broker.dispatcher._dirty
+    for queue in dirty:
+        if not queue.dirty:
+            raise InvariantBroken(f"queue {queue.name} is to be dispatched and does not know it")
+    if len(set(map(id, dirty))) != len(dirty):
+        raise InvariantBroken("a queue is to be dispatched twice")
+    for host in broker.vhosts.values():
+        for queue in host.queues.values():
+            if queue.dirty and queue not in dirty:
+                raise InvariantBroken(f"queue {queue.name} is dirty, but not to be dispatched")
+
+
+def _check_confirms(confirms: "Confirms") -> None:
+    for channel in confirms._publishing:
+        if channel.published <= channel.sealed:
+            raise InvariantBroken(f"{_where(channel)} waits for a turn without a publish")
+    last = 0
+    for ticket, sealed, _ in confirms._waiting:
+        if ticket < last:
+            raise InvariantBroken(f"ticket {ticket} behind ticket {last}")
+        last = ticket
+        for channel, upto, _ in sealed:
+            if upto > channel.sealed:
+                raise InvariantBroken(f"{_where(channel)}: {upto} waits, sealed {channel.sealed}")
+
+
+def _where(channel: "Channel") -> str:
+    return f"channel {channel.number} of {channel.session.name}"
+
+
+def _name(consumer: "Consumer") -> str:
+    return f"consumer {consumer.tag} on {_where(consumer.channel)}"

@@ -1,0 +1,119 @@
+"""AMQP bytes as the simulated clients write and read them: methods with their contents."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from random import Random
+
+from mansio.codec import amqp_methods as m
+from mansio.codec.amqp_values import Properties, Table, encode_header_payload
+
+HEARTBEAT = "heartbeat"
+FILLER = Random(0).randbytes(1 << 18)
+"""What bodies consist of, behind their number."""
+ID_BYTES = 8
+
+_HEAD = struct.Struct(">BHI").unpack_from
+
+
+@dataclass(slots=True, eq=False)
+class Message:
+    """One publish. `number` is in the body, or, where that is too short, in the message id."""
+
+    number: int
+    exchange: str
+    key: str
+    body: bytes
+    header: bytes
+    """The payload of its header frame, as its consumers are to get it."""
+    persistent: bool = False
+    mandatory: bool = False
+    headers: Table = field(default_factory=dict)
+    copies: tuple[str, ...] = ()
+    """Further routing keys, of the CC and BCC headers."""
+
+    def __repr__(self) -> str:
+        kind = "persistent " if self.persistent else ""
+        return f"{kind}message {self.number} of {len(self.body)} bytes"
+
+
+@dataclass(slots=True)
+class Item:
+    """A method from the server, with its content; `method` is HEARTBEAT for a heartbeat. `size`: in bytes."""
+
+    channel: int
+    method: m.Method | str
+    size: int
+    header: bytes = b""
+    body: bytes = b""
+
+    @property
+    def name(self) -> str:
+        return self.method if isinstance(self.method, str) else self.method.NAME
+
+
+def make_body(number: int, size: int) -> bytes:
+    """A body of `size` bytes, which begins with its number if that fits."""
+    if size < ID_BYTES:
+        return FILLER[:size]
+    return number.to_bytes(ID_BYTES, "big") + FILLER[: size - ID_BYTES]
+
+
+def publish_frames(
+    channel: int, message: Message, properties: Properties, frame_max: int, cuts: list[int]
+) -> bytes:
+    """All frames of a publish. `cuts`: sizes of the first body frames; the rest are as large as may be."""
+    body = message.body
+    method = m.BasicPublish(message.exchange, message.key, message.mandatory)
+    header = m.frame(m.FRAME_HEADER, channel, encode_header_payload(len(body), properties))
+    parts = [m.method_frame(channel, method), header]
+    at = 0
+    sizes = iter(cuts)
+    while at < len(body):
+        size = min(next(sizes, frame_max - 8), frame_max - 8)
+        parts.append(m.frame(m.FRAME_BODY, channel, body[at : at + size]))
+        at += size
+    return b"".join(parts)
+
+
+def parse(data: bytes) -> list[Item]:
+    """Whole frames from the server. ValueError for anything that is not right with them."""
+    items: list[Item] = []
+    at, end = 0, len(data)
+    open_item: Item | None = None
+    missing = -1  # bytes of the body; -1: the header is due
+    while at < end:
+        kind, channel, size = _HEAD(data, at)
+        stop = at + 8 + size
+        if stop > end or data[stop - 1] != m.FRAME_END:
+            raise ValueError(f"frame of {size} bytes at {at} of {end}")
+        payload = data[at + 7 : stop - 1]
+        if open_item is not None:
+            if channel != open_item.channel or kind not in (m.FRAME_HEADER, m.FRAME_BODY):
+                raise ValueError(f"frame {kind} on channel {channel} inside of a content")
+            open_item.size += size + 8
+            if kind == m.FRAME_HEADER:
+                open_item.header = payload
+                missing = int.from_bytes(payload[4:12], "big")
+            else:
+                open_item.body = open_item.body + payload if open_item.body else payload
+                missing -= size
+            if missing == 0:
+                open_item, missing = None, -1
+            elif missing < 0:
+                raise ValueError(f"a content on channel {channel} is too long")
+        elif kind == m.FRAME_METHOD:
+            method = m.decode_method(payload)
+            item = Item(channel, method, size + 8)
+            items.append(item)
+            if method.CONTENT:
+                open_item = item
+        elif kind == m.FRAME_HEARTBEAT:
+            items.append(Item(channel, HEARTBEAT, size + 8))
+        else:
+            raise ValueError(f"frame of type {kind} on channel {channel}")
+        at = stop
+    if open_item is not None:
+        raise ValueError("the bytes end inside of a content")
+    return items
