@@ -5,6 +5,7 @@ Scenarios alternate between the peers within each round, because the speed of a 
 
 import argparse
 import json
+import os
 import resource
 import signal
 import sys
@@ -18,12 +19,13 @@ if not __package__:  # called by its path
 from bench import footprint, load, machine, peers, report
 from bench.footprint import Footprint
 from bench.peers import Peer
-from bench.scenarios import SCENARIOS, Sample, Scenario, medians, sample_of
+from bench.scenarios import SCENARIOS, Sample, Scenario, disturbance, medians, sample_of
 
 DOCUMENT = load.HERE.parent / "docs" / "benchmarks.md"
 RESULTS = load.HERE / "results"
 WARM_UP_S = 1.0
 OPEN_FILES = 65536
+QUIET = 0.05  # what other processes may take of the machine before the report warns
 FOOTPRINT = "footprint"
 
 
@@ -108,6 +110,13 @@ class Results:
             scenario, medians(ours) if ours else None, medians(theirs) if theirs else None
         )
 
+    def disturbance_text(self) -> str:
+        """How busy the machine was with other things."""
+        every = [run for by_peer in self.raw.values() for runs in by_peer.values() for run in runs]
+        share = disturbance(every, os.cpu_count() or 1)
+        warning = "; too much for firm figures" if share > QUIET else ""
+        return f"other processes and the hypervisor took {share:.0%} of the CPU time{warning}"
+
     def as_json(self) -> str:
         """Raw results and medians."""
         middle = {
@@ -179,6 +188,7 @@ def measure(chosen: Options) -> Results:
         results.facts |= peer_facts(up, chosen)
         for scenario in scenarios:
             run_scenario(up, scenario, chosen, results)
+    results.facts["Disturbance"] = results.disturbance_text()
     return results
 
 

@@ -76,6 +76,14 @@ def sample_of(result: Result, copies: int) -> Sample:
     )
 
 
+def disturbance(results: Iterable[Result], cores: int) -> float:
+    """Share of the machine's CPU time that other processes and the hypervisor took, 0 to 1."""
+    rows = list(results)
+    span = sum(float(row["wall_s"]) for row in rows) * cores
+    taken = sum(float(row["other_cpu_s"]) + float(row["steal_s"]) for row in rows)
+    return taken / span if span else 0.0
+
+
 def medians(samples: Iterable[Sample]) -> Sample:
     """The median of every number by itself; ok only if all are. At least one sample."""
     rows = list(samples)

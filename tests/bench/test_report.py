@@ -13,7 +13,7 @@ from bench.hotspots import innermost
 from bench.machine import interpreter_build
 from bench.report import Line, judge
 from bench.run import DOCUMENT, FOOTPRINT, Options, options
-from bench.scenarios import SCENARIOS, Sample, Target, medians, sample_of
+from bench.scenarios import SCENARIOS, Sample, Target, disturbance, medians, sample_of
 
 OURS = Sample(
     per_s=2e6, cpu_us=0.5, generator_us=0.2, p50_us=40.0, p99_us=90.0, rss_mib=40.0, ok=True
@@ -50,6 +50,15 @@ def test_medians_take_each_number_by_itself() -> None:
 def test_medians_are_ok_only_if_all_runs_are() -> None:
     assert medians([OURS, OURS]).ok
     assert not medians([OURS, replace(OURS, ok=False), OURS]).ok
+
+
+def test_disturbance_is_a_share_of_all_cores() -> None:
+    runs = [
+        {"wall_s": 3.0, "other_cpu_s": 0.5, "steal_s": 0.1},
+        {"wall_s": 2.0, "other_cpu_s": 0.3, "steal_s": 0.1},
+    ]
+    assert disturbance(runs, cores=2) == pytest.approx(0.1)
+    assert disturbance([], cores=2) == 0.0
 
 
 @pytest.mark.parametrize(

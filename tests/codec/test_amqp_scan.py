@@ -30,7 +30,7 @@ def reject(tag: int, requeue: bool = True, channel: int = 1) -> bytes:
 
 QOS = m.method_frame(1, m.BasicQos(prefetch_count=10))
 BEAT = m.frame(8, 0, b"")
-BIG = publish("a", bytes(amqp.WHOLE_BYTES_MAX), pieces=[4000] * 32)
+BIG = publish("a", bytes(amqp.WHOLE_BYTES_MAX + 1), pieces=[4000] * 32)
 
 CASES: dict[str, bytes] = {
     "one publish": publish("a"),
@@ -51,18 +51,27 @@ CASES: dict[str, bytes] = {
     "all kinds of settling": ack(1) + nack(2) + reject(3) + ack(4, multiple=True),
     "publishes among acks": publish("a") + ack(1) + publish("a") + ack(2) + publish("a", b"z"),
     "another method between": publish("a") + QOS + publish("a") + BEAT + ack(1),
-    "heartbeat inside of a content": publish("a")[:18] + BEAT + publish("a")[18:],
-    "a header without a publish": publish("a")[18:],
-    "content on another channel": publish("a")[:18] + publish("a", channel=2)[18:],
-    "more body than announced": raw_publish("a", encode_header_payload(2, Properties()), b"123"),
-    "an empty body frame": publish("a", b"")[:-1] + b"\xce" + m.frame(3, 1, b"") + publish("a"),
-    "a short header": raw_publish("a", bytes(13)),
-    "another class": raw_publish("a", b"\0\x3d" + bytes(12)),
-    "a weight": raw_publish("a", b"\0\x3c\0\1" + bytes(10)),
-    "a truncated method": m.frame(1, 1, b"\0\x3c") + m.frame(1, 1, b""),
-    "an ack that is too long": m.frame(1, 1, ACK.to_bytes(4, "big") + bytes(10)),
-    "largest frame": publish("a", bytes(FRAME_MAX - 8)) + publish("a"),
+    "largest frame": publish("a", bytes(FRAME_MAX)) + publish("a"),
 }
+HEADER = encode_header_payload(3, Properties())
+BROKEN: dict[str, tuple[bytes, list[int]]] = {
+    "heartbeat inside of a content": (publish("a")[:18] + BEAT + publish("a")[18:], [1, 8, 2, 3]),
+    "heartbeat inside of a body": (raw_publish("a", HEADER) + BEAT + m.frame(3, 1, b"abc"), [1, 2, 8, 3]),
+    "a header without a publish": (publish("a")[18:], [2, 3]),
+    "a publish in a publish": (publish("a")[:18] + QOS, [1, 1]),
+    "header on another channel": (publish("a")[:18] + m.frame(2, 2, HEADER) + m.frame(3, 1, b"abc"), [1, 2, 3]),
+    "body on another channel": (raw_publish("a", HEADER) + m.frame(3, 2, b"abc"), [1, 2, 3]),
+    "more body than announced": (raw_publish("a", HEADER, b"abcd"), [1, 2, 3]),
+    "an empty body frame": (raw_publish("a", HEADER) + m.frame(3, 1, b"") + m.frame(3, 1, b"abc"), [1, 2, 3, 3]),
+    "a second body that is none": (raw_publish("a", HEADER, b"a") + m.frame(2, 1, b"bc"), [1, 2, 3, 2]),
+    "a short header": (raw_publish("a", bytes((0, 60)) + bytes(11)), [1, 2]),
+    "another class": (raw_publish("a", b"\0\x3d" + bytes(12)), [1, 2]),
+    "a weight": (raw_publish("a", b"\0\x3c\0\1" + bytes(10)), [1, 2]),
+    "a truncated method": (m.frame(1, 1, b"\0\x3c") + m.frame(1, 1, b""), [1, 1]),
+    "an ack that is too long": (m.frame(1, 1, ACK.to_bytes(4, "big") + bytes(10)), [1]),
+}  # fmt: skip
+GOOD_FIRST = publish("a", b"abc") + publish("a", b"abc", pieces=[1])
+CASES |= {f"broken: {name}": GOOD_FIRST + data for name, (data, _) in BROKEN.items()}
 assert publish("a")[17:19] == b"\xce\x02", "18 bytes are the method frame"
 
 
@@ -108,6 +117,36 @@ def test_bytes_behind_the_input_are_not_looked_at(codec: Any, name: str) -> None
 @pytest.mark.parametrize("name", CASES)
 def test_compiled_and_pure_agree_item_by_item(name: str) -> None:
     assert read(amqp, CASES[name]).items == read(PURE, CASES[name]).items
+
+
+@every_form
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_contents_come_frame_by_frame(codec: Any, name: str) -> None:
+    data, kinds = BROKEN[name]
+    for front in (b"", GOOD_FIRST):
+        reader = read(codec, front + data)
+        assert [single[0] for single in reader.singles] == kinds
+        assert b"".join(raw for _, raw, _ in reader.messages()) == front
+
+
+@every_form
+@pytest.mark.parametrize("started", [publish("a")[:18], raw_publish("a", HEADER)])
+def test_what_cannot_become_a_content_is_not_waited_for(codec: Any, started: bytes) -> None:
+    """The first octet of the next frame tells that it is neither a header nor a body."""
+    for next_frame in (b"\x08", b"\x01\0"):
+        reader = Reader(codec)
+        reader.receive(started)
+        assert reader.singles == []
+        reader.receive(next_frame)
+        assert reader.singles and reader.tail == next_frame
+
+
+@every_form
+def test_a_damaged_end_of_a_header_is_a_fault(codec: Any) -> None:
+    data = bytearray(raw_publish("a", HEADER, b"abc"))
+    data[18 + 7 + len(HEADER)] = 0
+    reader = read(codec, bytes(data))
+    assert reader.messages() == [] and reader.fault is not None
 
 
 @every_form

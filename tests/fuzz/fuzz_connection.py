@@ -24,18 +24,18 @@ from mansio.codec.amqp_values import (
 )
 from mansio.core import records
 from mansio.core.broker import Broker
+from mansio.core.check import check
 from mansio.core.limits import Limits
 from mansio.core.users import Users
 from mansio.protocol.amqp.connection import AmqpConnection
 from mansio.protocol.base import Peer
 from tests.fuzz import harness
 from tests.fuzz.harness import Choices
-from tests.fuzz.invariants import check
 
 NAME = "connection"
 CLIENTS = 3
 STEPS_MAX = 64
-FRAME_MAX = 4096
+FRAME_MAX, SMALL_FRAME_MAX = 8192, 4096  # what is offered, and what some clients want
 SECOND_NS = 1_000_000_000
 
 # Choices of 16: most are good, so that a client lives long enough to get somewhere.
@@ -63,20 +63,26 @@ EXCHANGES = (
     *("amq.topic", "amq.headers", "amq.fanout", "amq.direct", "x3", "x2", "no"),
 )
 TAGS = ("t0", "t1", "", "t2")
-NONE: tuple[Table, ...] = ({},) * 9
+NO_ACK_TAG = "t1"
+DURABLE = ("q1", "q3")
+NONE: tuple[Table, ...] = ({},) * 7
 ARGUMENTS: tuple[Table, ...] = (
     *NONE,
     {"h": 1, "x-match": "all"},
     {"h": 1.5, "i": [1], "x-match": "any-with-x"},
     {"x-max-length": 2},
+    {"x-max-length": 1, "x-overflow": "reject-publish"},
+    {"x-max-length-bytes": 400, "x-max-priority": 1, "x-overflow": 7},
     {"x-match": "any", "h": 1},
     {"alternate-exchange": "x1"},
     {"x-message-ttl": "wrong", "t": {"deep": [b"\xff", None]}},
     {"x-match": 5, "x-dead-letter-exchange": "x0", "x-priority": 1},
 )
 PROPERTIES = (
-    Properties(),
-    Properties(delivery_mode=2),
+    *(Properties(), Properties(), Properties(), Properties(headers={"h": 1}), Properties(type="t")),
+    *(Properties(delivery_mode=2), Properties(delivery_mode=2, message_id="m", priority=3)),
+    Properties(user_id="guest"),
+    Properties(content_type="text/plain", timestamp=1),
     Properties(headers={"h": 1, "x": {"y": [None]}}),
     Properties(headers={"CC": ["q1", "q2"], "BCC": ["q0"]}),
     Properties(headers={"CC": 5}, delivery_mode=7),
@@ -96,10 +102,9 @@ CAPABLE = m.ConnectionStartOk(
     "AMQPLAIN",
     encode_table({"LOGIN": "guest", "PASSWORD": "guest"})[4:],
 )
-OPENING = (
-    m.method_frame(0, m.ConnectionTuneOk(8, FRAME_MAX, 10))
-    + m.method_frame(0, m.ConnectionOpen("/"))
-    + b"".join(m.method_frame(number, m.ChannelOpen()) for number in (1, 2, 3))
+TUNES = [m.method_frame(0, m.ConnectionTuneOk(8, size, 10)) for size in (0, SMALL_FRAME_MAX)]
+OPENING = m.method_frame(0, m.ConnectionOpen("/")) + b"".join(
+    m.method_frame(number, m.ChannelOpen()) for number in (1, 2, 3)
 )
 
 
@@ -117,6 +122,7 @@ class Client:
         self.content_channel = 0
         self.over = False
         self.tags: dict[int, int] = {}  # the last delivery tag of each channel
+        self.open: dict[int, list[int]] = {}  # delivery tags that are not settled
         self.answers: list[bytes] = []  # what a well-behaved client sends next
 
     def receive(self, data: bytes) -> None:
@@ -124,7 +130,7 @@ class Client:
         if self.front.closed or self.front.paused:
             return
         self.front.receive_data(data, self.world.now_ns)
-        limit = max(FRAME_MAX, 131_072) + 4096
+        limit = max(FRAME_MAX, 131_072) + FRAME_MAX
         assert len(self.front.tail) <= limit, len(self.front.tail)
 
     def hear(self) -> None:
@@ -174,16 +180,33 @@ class Client:
         if isinstance(method, (m.BasicDeliver, m.BasicGetOk)):
             assert method.delivery_tag == self.tags.get(channel, 0) + 1
             self.tags[channel] = method.delivery_tag
+            if not isinstance(method, m.BasicDeliver) or method.consumer_tag != NO_ACK_TAG:
+                self.open.setdefault(channel, []).append(method.delivery_tag)
         elif isinstance(method, m.ChannelClose):
-            self.tags.pop(channel, None)
+            self.forget(channel)
             self.answers += [
                 m.method_frame(channel, m.ChannelCloseOk()),
                 m.method_frame(channel, m.ChannelOpen()),
             ]
         elif isinstance(method, m.ChannelOpenOk):
-            self.tags.pop(channel, None)
+            self.forget(channel)
         elif isinstance(method, m.ConnectionClose):
             self.answers = [m.method_frame(0, m.ConnectionCloseOk())]
+
+    def forget(self, channel: int) -> None:
+        """The channel's deliveries are nobody's any more."""
+        self.tags.pop(channel, None)
+        self.open.pop(channel, None)
+
+    def settle(self, channel: int, bits: int, multiple: bool) -> int:
+        """A tag to settle: mostly one that is open, none twice; 0 and multiple do no harm."""
+        tags = self.open.get(channel)
+        if not tags or bits >= 252:
+            return 0 if multiple else self.tags.get(channel, 0) + bits % 4
+        at = (bits >> 4) % len(tags)
+        tag = tags[at]
+        del tags[0 if multiple else at : at + 1]
+        return tag
 
     def answer(self) -> None:
         """Sends what is expected of a client."""
@@ -280,58 +303,67 @@ class World:
         assert not self.broker.sessions and not self.broker.waiting
 
 
-def good_method(choices: Choices, last_tag: int) -> m.Method:
+def good_method(choices: Choices, client: Client, channel: int) -> m.Method:
     """A method that a client may send, with arguments that mostly fit."""
-    row = choices.below(len(GOOD))
+    row = choices.below(len(GOOD) + 10)
     queue, exchange = QUEUES[choices.below(16)], EXCHANGES[choices.below(16)]
     key, bits = KEYS[choices.below(16)], choices.byte()
-    return GOOD[row](queue, exchange, key, ARGUMENTS[choices.below(16)], bits, last_tag)
+    if row < len(GOOD):
+        return GOOD[row](queue, exchange, key, ARGUMENTS[choices.below(16)], bits)
+    multiple = bit(bits, 0) or not client.open.get(channel)
+    tag = client.settle(channel, bits, multiple)
+    if row % 3 == 0:
+        return m.BasicAck(tag, multiple)
+    if row % 3 == 1 or multiple:
+        return m.BasicNack(tag, multiple, bit(bits, 1))
+    return m.BasicReject(tag, bit(bits, 1))
 
 
 def bit(bits: int, number: int) -> bool:
     return bool(bits >> number & 1)
 
 
-def tag_of(bits: int, last: int) -> int:
-    """One of the last delivery tags, seldom one that was never given."""
-    return last + 1 if bits >= 250 else max(0, last - (bits >> 4 & 3))
-
-
-def declare_exchange(q: str, x: str, k: str, a: Table, b: int, t: int) -> m.Method:
+def declare_exchange(q: str, x: str, k: str, a: Table, b: int) -> m.Method:
     kind = ("direct", "fanout", "topic", "headers")[int(x[1:]) if x[1:].isdigit() else b >> 6]
-    return m.ExchangeDeclare(x, kind, b >= 240, bit(b, 0), bit(b, 1), b == 239, bit(b, 2), a)
+    return m.ExchangeDeclare(x or "x0", kind, b >= 240, bit(b, 6), b == 99, b == 239, bit(b, 2), a)
 
 
-# Arguments: queue, exchange, key, table, bits, last tag. What comes often stands here often.
-GOOD: tuple[Callable[[str, str, str, Table, int, int], m.Method], ...] = (
-    *((lambda q, x, k, a, b, t: m.QueueDeclare(q, False, bit(b, 7), False, False, bit(b, 0))),) * 4,
-    lambda q, x, k, a, b, t: m.QueueDeclare(q, b > 240, bit(b, 7), bit(b, 1), bit(b, 2), False, a),
-    *((lambda q, x, k, a, b, t: m.BasicConsume(q, TAGS[b >> 6], False, bit(b, 1))),) * 4,
-    lambda q, x, k, a, b, t: m.BasicConsume(
-        q, TAGS[b >> 6], bit(b, 0), bit(b, 1), b % 16 == 1, bit(b, 4), a
+# Arguments: queue, exchange, key, table, bits. What comes often stands here often.
+GOOD: tuple[Callable[[str, str, str, Table, int], m.Method], ...] = (
+    *(
+        (
+            lambda q, x, k, a, b: m.QueueDeclare(
+                q, False, q in DURABLE or b >= 240, False, False, bit(b, 0)
+            )
+        ),
+    )
+    * 4,
+    lambda q, x, k, a, b: m.QueueDeclare(q, b > 240, q in DURABLE, bit(b, 1), bit(b, 2), False, a),
+    *((lambda q, x, k, a, b: m.BasicConsume(q, TAGS[b >> 6], False, TAGS[b >> 6] == NO_ACK_TAG)),)
+    * 4,
+    lambda q, x, k, a, b: m.BasicConsume(
+        q, TAGS[b >> 6], bit(b, 0), TAGS[b >> 6] == NO_ACK_TAG, b % 16 == 1, bit(b, 4), a
     ),
-    *((lambda q, x, k, a, b, t: m.BasicGet(q, bit(b, 0))),) * 2,
-    *((lambda q, x, k, a, b, t: m.BasicAck(tag_of(b, t), bit(b, 0))),) * 4,
-    *((lambda q, x, k, a, b, t: m.BasicNack(tag_of(b, t), bit(b, 0), bit(b, 1))),) * 3,
-    *((lambda q, x, k, a, b, t: m.BasicReject(tag_of(b, t), bit(b, 1))),) * 2,
-    *((lambda q, x, k, a, b, t: m.QueueBind(q, x, k, bit(b, 4), a)),) * 3,
-    lambda q, x, k, a, b, t: m.QueueUnbind(q, x, k, a),
-    lambda q, x, k, a, b, t: m.QueuePurge(q, bit(b, 4)),
-    lambda q, x, k, a, b, t: m.QueueDelete(q, bit(b, 0), bit(b, 1), bit(b, 4)),
+    *((lambda q, x, k, a, b: m.BasicGet(q, b >= 240)),) * 2,
+    *((lambda q, x, k, a, b: m.QueueBind(q, x if x or b >= 240 else "x1", k, bit(b, 4), a)),) * 3,
+    lambda q, x, k, a, b: m.QueueUnbind(q, x, k, a),
+    lambda q, x, k, a, b: m.QueuePurge(q, bit(b, 4)),
+    lambda q, x, k, a, b: m.QueueDelete(q, bit(b, 0), bit(b, 1), bit(b, 4)),
     *((declare_exchange,) * 3),
-    lambda q, x, k, a, b, t: m.ExchangeDelete(x, bit(b, 0), bit(b, 4)),
-    *((lambda q, x, k, a, b, t: m.ExchangeBind(x, EXCHANGES[b >> 4], k, False, a)),) * 2,
-    lambda q, x, k, a, b, t: m.ExchangeUnbind(x, EXCHANGES[b >> 4], k, False, a),
-    *((lambda q, x, k, a, b, t: m.BasicQos(int(b == 255), b >> 5, bit(b, 0))),) * 2,
-    *((lambda q, x, k, a, b, t: m.BasicCancel(TAGS[b >> 6], bit(b, 4))),) * 2,
-    lambda q, x, k, a, b, t: m.BasicRecover(b < 250),
-    lambda q, x, k, a, b, t: m.BasicRecoverAsync(b < 250),
-    lambda q, x, k, a, b, t: m.ConfirmSelect(bit(b, 0)),
-    lambda q, x, k, a, b, t: m.TxSelect(),
-    *((lambda q, x, k, a, b, t: m.TxCommit()),) * 2,
-    lambda q, x, k, a, b, t: m.TxRollback(),
-    lambda q, x, k, a, b, t: m.ChannelClose(200, "bye"),
-    lambda q, x, k, a, b, t: m.ChannelFlow(b < 250),
+    lambda q, x, k, a, b: m.ExchangeDelete(x, bit(b, 0), bit(b, 4)),
+    *((lambda q, x, k, a, b: m.ExchangeBind(x or "x2", EXCHANGES[b >> 4] or "x0", k, False, a)),)
+    * 2,
+    lambda q, x, k, a, b: m.ExchangeUnbind(x, EXCHANGES[b >> 4], k, False, a),
+    *((lambda q, x, k, a, b: m.BasicQos(int(b == 255), b >> 5, bit(b, 0))),) * 2,
+    *((lambda q, x, k, a, b: m.BasicCancel(TAGS[b >> 6], bit(b, 4))),) * 2,
+    lambda q, x, k, a, b: m.BasicRecover(b < 250),
+    lambda q, x, k, a, b: m.BasicRecoverAsync(b < 250),
+    lambda q, x, k, a, b: m.ConfirmSelect(bit(b, 0)),
+    lambda q, x, k, a, b: m.TxSelect(),
+    *((lambda q, x, k, a, b: m.TxCommit()),) * 2,
+    lambda q, x, k, a, b: m.TxRollback(),
+    lambda q, x, k, a, b: m.ChannelClose(200, "bye"),
+    lambda q, x, k, a, b: m.ChannelFlow(b < 250),
 )
 
 
@@ -341,13 +373,15 @@ def publishes(choices: Choices, channel: int) -> bytes:
     exchange = EXCHANGES[choices.below(16) if bits & 16 else 0]
     keys = (KEYS[choices.below(16)], KEYS[choices.below(16)])
     methods = [m.BasicPublish(exchange, key, bool(bits & 1), bits == 255) for key in keys]
-    properties = PROPERTIES[choices.below(8) if bits & 2 else bits >> 7]
-    size = (0, 1, 20, 300, 2000, 5000, 9000, 20_001)[choices.below(8)]
+    properties = PROPERTIES[choices.below(len(PROPERTIES)) if bits & 2 else 5 * (bits >> 7)]
+    size = (0, 1, 20, 300, 2000, 5000, 9000, 60)[choices.below(8)]
     count = 1 + choices.below(8 if size < 1000 else 3)
     parts: list[bytes] = []
     for i in range(count):
         body = bytes(size)
-        step = FRAME_MAX - 8 if bits & 4 else min(FRAME_MAX - 8, max(1, size // 3))
+        step = (FRAME_MAX if bits & 64 else SMALL_FRAME_MAX) - 8
+        if not bits & 4:
+            step = min(step, max(1, size // 3))
         parts.append(m.method_frame(channel, methods[i % 2 if bits & 8 else 0]))
         parts.append(m.frame(2, channel, encode_header_payload(size, properties)))
         parts += [m.frame(3, channel, body[at : at + step]) for at in range(0, size, step)]
@@ -364,10 +398,10 @@ def client_bytes(choices: Choices, client: Client) -> bytes:
         if kind < 20:
             parts.append(publishes(choices, channel))
         elif kind < 60:
-            method = good_method(choices, client.tags.get(channel, 0))
+            method = good_method(choices, client, channel)
             parts.append(m.method_frame(channel, method))
         elif kind < 61:
-            parts.append(m.method_frame(choices.below(4), m.ChannelOpen()))
+            parts.append(m.method_frame(choices.below(6), m.ChannelOpen()))
         elif kind < 62:
             parts.append(choices.some())
         elif kind < 63:
@@ -385,9 +419,8 @@ def client_bytes(choices: Choices, client: Client) -> bytes:
 def handshake(choices: Choices) -> bytes:
     """A handshake, mostly a good one, with three channels."""
     bits = choices.byte()
-    raw = bytearray(
-        b"AMQP\0\0\x09\x01" + m.method_frame(0, CAPABLE if bits & 1 else GUEST) + OPENING
-    )
+    start_ok = m.method_frame(0, CAPABLE if bits & 1 else GUEST)
+    raw = bytearray(b"AMQP\0\0\x09\x01" + start_ok + TUNES[bits >> 1 & 1] + OPENING)
     if bits >= 248:
         raw[choices.below(len(raw))] = choices.byte()
     return bytes(raw)
@@ -441,8 +474,12 @@ def run(data: bytes) -> None:
     world = World()
     for client in world.clients:
         client.receive(handshake(choices))
-    if choices.bit():
+    scene = choices.byte()
+    if scene & 1:
         world.clients[0].receive(SCENE)
+    for number, client in enumerate(world.clients):
+        if scene >> number & 2:
+            client.receive(m.method_frame(2, m.BasicQos(0, scene >> 6)) + SUBSCRIBE)
     for _ in range(STEPS_MAX):
         if not choices:
             break
@@ -458,8 +495,13 @@ SCENE = b"".join(
         m.QueueDeclare("q0"),
         m.QueueDeclare("q1", durable=True),
         m.QueueDeclare("q2", auto_delete=True),
+        m.QueueDeclare(
+            "q3", durable=True, arguments={"x-max-length": 2, "x-overflow": "reject-publish"}
+        ),
+        m.ExchangeDeclare("x0", "direct"),
         m.ExchangeDeclare("x1", "fanout"),
         m.ExchangeDeclare("x2", "topic", durable=True),
+        m.ExchangeDeclare("x3", "headers", arguments={"alternate-exchange": "x1"}),
         m.QueueBind("q0", "x1", ""),
         m.QueueBind("q1", "x2", "a.#"),
         m.QueueBind("q2", "x2", "*.b"),
@@ -470,10 +512,15 @@ SCENE = b"".join(
 )
 
 
+SUBSCRIBE = m.method_frame(2, m.QueueDeclare("q0")) + b"".join(
+    m.method_frame(2, m.BasicConsume("q0", tag)) for tag in ("t0", "t2")
+)
+
+
 def seeds() -> list[bytes]:
     """Long rows of choices: what they mean is decided as they are read."""
     rng = random.Random(0)
-    return [bytes((1, 0, 0, n & 1)) + rng.randbytes(40 << (n // 4)) for n in range(24)]
+    return [bytes((1, 0, 0, n * 37 % 256)) + rng.randbytes(40 << (n // 4)) for n in range(24)]
 
 
 if __name__ == "__main__":

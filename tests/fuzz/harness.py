@@ -76,7 +76,9 @@ class Choices:
 
 
 def mutate(rng: random.Random, seeds: list[bytes]) -> bytes:
-    """An input made of one or two seeds by the usual mutations."""
+    """An input made of one or two seeds by the usual mutations, or of nothing but chance."""
+    if rng.random() < 0.3:
+        return rng.randbytes(rng.randint(1, INPUT_BYTES_MAX // 4))
     data = bytearray(rng.choice(seeds))
     if rng.random() < 0.2:
         other = rng.choice(seeds)

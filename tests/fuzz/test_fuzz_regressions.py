@@ -4,9 +4,9 @@ import pytest
 
 from mansio.codec import amqp
 from mansio.codec import amqp_methods as m
+from mansio.core.check import check
 from tests.fuzz import fuzz_scan
 from tests.fuzz.fuzz_connection import World
-from tests.fuzz.invariants import check
 
 CODECS = [amqp, fuzz_scan.PURE]
 

@@ -8,7 +8,7 @@ A message in a queue is at one place, ready or in flight, and everything that co
     both              ─► run.live of each run               ─► broker.memory_bytes
 
 A queue that has messages and a consumer with room is either about to be dispatched (dirty), or the consumer's
-session knows that it is starved and asks again once it may be sent more. Otherwise a credit was lost: the queue is stuck.
+session knows that it is starved and asks again once it may be sent more. Otherwise a credit was lost.
 """
 
 from collections import defaultdict

@@ -17,9 +17,13 @@ logger = logging.getLogger("mansio.connection")
 WRITE_HIGH_BYTES: Final = 262_144
 """What may wait to be written before the client counts as one that does not read."""
 LINGER_NS: Final = 2_000_000_000
-"""How long a connection that we ended for an error stays half-open, so that the client gets to read why:
-closing it with unread input would reset it."""
-
+"""How long a connection that has ended waits for the client to close it: closing it before the client has read
+everything would reset it, and RabbitMQ's clients expect to close first."""
+CLOSE_OK_S: Final = 0.002
+"""How long connection.close-ok waits. RabbitMQ answers after some milliseconds too; a client that hears it before it
+has begun to wait for it (aiormq 7.2.4) takes the close for a failure."""
+DISCARD_BYTES_MAX: Final = 65_536
+"""What is read from a connection that has ended before its input is left alone."""
 JOIN_BYTES_MAX: Final = 65_536
 """Up to this size it is cheaper to join what is to be written than to hand over the pieces."""
 
@@ -32,6 +36,7 @@ class Connection(asyncio.BufferedProtocol):
         self._clock = clock
         self._transport: asyncio.Transport | None = None
         self._lingering_until_ns = 0
+        self._discarded_bytes = 0
         self.peer = Peer("", False)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -52,6 +57,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._lingering_until_ns:
+            self._discard(nbytes)
             return
         front = self.front
         turn = self._turn
@@ -64,6 +70,12 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.pause_reading()
             turn.hold(self)
         turn.schedule()
+
+    def _discard(self, nbytes: int) -> None:
+        """Input behind the end: a little is read to see the client close, a flood is left to TCP."""
+        self._discarded_bytes += nbytes
+        if self._discarded_bytes > DISCARD_BYTES_MAX and self._transport is not None:
+            self._transport.pause_reading()
 
     def eof_received(self) -> bool:
         return False
@@ -104,7 +116,9 @@ class Connection(asyncio.BufferedProtocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        if len(chunks) == 1:
+        if self.front.closed and not self.front.close_reason:
+            asyncio.get_running_loop().call_later(CLOSE_OK_S, transport.write, b"".join(chunks))
+        elif len(chunks) == 1:
             transport.write(chunks[0])
         elif chunks:
             if sum(map(len, chunks)) > JOIN_BYTES_MAX:
@@ -115,13 +129,17 @@ class Connection(asyncio.BufferedProtocol):
             self._end(transport)
 
     def _end(self, transport: asyncio.Transport) -> None:
-        if not self.front.close_reason or not transport.can_write_eof():
-            transport.close()
-            return
+        """The front is done. The client gets a while to read why and to close, which it does after close-ok."""
         self._lingering_until_ns = self._clock.now_ns() + LINGER_NS
-        transport.write_eof()
+        if self.front.close_reason and transport.can_write_eof():
+            transport.write_eof()
         if not transport.is_reading():
             transport.resume_reading()
+
+    @property
+    def lingering(self) -> bool:
+        """Whether everything has been said and only the client's own close is awaited."""
+        return self._lingering_until_ns > 0
 
     def tick(self, now_ns: int) -> None:
         """Housekeeping: heartbeats, deadlines, and the end of lingering."""

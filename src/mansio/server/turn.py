@@ -160,7 +160,9 @@ class Turn:
     async def drain(self, timeout_s: float) -> None:
         """Waits until every connection is closed and the log has everything; aborts what is left at the end."""
         deadline_ns = self._clock.now_ns() + int(timeout_s * 1_000_000_000)
-        while (self.connections or not self._committer.idle) and self._clock.now_ns() < deadline_ns:
+        while self._clock.now_ns() < deadline_ns:
+            if self._committer.idle and all(each.lingering for each in self.connections):
+                break
             self.schedule()
             await asyncio.sleep(0.01)
         for connection in list(self.connections):

@@ -1,0 +1,405 @@
+"""What the oracle expects each method of a client to do: its reply or refusal, and its effect on the model.
+
+Codes are those of RabbitMQ 3.10.8; texts are not looked at.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from mansio.codec import amqp_methods as m
+from mansio.codec.amqp_values import Table
+from tests.sim.model import Channel, Commit, Connection, Consumer, Delivery, Model, Publish, Refused
+from tests.sim.model import Transaction as Tx
+from tests.sim.topology import PREDECLARED, Binding, Exchange, Queue
+from tests.sim.wire import Message
+
+HARD = (501, 502, 503, 504, 505, 530, 540, 541)
+TYPES = ("direct", "fanout", "topic", "headers")
+
+
+class Commands(Model):
+    """Applies the commands of clients in the order in which they reached the broker."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens: deque[str] = deque()
+        """Random name parts that the broker has drawn and the model has not used yet."""
+
+    def apply(self, connection: Connection, number: int, method: m.Method, message: Message | None) -> None:
+        """One method, complete with its content, has reached the broker."""
+        if connection.state != "open":
+            self._apply_before_or_after(connection, method)
+            return
+        if number == 0:
+            assert isinstance(method, m.ConnectionClose), method
+            self.end_session(connection)
+            connection.state = "closed"
+            connection.expect(0, m.ConnectionCloseOk())
+            return
+        channel = connection.channels.get(number)
+        if channel is None:
+            assert isinstance(method, m.ChannelOpen), method
+            connection.channels[number] = Channel(connection, number)
+            connection.expect(number, m.ChannelOpenOk())
+        elif channel.closing:
+            if isinstance(method, m.ChannelClose):
+                connection.expect(number, m.ChannelCloseOk())
+            elif isinstance(method, m.ChannelCloseOk):
+                del connection.channels[number]
+        else:
+            self._apply_on_channel(channel, method, message)
+
+    def _apply_before_or_after(self, connection: Connection, method: m.Method) -> None:
+        if isinstance(method, m.ConnectionStartOk):
+            capabilities: Any = method.client_properties.get("capabilities", {})
+            connection.tells_cancel = capabilities.get("consumer_cancel_notify") is True
+            connection.tells_blocked = capabilities.get("connection.blocked") is True
+            connection.expect(0, m.ConnectionTune())
+        elif isinstance(method, m.ConnectionTuneOk):
+            connection.heartbeat_s = method.heartbeat
+        elif isinstance(method, m.ConnectionOpen):
+            connection.state = "open"
+            connection.expect(0, m.ConnectionOpenOk())
+        elif connection.state == "closing":
+            if isinstance(method, m.ConnectionClose):
+                connection.expect(0, m.ConnectionCloseOk())
+            if isinstance(method, (m.ConnectionClose, m.ConnectionCloseOk)):
+                connection.state = "closed"
+
+    def _apply_on_channel(
+        self, channel: Channel, method: m.Method, message: Message | None
+    ) -> None:
+        try:
+            if message is not None:
+                self._publish(channel, message)
+            else:
+                reply = HANDLERS[type(method)](self, channel, method)
+                if reply is not None and not getattr(method, "no_wait", False):
+                    channel.connection.expect(channel.number, *reply)
+        except Refused as refused:
+            self._refuse(channel, refused.code, method.ID)
+
+    def _refuse(self, channel: Channel, code: int, ident: int) -> None:
+        connection = channel.connection
+        ids = (ident >> 16, ident & 0xFFFF)
+        if code in HARD:
+            self.end_session(connection)
+            connection.state = "closing"
+            connection.expect(0, m.ConnectionClose(code, "", *ids))
+        else:
+            self.end_channel(channel)
+            channel.closing = True
+            connection.expect(channel.number, m.ChannelClose(code, "", *ids))
+
+    def _publish(self, channel: Channel, message: Message) -> None:
+        exchange = self._exchange(message.exchange)
+        if exchange.internal:
+            raise Refused(403)
+        queues = self.topology.route(message)
+        if channel.tx is not None:
+            channel.tx.publishes.append((message, queues))
+            return
+        number = 0
+        if channel.confirming:
+            number = channel.published = channel.published + 1
+        needs = self.enqueue(channel, message, queues, number)
+        if channel.confirming:
+            channel.pending[number] = Publish(needs)
+
+    # -- names
+
+    def _exchange(self, name: str) -> Exchange:
+        found = self.topology.exchanges.get(name)
+        if found is None:
+            raise Refused(404)
+        return found
+
+    def _named(self, name: str) -> Exchange:
+        if name == "":
+            raise Refused(403)
+        return self._exchange(name)
+
+    def _queue(self, channel: Channel, name: str) -> Queue:
+        found = self.topology.queues.get(name or channel.last_queue)
+        if found is None:
+            raise Refused(404)
+        if found.owner is not None and found.owner is not channel.connection:
+            raise Refused(405)
+        return found
+
+    # -- exchanges
+
+    def exchange_declare(self, channel: Channel, method: m.ExchangeDeclare) -> Reply:
+        name, reply = method.exchange, (m.ExchangeDeclareOk(),)
+        if method.passive:
+            self._named(name)
+            return reply
+        if method.type not in TYPES:
+            raise Refused(503)
+        if name == "":
+            raise Refused(403)
+        found = self.topology.exchanges.get(name)
+        if found is None:
+            if name.startswith("amq."):
+                raise Refused(403)
+            self.topology.exchanges[name] = Exchange(
+                name, method.type, method.durable, method.auto_delete, method.internal, method.arguments
+            )
+            return reply
+        same = (
+            found.type == method.type
+            and found.durable == method.durable
+            and found.auto_delete == method.auto_delete
+            and found.internal == method.internal
+            and _same(found.arguments, method.arguments, "alternate-exchange")
+        )
+        if not same:
+            raise Refused(406)
+        return reply
+
+    def exchange_delete(self, channel: Channel, method: m.ExchangeDelete) -> Reply:
+        name = method.exchange
+        if name == "":
+            raise Refused(403)
+        found = self.topology.exchanges.get(name)
+        if found is not None:
+            if name in PREDECLARED:
+                raise Refused(403)
+            if method.if_unused and found.bindings:
+                raise Refused(406)
+            self.topology.remove_exchange(name)
+        return (m.ExchangeDeleteOk(),)
+
+    def exchange_bind(self, channel: Channel, method: m.ExchangeBind) -> Reply:
+        self._named(method.destination)
+        binding = Binding(False, method.destination, method.routing_key, method.arguments)
+        self._named(method.source).bindings.setdefault(binding.identity, binding)
+        return (m.ExchangeBindOk(),)
+
+    def exchange_unbind(self, channel: Channel, method: m.ExchangeUnbind) -> Reply:
+        self._named(method.destination)
+        binding = Binding(False, method.destination, method.routing_key, method.arguments)
+        self.topology.unbind(self._named(method.source), binding)
+        return (m.ExchangeUnbindOk(),)
+
+    # -- queues
+
+    def queue_declare(self, channel: Channel, method: m.QueueDeclare) -> Reply:
+        queue = self._queue(channel, method.queue) if method.passive else self._declare(channel, method)
+        channel.last_queue = queue.name
+        return (m.QueueDeclareOk(queue.name, len(queue.ready), len(queue.consumers)),)
+
+    def _declare(self, channel: Channel, method: m.QueueDeclare) -> Queue:
+        name = method.queue or f"amq.gen-{self.tokens.popleft()}"
+        owner = channel.connection if method.exclusive else None
+        if method.queue.startswith("amq."):
+            raise Refused(403)
+        found = self.topology.queues.get(name)
+        if found is None:
+            found = self.topology.add_queue(
+                name, method.durable, method.auto_delete, owner, method.arguments
+            )
+            if owner is not None:
+                owner.owned[name] = found
+            return found
+        if found.owner is not owner:
+            raise Refused(405)
+        same = (
+            found.durable == method.durable
+            and found.auto_delete == method.auto_delete
+            and _same(found.arguments, method.arguments, "x-max-length")
+            and _same(found.arguments, method.arguments, "x-overflow")
+        )
+        if not same:
+            raise Refused(406)
+        return found
+
+    def queue_bind(self, channel: Channel, method: m.QueueBind) -> Reply:
+        queue = self._queue(channel, method.queue)
+        key = method.routing_key
+        if not method.queue and not key:
+            key = queue.name
+        binding = Binding(True, queue.name, key, method.arguments)
+        self._named(method.exchange).bindings.setdefault(binding.identity, binding)
+        return (m.QueueBindOk(),)
+
+    def queue_unbind(self, channel: Channel, method: m.QueueUnbind) -> Reply:
+        queue = self._queue(channel, method.queue)
+        binding = Binding(True, queue.name, method.routing_key, method.arguments)
+        self.topology.unbind(self._named(method.exchange), binding)
+        return (m.QueueUnbindOk(),)
+
+    def queue_purge(self, channel: Channel, method: m.QueuePurge) -> Reply:
+        return (m.QueuePurgeOk(self._queue(channel, method.queue).clear()),)
+
+    def queue_delete(self, channel: Channel, method: m.QueueDelete) -> Reply:
+        name = method.queue or channel.last_queue
+        if not name:
+            raise Refused(404)
+        if name not in self.topology.queues:
+            return (m.QueueDeleteOk(0),)
+        queue = self._queue(channel, name)
+        if (method.if_unused and queue.consumers) or (method.if_empty and queue.ready):
+            raise Refused(406)
+        return (m.QueueDeleteOk(self.drop_queue(queue)),)
+
+    # -- consumers
+
+    def basic_qos(self, channel: Channel, method: m.BasicQos) -> Reply:
+        if method.global_:
+            channel.limit = method.prefetch_count
+        else:
+            channel.new_consumer_limit = method.prefetch_count
+        return (m.BasicQosOk(),)
+
+    def basic_consume(self, channel: Channel, method: m.BasicConsume) -> Reply:
+        tag = method.consumer_tag or f"amq.ctag-{self.tokens.popleft()}"
+        queue = self._queue(channel, method.queue)
+        if tag in channel.consumers:
+            raise Refused(530)
+        taken = any(consumer.exclusive for consumer in queue.consumers)
+        if taken or (method.exclusive and queue.consumers):
+            raise Refused(403)
+        consumer = Consumer(
+            tag, channel, queue, method.no_ack, method.exclusive, channel.new_consumer_limit
+        )
+        channel.consumers[tag] = consumer
+        queue.consumers.append(consumer)
+        return (m.BasicConsumeOk(tag),)
+
+    def basic_cancel(self, channel: Channel, method: m.BasicCancel) -> Reply:
+        consumer = channel.consumers.get(method.consumer_tag)
+        if consumer is not None:
+            self.cancel(consumer)
+        return (m.BasicCancelOk(method.consumer_tag),)
+
+    def basic_get(self, channel: Channel, method: m.BasicGet) -> Reply:
+        queue = self._queue(channel, method.queue)
+        if not queue.ready:
+            return (m.BasicGetEmpty(),)
+        entry = queue.take_head()
+        again, entry.delivered = entry.delivered, True
+        tag = channel.next_tag
+        channel.next_tag += 1
+        if not method.no_ack:
+            queue.in_flight += 1
+            channel.unacked[tag] = Delivery(tag, entry, queue, None)
+        if not again:
+            channel.last_first[queue] = entry.position
+        message = entry.message
+        return m.BasicGetOk(tag, again, message.exchange, message.key, len(queue.ready)), message
+
+    # -- settling
+
+    def basic_ack(self, channel: Channel, method: m.BasicAck) -> None:
+        self._settle(channel, method.delivery_tag, method.multiple, False)
+
+    def basic_nack(self, channel: Channel, method: m.BasicNack) -> None:
+        self._settle(channel, method.delivery_tag, method.multiple, method.requeue)
+
+    def basic_reject(self, channel: Channel, method: m.BasicReject) -> None:
+        self._settle(channel, method.delivery_tag, False, method.requeue)
+
+    def _settle(self, channel: Channel, tag: int, multiple: bool, requeue: bool) -> None:
+        if multiple and tag == 0:
+            deliveries = self.take_unacked(channel)
+        elif tag not in channel.unacked:
+            raise Refused(406)
+        elif multiple:
+            tags = sorted(each for each in channel.unacked if each <= tag)
+            deliveries = [channel.unacked.pop(each) for each in tags]
+        else:
+            deliveries = [channel.unacked.pop(tag)]
+        if channel.tx is not None:
+            channel.tx.settled.append((deliveries, requeue))
+        elif requeue:
+            self.requeue(deliveries)
+        else:
+            self.accept(deliveries)
+
+    def basic_recover(self, channel: Channel, method: m.BasicRecover) -> Reply:
+        self.requeue(self.take_unacked(channel))
+        return (m.BasicRecoverOk(),)
+
+    def basic_recover_async(self, channel: Channel, method: m.BasicRecoverAsync) -> None:
+        self.requeue(self.take_unacked(channel))
+
+    # -- confirms, transactions and the channel
+
+    def confirm_select(self, channel: Channel, method: m.ConfirmSelect) -> Reply:
+        if channel.tx is not None:
+            raise Refused(406)
+        channel.confirming = True
+        return (m.ConfirmSelectOk(),)
+
+    def tx_select(self, channel: Channel, method: m.TxSelect) -> Reply:
+        if channel.confirming:
+            raise Refused(406)
+        channel.tx = channel.tx or Tx()
+        return (m.TxSelectOk(),)
+
+    def tx_commit(self, channel: Channel, method: m.TxCommit) -> None:
+        if channel.tx is None:
+            raise Refused(406)
+        tx, channel.tx = channel.tx, Tx()
+        commit = Commit([], [])
+        for message, queues in tx.publishes:
+            commit.needs += self.enqueue(channel, message, queues, 0)
+        for deliveries, requeue in tx.settled:
+            if requeue:
+                self.requeue(deliveries)
+            else:
+                commit.settles += self.accept(deliveries)
+        channel.commits.append(commit)
+
+    def tx_rollback(self, channel: Channel, method: m.TxRollback) -> Reply:
+        if channel.tx is None:
+            raise Refused(406)
+        self.roll_back(channel)
+        return (m.TxRollbackOk(),)
+
+    def channel_flow(self, channel: Channel, method: m.ChannelFlow) -> Reply:
+        return (m.ChannelFlowOk(active=method.active),)
+
+    def channel_close(self, channel: Channel, method: m.ChannelClose) -> Reply:
+        self.end_channel(channel)
+        channel.closing = True
+        del channel.connection.channels[channel.number]
+        return (m.ChannelCloseOk(),)
+
+
+Reply = tuple[m.Method] | tuple[m.Method, Message] | None
+
+HANDLERS: dict[type, Callable[[Commands, Channel, Any], Reply]] = {
+    m.ExchangeDeclare: Commands.exchange_declare,
+    m.ExchangeDelete: Commands.exchange_delete,
+    m.ExchangeBind: Commands.exchange_bind,
+    m.ExchangeUnbind: Commands.exchange_unbind,
+    m.QueueDeclare: Commands.queue_declare,
+    m.QueueBind: Commands.queue_bind,
+    m.QueueUnbind: Commands.queue_unbind,
+    m.QueuePurge: Commands.queue_purge,
+    m.QueueDelete: Commands.queue_delete,
+    m.BasicQos: Commands.basic_qos,
+    m.BasicConsume: Commands.basic_consume,
+    m.BasicCancel: Commands.basic_cancel,
+    m.BasicGet: Commands.basic_get,
+    m.BasicAck: Commands.basic_ack,
+    m.BasicNack: Commands.basic_nack,
+    m.BasicReject: Commands.basic_reject,
+    m.BasicRecover: Commands.basic_recover,
+    m.BasicRecoverAsync: Commands.basic_recover_async,
+    m.ConfirmSelect: Commands.confirm_select,
+    m.TxSelect: Commands.tx_select,
+    m.TxCommit: Commands.tx_commit,
+    m.TxRollback: Commands.tx_rollback,
+    m.ChannelFlow: Commands.channel_flow,
+    m.ChannelClose: Commands.channel_close,
+}
+
+
+def _same(one: Table, other: Table, key: str) -> bool:
+    return repr(one.get(key)) == repr(other.get(key))

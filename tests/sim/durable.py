@@ -1,0 +1,85 @@
+"""What is durable: the content of the log, read entry by entry as it lands, as a restart would read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mansio.core.records import Published, Settled, decode
+from mansio.log.entry import Lineage, decode_entry
+from mansio.log.memory import MemoryStore
+from tests.sim.model import Place
+
+
+@dataclass(slots=True)
+class Stored:
+    """A message in the log: its frames, without those of its method."""
+
+    frames: bytes
+    settled: bool = False
+
+
+class Durable:
+    """The log's content by place. `update` reads what has landed since the last call."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.places: dict[Place, Stored] = {}
+        self.queues: dict[int, tuple[str, int]] = {}
+        """(name, incarnation) of the queues that are declared and not deleted, by id."""
+        self._all: dict[int, tuple[str, int]] = {}
+        self._declared: dict[str, int] = {}
+        self._store = store
+        self._lineage = Lineage()
+        self._seen = 0
+
+    def update(self) -> None:
+        """Reads on. ValueError for records that make no sense."""
+        entries = self._store.entries
+        while (data := entries.get(self._seen + 1)) is not None:
+            self._seen += 1
+            if self._lineage.admit(self._seen, data):
+                for record in decode_entry(data).records:
+                    self._take(decode(record))
+
+    def live(self) -> dict[Place, bytes]:
+        """The messages that a restart would bring back: their frames by place."""
+        kept = set(self.queues.values())
+        return {
+            place: stored.frames
+            for place, stored in self.places.items()
+            if not stored.settled and place[:2] in kept
+        }
+
+    def _take(self, record: object) -> None:
+        if isinstance(record, Published):
+            self._take_published(record)
+        elif isinstance(record, Settled):
+            name, incarnation = self._all[record.queue]
+            for first, count, step in record.ranges:
+                for position in range(first, first + count * step, step):
+                    stored = self.places[name, incarnation, position]
+                    if stored.settled:
+                        raise ValueError(f"position {position} of {name} is settled twice")
+                    stored.settled = True
+        elif isinstance(record, dict):
+            if record["do"] == "declare queue":
+                name = record["name"]
+                incarnation = self._declared.get(name, 0)
+                self._declared[name] = incarnation + 1
+                self._all[record["id"]] = self.queues[record["id"]] = (name, incarnation)
+            elif record["do"] == "delete queue":
+                del self.queues[record["id"]]
+
+    def _take_published(self, record: Published) -> None:
+        ends = memoryview(record.ends).cast("I") if record.ends is not None else None
+        start = 0
+        for i in range(record.messages):
+            stop = ends[i] if ends is not None else start + record.stride
+            route = record.routes[record.which[i] if record.which is not None else 0]
+            frames = record.data[start + route[0] : stop]
+            for queue, base in record.places:
+                name, incarnation = self._all[queue]
+                place = (name, incarnation, base + i)
+                if place in self.places:
+                    raise ValueError(f"position {base + i} of {name} is published twice")
+                self.places[place] = Stored(frames)
+            start = stop

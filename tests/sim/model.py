@@ -1,0 +1,252 @@
+"""The oracle's own picture of the broker: sessions, what is in flight, and what becomes of it.
+
+    ready ──delivered──► unacked ──ack, reject──► gone
+      ▲                     │  └─ in a transaction: held until commit or rollback
+      └──────requeue────────┘
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from mansio.codec import amqp_methods as m
+from tests.sim.topology import Entry, Queue, Topology
+from tests.sim.wire import Message
+
+Place = tuple[str, int, int]
+"""(queue, incarnation, position): how the log names a message in a queue."""
+
+
+class Violation(AssertionError):
+    """The broker did what it must not do, or did not do what it must."""
+
+
+class Refused(Exception):
+    """The model expects the broker to close the channel, or for a hard code the connection."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@dataclass(slots=True, eq=False)
+class Consumer:
+    """A subscription."""
+
+    tag: str
+    channel: Channel
+    queue: Queue
+    no_ack: bool
+    exclusive: bool
+    limit: int
+    unsettled: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """A message that its client has not settled. `consumer` None: it was fetched by basic.get."""
+
+    tag: int
+    entry: Entry
+    queue: Queue
+    consumer: Consumer | None
+
+
+@dataclass(slots=True, eq=False)
+class Publish:
+    """A publish that waits for its confirm: it needs these places in the log first."""
+
+    needs: list[Place]
+    rejected: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Transaction:
+    """What waits for tx.commit."""
+
+    publishes: list[tuple[Message, list[Queue]]] = field(default_factory=list)
+    settled: list[tuple[list[Delivery], bool]] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class Commit:
+    """A commit that waits for the log: places to be published, and places to be settled."""
+
+    needs: list[Place]
+    settles: list[Place]
+
+
+@dataclass(slots=True, eq=False)
+class Channel:
+    """An open channel, or one that the broker has closed and whose close-ok is due."""
+
+    connection: Connection
+    number: int
+    closing: bool = False
+    active: bool = True
+    consumers: dict[str, Consumer] = field(default_factory=dict)
+    unacked: dict[int, Delivery] = field(default_factory=dict)
+    next_tag: int = 1
+    limit: int = 0
+    new_consumer_limit: int = 0
+    unsettled: int = 0
+    last_queue: str = ""
+    confirming: bool = False
+    published: int = 0
+    pending: dict[int, Publish] = field(default_factory=dict)
+    tx: Transaction | None = None
+    commits: deque[Commit] = field(default_factory=deque)
+    last_first: dict[Queue, int] = field(default_factory=dict)
+    """The highest position of each queue that was delivered for the first time on this channel."""
+
+    def room(self, consumer: Consumer) -> bool:
+        """Whether the consumer may be given one more, as far as its client is concerned."""
+        if not self.active:
+            return False
+        if consumer.no_ack:
+            return True
+        if consumer.limit and consumer.unsettled >= consumer.limit:
+            return False
+        return not (self.limit and self.unsettled >= self.limit)
+
+
+Expected = tuple[int, m.Method, Message | None]
+
+
+@dataclass(slots=True, eq=False)
+class Connection:
+    """A connection, from its protocol header to its end."""
+
+    name: str
+    state: str = "header"  # … start, tune, opening, open, closing, closed
+    tells_cancel: bool = False
+    tells_blocked: bool = False
+    heartbeat_s: int = 0
+    writable: bool = True
+    told_blocked: bool = False
+    channels: dict[int, Channel] = field(default_factory=dict)
+    owned: dict[str, Queue] = field(default_factory=dict)
+    expected: list[Expected] = field(default_factory=list)
+    returns: list[Message] = field(default_factory=list)
+
+    def expect(self, channel: int, method: m.Method, message: Message | None = None) -> None:
+        """The broker has to send this now."""
+        self.expected.append((channel, method, message))
+
+
+class Model:
+    """State, and the changes to it that more than one command makes."""
+
+    def __init__(self) -> None:
+        self.topology = Topology()
+        self.connections: list[Connection] = []
+        self.turn = 0
+        self.cancelled: list[tuple[Channel, str]] = []
+        """Consumers whose queue went away in this turn."""
+
+    # -- publishing
+
+    def enqueue(
+        self, channel: Channel, message: Message, queues: list[Queue], number: int
+    ) -> list[Place]:
+        """Puts a message into its queues or returns it; the places that have to be in the log."""
+        live = [queue for queue in queues if not queue.deleted]
+        if not live and message.mandatory:
+            channel.connection.returns.append(message)
+        places = []
+        for queue in live:
+            entry = queue.append(message, self.turn, channel, number)
+            if message.persistent and queue.logged:
+                places.append(queue.place(entry.position))
+        return places
+
+    # -- settling
+
+    def accept(self, deliveries: Iterable[Delivery]) -> list[Place]:
+        """These are done with; the places whose settlement has to be in the log."""
+        places = []
+        for delivery in deliveries:
+            self._credit(delivery)
+            queue, entry = delivery.queue, delivery.entry
+            if entry.message.persistent and queue.logged and not queue.deleted:
+                places.append(queue.place(entry.position))
+        return places
+
+    def requeue(self, deliveries: Iterable[Delivery]) -> None:
+        """These go back to their places; those of a queue that is gone are gone too."""
+        for delivery in deliveries:
+            self._credit(delivery)
+            if not delivery.queue.deleted:
+                delivery.queue.put_back(delivery.entry)
+
+    def _credit(self, delivery: Delivery) -> None:
+        delivery.queue.in_flight -= 1
+        if delivery.consumer is not None:
+            delivery.consumer.unsettled -= 1
+            delivery.consumer.channel.unsettled -= 1
+
+    def roll_back(self, channel: Channel) -> None:
+        """Forgets the publishes of the transaction; its settlements are undone."""
+        assert channel.tx is not None
+        for deliveries, _ in channel.tx.settled:
+            for delivery in deliveries:
+                channel.unacked[delivery.tag] = delivery
+        channel.tx = Transaction()
+
+    def take_unacked(self, channel: Channel) -> list[Delivery]:
+        """Takes everything that is not settled, by tag."""
+        taken = [channel.unacked[tag] for tag in sorted(channel.unacked)]
+        channel.unacked.clear()
+        return taken
+
+    # -- ends
+
+    def cancel(self, consumer: Consumer) -> None:
+        """Ends a subscription, and an auto-delete queue with its last one."""
+        queue = consumer.queue
+        del consumer.channel.consumers[consumer.tag]
+        queue.consumers.remove(consumer)
+        if queue.auto_delete and not queue.consumers and not queue.deleted:
+            self.drop_queue(queue)
+
+    def drop_queue(self, queue: Queue) -> int:
+        """Deletes a queue; how many ready messages it had."""
+        queue.deleted = True
+        count = queue.clear()
+        self.topology.remove_queue(queue.name)
+        if queue.owner is not None:
+            del queue.owner.owned[queue.name]
+        for consumer in list(queue.consumers):
+            self.cancel(consumer)
+            self.cancelled.append((consumer.channel, consumer.tag))
+        return count
+
+    def end_channel(self, channel: Channel) -> None:
+        """Consumers go, deliveries return to their queues, confirms are not waited for any more."""
+        if channel.tx is not None:
+            self.roll_back(channel)
+            channel.tx = None
+        for consumer in list(channel.consumers.values()):
+            self.cancel(consumer)
+        self.requeue(self.take_unacked(channel))
+        channel.pending.clear()
+        channel.commits.clear()
+
+    def end_session(self, connection: Connection) -> None:
+        """All channels end; exclusive queues go away."""
+        for channel in connection.channels.values():
+            if not channel.closing:
+                self.end_channel(channel)
+                channel.closing = True
+        connection.channels.clear()
+        for queue in list(connection.owned.values()):
+            self.drop_queue(queue)
+
+    def end_connection(self, connection: Connection) -> None:
+        """It is gone, whoever ended it."""
+        self.end_session(connection)
+        connection.state = "closed"
+        if connection in self.connections:
+            self.connections.remove(connection)

@@ -1,0 +1,271 @@
+"""The oracle: sees every command as it reaches the broker and every frame as the broker makes it, and compares.
+
+It follows the phases of a turn. Commands: each must be answered as the model says, at once. Dispatch: what is delivered
+from a queue must be its first messages. Release: a confirm may only leave when what it promises is in the log.
+"""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from mansio.codec import amqp_methods as m
+from tests.sim.commands import Commands
+from tests.sim.durable import Durable
+from tests.sim.model import Channel, Connection, Consumer, Delivery, Expected, Place, Violation
+from tests.sim.topology import Entry, Queue
+from tests.sim.wire import HEARTBEAT, ID_BYTES, Item, Message
+
+COMMANDS, DISPATCH, RELEASE, TIME = "commands", "dispatch", "release", "time"
+
+
+class Oracle(Commands):
+    """`phase`: what the broker is doing now."""
+
+    def __init__(self, durable: Durable) -> None:
+        super().__init__()
+        self.phase = TIME
+        self.durable = durable
+        self.turn_bytes = 0
+        self._messages: dict[int, Message] = {}
+        self._by_header: dict[bytes, Message] = {}
+        self._seen: dict[Connection, list[Item]] = {}
+        self._served: dict[Queue, None] = {}
+        self._sent_bytes: dict[Connection, int] = {}
+
+    def add_message(self, message: Message) -> None:
+        """A message that a client is going to publish."""
+        self._messages[message.number] = message
+        self._by_header[message.header] = message
+
+    # -- what the broker sends
+
+    def on_output(self, connection: Connection, items: list[Item]) -> None:
+        """The broker has made these frames, all at once."""
+        for item in items:
+            method = item.method
+            if isinstance(method, m.BasicDeliver):
+                self._on_deliver(connection, item, method)
+            elif isinstance(method, (m.BasicAck, m.BasicNack)):
+                nacked = isinstance(method, m.BasicNack)
+                self._on_confirm(connection, item.channel, method.delivery_tag, method.multiple, nacked)
+            elif isinstance(method, m.TxCommitOk):
+                self._on_commit_ok(connection, item.channel)
+            elif isinstance(method, m.ConnectionBlocked):
+                self._on_blocked(connection, True)
+            elif isinstance(method, m.ConnectionUnblocked):
+                self._on_blocked(connection, False)
+            elif method != HEARTBEAT:
+                self._seen.setdefault(connection, []).append(item)
+
+    def _on_deliver(self, connection: Connection, item: Item, method: m.BasicDeliver) -> None:
+        channel = self._channel(connection, item.channel, "a delivery")
+        consumer = channel.consumers.get(method.consumer_tag)
+        what = f"{connection.name} channel {item.channel}: delivery {method.delivery_tag}"
+        if consumer is None:
+            _fail(f"{what} to consumer {method.consumer_tag}, which there is not")
+        if self.phase != DISPATCH:
+            _fail(f"{what} outside of the end of a turn")
+        message = self._find(item)
+        queue = consumer.queue
+        entry = queue.by_number.pop(message.number, None)
+        what = f"{what} of {message!r} from {queue.name}"
+        if entry is None:
+            _fail(f"{what}, where it is not ready")
+        if not channel.room(consumer) or not connection.writable:
+            _fail(f"{what}: its consumer has no room")
+        if method.delivery_tag != channel.next_tag:
+            _fail(f"{what}: tag {channel.next_tag} is due")
+        if (method.exchange, method.routing_key) != (message.exchange, message.key):
+            _fail(f"{what} names {method.exchange}, {method.routing_key}")
+        channel.next_tag += 1
+        self._check_first(channel, queue, entry, method.redelivered, what)
+        queue.taken.append(entry)
+        self._served[queue] = None
+        self._sent_bytes[connection] = self._sent_bytes.get(connection, 0) + item.size
+        if not consumer.no_ack:
+            self._hold(channel, consumer, Delivery(method.delivery_tag, entry, queue, consumer))
+
+    def _hold(self, channel: Channel, consumer: Consumer, delivery: Delivery) -> None:
+        channel.unacked[delivery.tag] = delivery
+        channel.unsettled += 1
+        consumer.unsettled += 1
+        delivery.queue.in_flight += 1
+
+    def _check_first(
+        self, channel: Channel, queue: Queue, entry: Entry, redelivered: bool, what: str
+    ) -> None:
+        if redelivered != entry.delivered:
+            _fail(f"{what}: redelivered is {redelivered}, it was delivered before: {entry.delivered}")
+        if entry.delivered:
+            return
+        entry.delivered = True
+        last = channel.last_first.get(queue, -1)
+        if entry.position <= last:
+            _fail(f"{what} at position {entry.position} comes behind {last}")
+        channel.last_first[queue] = entry.position
+
+    def _on_confirm(
+        self, connection: Connection, number: int, tag: int, multiple: bool, nacked: bool
+    ) -> None:
+        channel = self._channel(connection, number, "a confirm")
+        what = f"{connection.name} channel {number}: confirm of {tag}"
+        if self.phase != RELEASE:
+            _fail(f"{what} outside of its time")
+        if tag not in channel.pending:
+            _fail(f"{what}: {'nothing' if tag > channel.published else 'no longer'} waits for it")
+        for each in [each for each in channel.pending if each == tag or (multiple and each < tag)]:
+            publish = channel.pending.pop(each)
+            if publish.rejected != nacked:
+                _fail(f"{what}: number {each} was {'rejected' if publish.rejected else 'accepted'}")
+            if not nacked:
+                self._check_durable(publish.needs, f"{what}, number {each}")
+
+    def _on_commit_ok(self, connection: Connection, number: int) -> None:
+        channel = self._channel(connection, number, "tx.commit-ok")
+        what = f"{connection.name} channel {number}: tx.commit-ok"
+        if self.phase != RELEASE or not channel.commits:
+            _fail(f"{what} that nobody waits for")
+        commit = channel.commits.popleft()
+        self._check_durable(commit.needs, what)
+        self.durable.update()
+        for place in commit.settles:
+            if place not in self.durable.places or not self.durable.places[place].settled:
+                _fail(f"{what}: the settlement of {place} is not in the log")
+
+    def _on_blocked(self, connection: Connection, blocked: bool) -> None:
+        if not connection.tells_blocked or connection.told_blocked == blocked:
+            _fail(f"{connection.name} is told that it is {'' if blocked else 'not '}blocked")
+        connection.told_blocked = blocked
+
+    def _check_durable(self, needs: list[Place], what: str) -> None:
+        if needs:
+            self.durable.update()
+            for place in needs:
+                if place not in self.durable.places:
+                    _fail(f"{what}: {place} is not in the log")
+
+    def _channel(self, connection: Connection, number: int, what: str) -> Channel:
+        channel = connection.channels.get(number)
+        if channel is None or channel.closing or connection.state != "open":
+            _fail(f"{connection.name}: {what} on channel {number}, which is closed")
+        return channel
+
+    def _find(self, item: Item) -> Message:
+        """The message that these bytes are, every one of them."""
+        body = item.body
+        if len(body) >= ID_BYTES:
+            message = self._messages.get(int.from_bytes(body[:ID_BYTES], "big"))
+        else:
+            message = self._by_header.get(item.header)
+        if message is None or message.body != body or message.header != item.header:
+            _fail(f"{item.name}: {len(body)} bytes that nobody has published ({message!r})")
+        return message
+
+    # -- what is compared at the end of a phase
+
+    def end_commands(self) -> None:
+        """All that has arrived is applied: every reply must be there, and nothing else."""
+        seen, self._seen = self._seen, {}
+        for connection in [*self.connections, *[each for each in seen if each not in self.connections]]:
+            self._compare(connection, seen.get(connection, []))
+
+    def _compare(self, connection: Connection, items: list[Item]) -> None:
+        replies: list[Item] = []
+        returned: list[Message] = []
+        for item in items:
+            if isinstance(item.method, m.BasicReturn):
+                self._channel(connection, item.channel, "a return")
+                returned.append(self._find(item))
+            else:
+                replies.append(item)
+        by_number = [message.number for message in returned]
+        if sorted(by_number) != sorted([message.number for message in connection.returns]):
+            _fail(f"{connection.name}: returned {returned}, expected {connection.returns}")
+        connection.returns.clear()
+        expected = connection.expected
+        for i in range(max(len(replies), len(expected))):
+            if i >= len(replies) or i >= len(expected) or not self._same(replies[i], expected[i]):
+                _fail(
+                    f"{connection.name}: got {replies[i] if i < len(replies) else 'nothing'}, "
+                    f"expected {expected[i] if i < len(expected) else 'nothing'}"
+                )
+        expected.clear()
+
+    def _same(self, item: Item, expected: Expected) -> bool:
+        number, method, message = expected
+        found = item.method
+        if isinstance(found, (m.ChannelClose, m.ConnectionClose)):
+            found.reply_text = ""
+        if item.channel != number:
+            return False
+        if isinstance(found, (m.ConnectionStart, m.ConnectionTune)):
+            return type(found) is type(method)
+        return found == method and (message is None or self._find(item) is message)
+
+    def end_dispatch(self, unfinished: bool) -> None:
+        """Deliveries of a turn are made. `unfinished`: the broker will go on in another turn."""
+        for queue in self._served:
+            taken, queue.taken = sorted(queue.taken), []
+            head = queue.ready[: len(taken)]
+            if taken != head:
+                late = next(entry for entry in head if entry not in taken)
+                _fail(
+                    f"queue {queue.name}: position {taken[-1].position} was delivered, "
+                    f"{late.position} ({late.message!r}) was not"
+                )
+            del queue.ready[: len(taken)]
+        self._served.clear()
+        for queue in self.topology.queues.values():
+            if queue.length_max is not None:
+                self._enforce_length(queue, queue.length_max)
+        for channel, tag in self.cancelled:
+            if channel.connection.tells_cancel and not channel.closing:
+                channel.connection.expect(channel.number, m.BasicCancel(tag, True))
+        self.cancelled.clear()
+        self.turn += 1
+        self.end_commands()
+        if not unfinished:
+            self._check_served()
+        self._sent_bytes.clear()
+
+    def _enforce_length(self, queue: Queue, length_max: int) -> None:
+        while len(queue.ready) > length_max:
+            if not queue.rejects:
+                queue.take_head()
+            elif queue.ready[-1].turn == self.turn:
+                entry = queue.take_tail()
+                pending = entry.publisher.pending.get(entry.number)
+                if pending is not None:
+                    pending.rejected = True
+            else:
+                break
+
+    def _check_served(self) -> None:
+        """Nobody waits for a message that is there."""
+        for queue in self.topology.queues.values():
+            if not queue.ready:
+                continue
+            for consumer in queue.consumers:
+                connection = consumer.channel.connection
+                if connection.writable and consumer.channel.room(consumer):
+                    if self._sent_bytes.get(connection, 0) < self.turn_bytes:
+                        _fail(
+                            f"queue {queue.name} has {len(queue.ready)} ready, consumer {consumer.tag} "
+                            f"of {connection.name} has room, and nothing happens"
+                        )
+
+    def end_release(self, all_durable: bool) -> None:
+        """Confirms were sent. `all_durable`: the log has everything, so nobody may be waiting."""
+        self.end_commands()
+        if all_durable:
+            for connection in self.connections:
+                for channel in connection.channels.values():
+                    if channel.pending or channel.commits:
+                        _fail(
+                            f"{connection.name} channel {channel.number} waits for confirms "
+                            f"{list(channel.pending)}, {len(channel.commits)} commits"
+                        )
+
+
+def _fail(text: str) -> NoReturn:
+    raise Violation(text)

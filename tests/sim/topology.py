@@ -1,0 +1,232 @@
+"""The oracle's own exchanges, queues and bindings: written to be obvious, not fast, and sharing nothing with the Broker."""
+
+from __future__ import annotations
+
+from bisect import insort
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mansio.codec.amqp_values import Table
+from tests.sim.wire import Message
+
+if TYPE_CHECKING:
+    from tests.sim.model import Channel, Connection, Consumer
+
+PREDECLARED = {
+    "": "direct",
+    "amq.direct": "direct",
+    "amq.fanout": "fanout",
+    "amq.headers": "headers",
+    "amq.match": "headers",
+    "amq.topic": "topic",
+}
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """A message in one queue. `position`: its place among all that the queue ever had."""
+
+    position: int
+    message: Message
+    turn: int
+    publisher: Channel
+    number: int
+    """Of the publish on its channel, 0 without confirms."""
+    delivered: bool = False
+
+    def __lt__(self, other: Entry) -> bool:
+        return self.position < other.position
+
+
+@dataclass(slots=True, eq=False)
+class Queue:
+    """`incarnation`: how many durable queues of this name there were before, which is how the log tells them apart."""
+
+    name: str
+    durable: bool
+    auto_delete: bool
+    owner: Connection | None
+    arguments: Table
+    incarnation: int
+    length_max: int | None = None
+    rejects: bool = False
+    deleted: bool = False
+    ready: list[Entry] = field(default_factory=list)
+    in_flight: int = 0
+    next_position: int = 0
+    consumers: list[Consumer] = field(default_factory=list)
+    by_number: dict[int, Entry] = field(default_factory=dict)
+    """Ready entries by the number of their message."""
+    taken: list[Entry] = field(default_factory=list)
+    """Entries that were delivered in this turn, still in `ready`."""
+
+    @property
+    def logged(self) -> bool:
+        return self.durable and self.owner is None
+
+    def place(self, position: int) -> tuple[str, int, int]:
+        """How a message of this queue is named in the log."""
+        return self.name, self.incarnation, position
+
+    def append(self, message: Message, turn: int, publisher: Channel, number: int) -> Entry:
+        entry = Entry(self.next_position, message, turn, publisher, number)
+        self.next_position += 1
+        self.ready.append(entry)
+        self.by_number[message.number] = entry
+        return entry
+
+    def put_back(self, entry: Entry) -> None:
+        insort(self.ready, entry)
+        self.by_number[entry.message.number] = entry
+
+    def take_head(self) -> Entry:
+        entry = self.ready.pop(0)
+        del self.by_number[entry.message.number]
+        return entry
+
+    def take_tail(self) -> Entry:
+        entry = self.ready.pop()
+        del self.by_number[entry.message.number]
+        return entry
+
+    def clear(self) -> int:
+        count = len(self.ready)
+        self.ready.clear()
+        self.by_number.clear()
+        return count
+
+
+@dataclass(slots=True, eq=False)
+class Binding:
+    """To a queue or to an exchange, by name."""
+
+    to_queue: bool
+    destination: str
+    key: str
+    arguments: Table
+
+    @property
+    def identity(self) -> tuple[bool, str, str, str]:
+        return self.to_queue, self.destination, self.key, repr(sorted(self.arguments.items()))
+
+
+@dataclass(slots=True, eq=False)
+class Exchange:
+    """`bindings`: those that begin here."""
+
+    name: str
+    type: str
+    durable: bool = True
+    auto_delete: bool = False
+    internal: bool = False
+    arguments: Table = field(default_factory=dict)
+    bindings: dict[tuple[bool, str, str, str], Binding] = field(default_factory=dict)
+
+
+class Topology:
+    """Exchanges and queues by name."""
+
+    def __init__(self) -> None:
+        self.exchanges = {name: Exchange(name, type) for name, type in PREDECLARED.items()}
+        self.exchanges["amq.rabbitmq.trace"] = Exchange("amq.rabbitmq.trace", "topic", internal=True)
+        self.queues: dict[str, Queue] = {}
+        self.declared: dict[str, int] = {}
+        """How many durable queues of a name there have been."""
+
+    def add_queue(
+        self, name: str, durable: bool, auto_delete: bool, owner: Connection | None, arguments: Table
+    ) -> Queue:
+        queue = Queue(name, durable, auto_delete, owner, arguments, self.declared.get(name, 0))
+        length_max = arguments.get("x-max-length")
+        if isinstance(length_max, int):
+            queue.length_max = length_max
+            queue.rejects = arguments.get("x-overflow") == "reject-publish"
+        if queue.logged:
+            self.declared[name] = queue.incarnation + 1
+        self.queues[name] = queue
+        return queue
+
+    def remove_queue(self, name: str) -> None:
+        del self.queues[name]
+        self._unbind_all(True, name)
+
+    def remove_exchange(self, name: str) -> None:
+        del self.exchanges[name]
+        self._unbind_all(False, name)
+
+    def unbind(self, source: Exchange, binding: Binding) -> None:
+        """Removes a binding, and with it an auto-delete source that has no other."""
+        if source.bindings.pop(binding.identity, None) is None:
+            return
+        if source.auto_delete and not source.bindings and source.name in self.exchanges:
+            self.remove_exchange(source.name)
+
+    def _unbind_all(self, to_queue: bool, name: str) -> None:
+        for source in list(self.exchanges.values()):
+            for binding in list(source.bindings.values()):
+                if binding.to_queue == to_queue and binding.destination == name:
+                    self.unbind(source, binding)
+
+    def route(self, message: Message) -> list[Queue]:
+        """Every queue that the message reaches, once."""
+        keys = [message.key, *message.copies]
+        found: dict[str, Queue] = {}
+        seen = [message.exchange]
+        for name in seen:
+            exchange = self.exchanges[name]
+            targets = self._targets(exchange, keys, message.headers)
+            alternate = exchange.arguments.get("alternate-exchange")
+            if not targets and isinstance(alternate, str) and alternate in self.exchanges:
+                targets = [(False, alternate)]
+            for to_queue, target in targets:
+                if to_queue:
+                    found[target] = self.queues[target]
+                elif target not in seen:
+                    seen.append(target)
+        return list(found.values())
+
+    def _targets(
+        self, exchange: Exchange, keys: list[str], headers: Table
+    ) -> list[tuple[bool, str]]:
+        if exchange.name == "":
+            return [(True, key) for key in keys if key in self.queues]
+        return [
+            (binding.to_queue, binding.destination)
+            for binding in exchange.bindings.values()
+            if any(matches(exchange.type, binding, key, headers) for key in keys)
+        ]
+
+
+def matches(kind: str, binding: Binding, key: str, headers: Table) -> bool:
+    """Whether a binding of an exchange of this type lets the message through."""
+    if kind == "fanout":
+        return True
+    if kind == "direct":
+        return binding.key == key
+    if kind == "topic":
+        return matches_topic(words(binding.key), words(key))
+    how = binding.arguments.get("x-match", "all")
+    pattern = {
+        name: value
+        for name, value in binding.arguments.items()
+        if name != "x-match" and (str(how).endswith("-with-x") or not name.startswith("x-"))
+    }
+    agree = [
+        name in headers
+        and (value is None or (type(headers[name]) is type(value) and headers[name] == value))
+        for name, value in pattern.items()
+    ]
+    return any(agree) if str(how).startswith("any") else all(agree)
+
+
+def words(key: str) -> list[str]:
+    return key.split(".") if key else []
+
+
+def matches_topic(pattern: list[str], key: list[str]) -> bool:
+    """`*` is one word, `#` any number of them; the empty key has no word."""
+    if not pattern:
+        return not key
+    if pattern[0] == "#":
+        return any(matches_topic(pattern[1:], key[i:]) for i in range(len(key) + 1))
+    return bool(key) and pattern[0] in ("*", key[0]) and matches_topic(pattern[1:], key[1:])
