@@ -17,30 +17,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from mansio.codec import amqp
 from mansio.codec.amqp_methods import (
-    BasicAck,
-    BasicNack,
-    BasicPublish,
-    BasicQos,
-    BasicReject,
-    ChannelClose,
     frame,
-    method_frame,
 )
 from mansio.codec.amqp_values import (
     CodecError,
-    Properties,
     decode_properties,
-    encode_header_payload,
 )
 from tests.fuzz import harness
 from tests.fuzz.harness import Choices
+from tests.fuzz.story import FRAME_MAX, Content, Story, key_of, plain, tell
+from tests.fuzz.streams import build
 
 NAME = "scan"
 ROOT = Path(__file__).resolve().parents[2]
-FRAME_MAX = 128
 WHOLE_MAX = 300
-SETTLES = {amqp.ACK_ID, amqp.NACK_ID, amqp.REJECT_ID}
-CLASS_BASIC = b"\0\x3c\0\0"
 
 
 def load_pure() -> ModuleType:
@@ -67,139 +57,6 @@ class FakeRoute:
 
     def __post_init__(self) -> None:
         self.group = frozenset(self.key)
-
-
-@dataclass
-class Section:
-    """What lay between two single frames."""
-
-    queues: dict[str, list[bytes]] = field(default_factory=dict)
-    nowhere: list[bytes] = field(default_factory=list)
-    settles: list[tuple[int, int, int, int]] = field(default_factory=list)
-
-    def publish(self, key: str, message: bytes) -> None:
-        for queue in sorted(set(key)):
-            self.queues.setdefault(queue, []).append(message)
-        if not key:
-            self.nowhere.append(message)
-
-
-@dataclass
-class Story:
-    """A connection's input as its channels see it: sections, single frames between, how it ends."""
-
-    sections: list[Section] = field(default_factory=lambda: [Section()])
-    singles: list[tuple[int, int, bytes]] = field(default_factory=list)
-    fault: int = 0
-    rest: int = 0
-
-    def single(self, kind: int, channel: int, payload: bytes) -> None:
-        self.singles.append((kind, channel, payload))
-        self.sections.append(Section())
-
-    def plain(self) -> tuple[Any, ...]:
-        sections = [(s.queues, sorted(s.nowhere), s.settles) for s in self.sections]
-        return sections, self.singles, self.fault
-
-
-class Content:
-    """A publish taken frame by frame, as a connection does it for what the scanner leaves to it."""
-
-    def __init__(self, method: bytes, channel: int) -> None:
-        self.frames = method_frame_bytes(channel, method)
-        self.channel = channel
-        self.left = -1  # the header is due
-        self.key = key_of(method)
-
-    def add(self, kind: int, channel: int, payload: bytes) -> bool | None:
-        """True when complete, False when not yet, None for a frame that is not due."""
-        if channel != self.channel:
-            return None
-        if self.left < 0:
-            if kind != amqp.HEADER or len(payload) < 14 or payload[:4] != CLASS_BASIC:
-                return None
-            self.left = int.from_bytes(payload[4:12], "big")
-        elif kind != amqp.BODY or len(payload) > self.left:
-            return None
-        else:
-            self.left -= len(payload)
-        if kind == amqp.HEADER or payload:  # the scanner leaves empty body frames to this way
-            self.frames += frame(kind, channel, payload)
-        return not self.left
-
-
-def method_frame_bytes(channel: int, payload: bytes) -> bytes:
-    return frame(amqp.METHOD, channel, payload)
-
-
-def key_of(method: bytes) -> str | None:
-    """The routing key of a publish method's payload; None where there is no route."""
-    try:
-        found = BasicPublish.decode(method, 4)
-    except CodecError:
-        return None
-    return None if "!" in found.routing_key else found.routing_key
-
-
-def plain(stream: bytes) -> Story:
-    """The story of a stream, read frame by frame without any cleverness."""
-    story = Story()
-    content: Content | None = None
-    pos = 0
-    while pos < len(stream):
-        kind = stream[pos]
-        if kind not in (1, 2, 3, 8):
-            story.fault = 501
-            break
-        size = int.from_bytes(stream[pos + 3 : pos + 7], "big")
-        if len(stream) - pos < 7:
-            break
-        if size > FRAME_MAX - 8:
-            story.fault = 501
-            break
-        if len(stream) - pos < size + 8:
-            break
-        if stream[pos + size + 7] != 0xCE:
-            story.fault = 501
-            break
-        channel = int.from_bytes(stream[pos + 1 : pos + 3], "big")
-        content = tell(story, content, kind, channel, stream[pos + 7 : pos + 7 + size])
-        if story.fault:
-            break
-        pos += size + 8
-    return story
-
-
-def tell(
-    story: Story, content: Content | None, kind: int, channel: int, payload: bytes
-) -> Content | None:
-    """One frame's part of the story; the content that is then being put together."""
-    if content is not None:
-        done = content.add(kind, channel, payload)
-        if done is None:
-            story.fault = 505
-            return None
-        if not done:
-            return content
-        if content.key is None:
-            story.single(*unframe(content.frames))
-        else:
-            story.sections[-1].publish(content.key, content.frames)
-        return None
-    method = int.from_bytes(payload[:4], "big") if kind == amqp.METHOD and len(payload) >= 4 else 0
-    if method == amqp.PUBLISH_ID:
-        return Content(payload, channel)
-    if method in SETTLES and len(payload) == 13:
-        tag = int.from_bytes(payload[4:12], "big")
-        story.sections[-1].settles.append((channel, method, tag, payload[12]))
-    else:
-        story.single(kind, channel, payload)
-    return None
-
-
-def unframe(raw: bytes) -> tuple[int, int, bytes]:
-    """A refused content as one single frame, so that it counts as one in the story."""
-    return raw[0], int.from_bytes(raw[1:3], "big"), raw
 
 
 class Reader:
@@ -310,90 +167,6 @@ def check_flags(message: bytes, skip: int, flags: int) -> None:
     assert found.expiration is None and found.user_id is None
     assert not (found.reply_to or "").startswith("amq.rabbitmq.reply-to")
     assert not {"CC", "BCC"} & set(found.headers or {})
-
-
-# -- building streams
-
-KEYS = ("a", "b", "ab", "c", "", "!", "a" * 80, "abc")
-PROPERTIES = (
-    Properties(),
-    Properties(delivery_mode=2),
-    Properties(delivery_mode=1, priority=3, content_type="text/plain"),
-    Properties(expiration="100"),
-    Properties(headers={"CC": ["b"]}),
-    Properties(headers={"x": 1}, reply_to="amq.rabbitmq.reply-to"),
-    Properties(headers={"x": "y"}, timestamp=1, correlation_id="c", reply_to="me", app_id="app"),
-    Properties(user_id="guest"),
-)
-
-
-def publish(choices: Choices) -> bytes:
-    """Some publishes with one route and properties of a kind."""
-    channel = 1 + choices.below(2)
-    method = method_frame(channel, BasicPublish("x" * choices.below(2), KEYS[choices.below(8)]))
-    properties = PROPERTIES[choices.below(8)]
-    size = choices.below(256) + choices.below(2) * 250
-    pieces = 1 + choices.below(4)
-    parts: list[bytes] = []
-    for number in range(1 + choices.below(6)):
-        body = (b"%d-" % number + bytes(size))[: size + (number if choices.bit() else 0)]
-        parts += [method, frame(2, channel, encode_header_payload(len(body), properties))]
-        step = min(FRAME_MAX - 8, max(1, -(-len(body) // pieces)))
-        parts += [frame(3, channel, body[i : i + step]) for i in range(0, len(body), step)]
-    return b"".join(parts)
-
-
-def settle(choices: Choices) -> bytes:
-    """A row of settlements with tags that follow each other, or nearly."""
-    channel = 1 + choices.below(2)
-    tag = choices.byte() if choices.bit() else (1 << 64) - 1 - choices.below(4)
-    kind = choices.below(4)
-    flag = choices.bit()
-    parts: list[bytes] = []
-    for _ in range(1 + choices.below(6)):
-        one = (BasicAck(tag, flag), BasicNack(tag, flag), BasicReject(tag, flag), BasicAck(tag))
-        parts.append(method_frame(channel, one[kind]))
-        tag = (tag + (0, 1, 1, 2)[choices.below(4)]) % (1 << 64)
-    return b"".join(parts)
-
-
-def single(choices: Choices) -> bytes:
-    """A frame that the scanner does not know."""
-    channel = choices.below(3)
-    match choices.below(5):
-        case 0:
-            return method_frame(channel, BasicQos(0, choices.byte()))
-        case 1:
-            return method_frame(channel, ChannelClose(200, "bye"))
-        case 2:
-            return frame(8, 0, b"")
-        case 3:
-            return frame(1 + choices.below(3), channel, choices.some())
-        case _:
-            return frame(1, channel, choices.take(choices.below(5)))
-
-
-def build(choices: Choices) -> bytes:
-    """A stream of frames, most of them good."""
-    parts: list[bytes] = []
-    for _ in range(24):
-        if not choices:
-            break
-        match choices.below(8):
-            case 0 | 1 | 2 | 3:
-                parts.append(publish(choices))
-            case 4:
-                parts.append(settle(choices))
-            case 5:
-                parts.append(single(choices))
-            case 6:
-                parts.append(choices.some())
-            case _:
-                damaged = bytearray(publish(choices))
-                for _ in range(1 + choices.below(2)):
-                    damaged[choices.below(len(damaged))] = choices.byte()
-                parts.append(bytes(damaged))
-    return b"".join(parts)
 
 
 def check_deliveries(reader: Reader, other: Reader, choices: Choices) -> None:

@@ -6,7 +6,9 @@ from mansio.codec import amqp
 from mansio.codec import amqp_methods as m
 from mansio.core.check import check
 from tests.fuzz import fuzz_scan
-from tests.fuzz.fuzz_connection import World
+from tests.fuzz.harness import Choices
+from tests.fuzz.phrases import handshake
+from tests.fuzz.world import World
 
 CODECS = [amqp, fuzz_scan.PURE]
 
@@ -52,9 +54,6 @@ def test_sizes_with_their_highest_bit_set_inside_of_a_publish(codec: object) -> 
 
 def opened() -> World:
     """A world whose first client has a handshake and two channels behind it."""
-    from tests.fuzz.fuzz_connection import handshake
-    from tests.fuzz.harness import Choices
-
     world = World()
     world.clients[0].receive(handshake(Choices(b"")))
     return world

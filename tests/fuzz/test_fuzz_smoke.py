@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz import fuzz_connection, fuzz_methods, fuzz_scan, fuzz_values, harness
+from tests.fuzz.story import plain
+from tests.fuzz.streams import publish
 
 TARGETS = {
     target.NAME: (target, executions)
@@ -41,12 +43,12 @@ def test_a_target_that_fails_is_noticed() -> None:
         def run(self, item: object) -> None:
             """Loses it."""
 
-    stream = fuzz_scan.publish(harness.Choices(bytes(12)))
+    stream = publish(harness.Choices(bytes(12)))
     honest, forgetful = fuzz_scan.Reader(fuzz_scan.PURE), Forgetful(fuzz_scan.PURE)
     honest.receive(stream, b"")
     forgetful.receive(stream, b"")
-    assert honest.story.plain() == fuzz_scan.plain(stream).plain()
-    assert forgetful.story.plain() != fuzz_scan.plain(stream).plain()
+    assert honest.story.plain() == plain(stream).plain()
+    assert forgetful.story.plain() != plain(stream).plain()
 
 
 def test_mutations_depend_on_the_seed_alone() -> None:

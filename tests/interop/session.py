@@ -32,6 +32,7 @@ GENERATED = (
 )
 KINDS = dict(PROPERTIES)
 SLOW_SECONDS = 4.5
+REPLY_SECONDS = 4.0
 CLOSED_CHANNEL = 1 << 16  # sorts `S closed` behind every channel
 
 
@@ -458,6 +459,6 @@ def gather_expected(
         label = line.partition(" ")[0].partition(".")[2]
         wanted[label] = wanted.get(label, 0) + 1
     for label, count in wanted.items():
-        found += session.await_lines(label, count, 8.0)
+        found += session.await_lines(label, count, REPLY_SECONDS)
     complete = len(found) >= len(expected)
     return found + session.drain(0.0), complete

@@ -19,6 +19,7 @@ from mansio.core.errors import AccessRefused, NotAllowed, PreconditionFailed
 from mansio.core.inflight import Flight
 from mansio.core.limits import OPEN_RUNS_MAX, TURN_BYTES, Limits
 from mansio.core.queue import Queue
+from mansio.core.queue_arguments import check_consumer_arguments
 from mansio.core.records import Parts, encode_publish
 from mansio.core.routing import Arguments, Route
 from mansio.core.run import Run
@@ -172,6 +173,7 @@ class Broker:
             raise NotAllowed(
                 f"reached maximum ({self.limits.consumers_per_channel_max}) of consumers per channel"
             )
+        check_consumer_arguments(queue, arguments)
         if queue.exclusive_consumer or (exclusive and queue.consumers):
             raise AccessRefused(f"queue '{queue.name}' in vhost '{queue.vhost}' in exclusive use")
         consumer = Consumer(tag, channel, queue, no_ack, exclusive, arguments)
@@ -220,6 +222,10 @@ class Broker:
             self.dispatcher.touch_consumed(channel)
         else:
             channel.new_consumer_limit = count
+            channel.limit = (
+                0  # lifts an earlier limit of the whole channel (RabbitMQ 3.10.8 observed)
+            )
+            self.dispatcher.touch_consumed(channel)
 
     def set_active(self, channel: Channel, active: bool) -> None:
         """channel.flow: whether the channel's consumers are delivered to."""
@@ -284,8 +290,9 @@ class Broker:
             if close:
                 return
             raise PreconditionFailed("channel is not transactional")
-        for pieces, _ in channel.tx.settled:
-            channel.ledger.restore(pieces)
+        settled = [piece for pieces, _ in channel.tx.settled for piece in pieces]
+        if settled:
+            channel.ledger.restore(settled)
         channel.tx = None if close else Transaction()
 
     def _check_open_runs(self, channel: Channel) -> None:

@@ -55,12 +55,12 @@ class Confirms:
         while waiting and waiting[0][0] <= ticket:
             _, confirms, commits = waiting.popleft()
             for channel, upto, rejected in confirms:
-                if channel.session.closed:
+                if not channel.is_open:
                     continue
                 if ok:
                     channel.session.outbox.confirmed(channel, upto, rejected)
                 else:
                     channel.session.outbox.refused(channel, upto)
             for channel in commits:
-                if not channel.session.closed:
+                if channel.is_open:
                     channel.session.outbox.committed(channel, ok)

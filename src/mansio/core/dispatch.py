@@ -4,6 +4,7 @@ Messages are handed out in slices. With k consumers able to take some, consumer 
 that the order is the one of a message-wise round-robin at the cost of one delivery per consumer and span.
 """
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mansio.core.inflight import Flight, Piece
@@ -126,11 +127,11 @@ def dispatch(queue: "Queue", settler: Settler) -> None:
             return
         waiting = queue.ready[0].stop - queue.ready[0].start
         shared = any(consumer.channel.limit for consumer, _ in able)
-        rounds = 1 if shared else min(waiting // len(able), min(room for _, room in able))
-        if rounds < 1 or shared:
+        rounds = 0 if shared else _rounds(able, waiting, each)
+        if rounds < 1:
             given = 0
             for consumer, _ in able[:waiting]:
-                if not shared or consumer.room(each) > 0:
+                if consumer.room(each) > 0:
                     _give(queue, consumer, queue.take_head(1), 0, 1, 1, settler)
                     queue.turn = consumers.index(consumer) + 1
                     given += 1
@@ -141,6 +142,15 @@ def dispatch(queue: "Queue", settler: Settler) -> None:
             for offset, (consumer, _) in enumerate(able):
                 _give(queue, consumer, span, offset, rounds, len(able), settler)
             queue.turn = consumers.index(able[-1][0]) + 1
+
+
+def _rounds(able: list[tuple[Consumer, int]], waiting: int, each: int) -> int:
+    """How many messages each may get at once, so that none gets more than it, or its session, has room for."""
+    rounds = min(waiting // len(able), min(room for _, room in able))
+    if rounds * len(able) * each > min(c.channel.session.allowance for c, _ in able):
+        crowd = Counter(consumer.channel.session for consumer, _ in able)
+        rounds = min(rounds, *(s.allowance // (each * count) for s, count in crowd.items()))
+    return rounds
 
 
 def is_crowded(queue: "Queue") -> bool:

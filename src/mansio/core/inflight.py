@@ -9,7 +9,7 @@ marked in the flight's `settled` bytes; the flight goes when its last tag goes. 
 from bisect import bisect_right
 from collections.abc import Iterator
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mansio.core.run import Run
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _FIRST = attrgetter("first")
 _COMPACT_AT = 512  # flights gone from the front before the list is cut
+_GONE: Any = None
 
 
 class Piece:
@@ -120,12 +121,10 @@ class Ledger:
 
     def restore(self, pieces: list[Piece]) -> None:
         """Takes back pieces that `settle` gave out: a transaction was rolled back."""
-        for piece in pieces:
-            self.flights.append(_flight(piece))
-            self.total += piece.count
-        del self.flights[: self._head]
+        left = [piece for flight in self for piece in flight.open_pieces(0, flight.count)]
+        self.flights = sorted(map(_flight, [*left, *pieces]), key=_FIRST)
+        self.total += sum(piece.count for piece in pieces)
         self._head = 0
-        self.flights.sort(key=_FIRST)
 
     def settle(self, first: int, last: int) -> tuple[list[Piece], int]:
         """Settles tags [first, last]; answers the pieces, and the first unknown tag (-1 if all were known)."""
@@ -215,6 +214,7 @@ class Ledger:
         if at != self._head:
             del self.flights[at]
             return
+        self.flights[at] = _GONE  # what its run holds goes now, not when the list is cut
         self._head += 1
         if self._head == len(self.flights):
             self.flights.clear()

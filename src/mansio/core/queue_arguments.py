@@ -1,11 +1,14 @@
 """Which arguments a queue may be declared with, and what they must look like (texts of RabbitMQ 3.10.8)."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mansio.core.equivalence import describe, type_name
 from mansio.core.errors import PreconditionFailed
 from mansio.core.routing import Arguments
+
+if TYPE_CHECKING:
+    from mansio.core.queue import Queue
 
 NO_EFFECT_YET: Final = frozenset(
     (
@@ -41,6 +44,14 @@ def check_queue_arguments(name: str, vhost: str, arguments: Arguments) -> None:
         wrong = check(value, arguments) if check is not None else None
         if wrong is not None:
             raise PreconditionFailed(f"invalid arg '{key}' for {resource}: {wrong}")
+
+
+def check_consumer_arguments(queue: "Queue", arguments: Arguments) -> None:
+    """PreconditionFailed for a consumer's argument that RabbitMQ would refuse."""
+    wrong = _integer(arguments["x-priority"]) if "x-priority" in arguments else None
+    if wrong is not None:
+        resource = describe("queue", queue.name, queue.vhost)
+        raise PreconditionFailed(f"invalid arg 'x-priority' for {resource}: {wrong}")
 
 
 def _integer(value: Any) -> str | None:
@@ -82,6 +93,8 @@ def _boolean(value: Any, _: Arguments) -> str | None:
 
 def _one_of(what: str, *allowed: Any) -> Callable[[Any, Arguments], str | None]:
     def check(value: Any, _: Arguments) -> str | None:
+        if not isinstance(value, type(allowed[0])):
+            return f"{{unacceptable_type,{type_name(value)}}}"
         return None if value in allowed else f"\"unsupported {what} '{value}'\""
 
     return check

@@ -1,6 +1,7 @@
 """Exchanges and how they choose: bindings in, destinations out (specification 3.1.3; headers as in RabbitMQ 3.10.8)."""
 
 from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -81,8 +82,8 @@ def freeze(value: Any) -> Any:
 class Route:
     """Where one publish method frame leads; remembered by the connection until the topology changes.
 
-    `group`: (channel, queue id) of the queues. `by_content`: a headers exchange is on the way, so every message is routed by itself and
-    `group` holds all that may be reached. `fresh` and `again` belong to the front: what it needs to encode a delivery.
+    `group`: (channel, queue id) of the queues. `by_content`: a headers exchange is on the way, so every message is
+    routed by itself and `group` holds all that may be reached. `fresh` and `again` belong to the front: what it needs to encode a delivery.
     """
 
     __slots__ = (
@@ -186,13 +187,13 @@ class TopicMatcher:
 
     def add(self, binding: Binding) -> None:
         node = self._root
-        for word in binding.key.split("."):
+        for word in _words(binding.key):
             node = node.next.setdefault(word, _Node())
         node.ends.append(binding)
 
     def remove(self, binding: Binding) -> None:
         path = [self._root]
-        words = binding.key.split(".")
+        words = _words(binding.key)
         for word in words:
             path.append(path[-1].next[word])
         path[-1].ends.remove(binding)
@@ -202,7 +203,7 @@ class TopicMatcher:
                 del path[i].next[words[i]]
 
     def match(self, key: str, headers: Arguments) -> Iterable[Binding]:
-        words = key.split(".") if key else [""]
+        words = _words(key)
         found: dict[int, Binding] = {}
         seen: set[tuple[int, int]] = set()
         todo = [(self._root, 0)]
@@ -226,13 +227,6 @@ class TopicMatcher:
 
 
 _WITH_X = ("all-with-x", "any-with-x")
-
-
-def type_class(value: Any) -> str:
-    """Values of a header match within a class only: 1 matches 1 of any width, never 1.0 or true."""
-    if isinstance(value, bool):
-        return "bool"
-    return type(value).__mro__[-2].__name__  # int for Timestamp too
 
 
 class HeadersMatcher:
@@ -264,10 +258,20 @@ class HeadersMatcher:
 def _agrees(name: str, value: Any, headers: Arguments) -> bool:
     if name not in headers:
         return False
+    other = headers[name]
     if value is None:  # a void value asks for presence
         return True
-    other = headers[name]
-    return type_class(value) == type_class(other) and bool(value == other)
+    if isinstance(value, bool) or isinstance(other, bool):
+        return value is other
+    if isinstance(value, Decimal) != isinstance(other, Decimal):
+        return False
+    return bool(
+        _text(value) == _text(other)
+    )  # numbers by value, whatever their type (RabbitMQ 3.10.8 observed)
+
+
+def _text(value: Any) -> Any:
+    return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
 
 
 MATCHERS: dict[str, Callable[[], Matcher]] = {

@@ -97,6 +97,11 @@ class Channel:
         self.tx: Transaction | None = None
         self.wire: Any = None  # the front's own view of the channel
 
+    @property
+    def is_open(self) -> bool:
+        """False once it is closed, also when its number is in use again."""
+        return self.session.channels.get(self.number) is self
+
 
 class Session:
     """One connection. `allowance` is what it may still be sent in this turn, in bytes; 0 while it does not read."""

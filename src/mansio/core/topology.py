@@ -277,8 +277,8 @@ class VHost:
 def _check_x_match(arguments: Arguments) -> None:
     how = arguments.get("x-match", "all")
     if not isinstance(how, str):
-        raise PreconditionFailed("Invalid x-match field type; expected longstr")
+        text = f"Invalid x-match field type {type_name(how)} (value {how}); expected longstr"
+        raise PreconditionFailed(text)
     if how not in X_MATCHES:
-        raise PreconditionFailed(
-            f"Invalid x-match field value '{how}'; expected all, any, all-with-x or any-with-x"
-        )
+        text = f'Invalid x-match field value <<"{how}">>'
+        raise PreconditionFailed(f"{text}; expected all, any, all-with-x, or any-with-x")

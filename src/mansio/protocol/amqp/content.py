@@ -1,5 +1,6 @@
 """Messages that need more than their bytes: put together frame by frame, or with properties that change their way."""
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -148,9 +149,11 @@ def copies(properties: Properties) -> tuple[list[str], bool]:
 
 def check_expiration(value: str) -> None:
     """Refuses what is not a number of milliseconds (texts of RabbitMQ 3.10.8)."""
-    digits = value[1:] if value[:1] in "+-" else value
-    if not digits.isascii() or not digits.isdigit():
-        raise Refusal(PRECONDITION_FAILED, f"invalid expiration '{value}': no_integer", _PUBLISH)
+    found = re.match(r"[+-]?[0-9]+", value)
+    rest = value[found.end() :] if found is not None else ""
+    if found is None or rest:
+        wrong = f'{{leftover_string,"{rest}"}}' if rest else "no_integer"
+        raise Refusal(PRECONDITION_FAILED, f"invalid expiration '{value}': {wrong}", _PUBLISH)
     number = int(value)
     if number < 0:
         raise Refusal(

@@ -1,0 +1,63 @@
+"""One connection's bytes on their way, both ways. They arrive in pieces of any size, or never."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from mansio.codec import amqp_methods as m
+from tests.sim.wire import Item, Message
+
+Command = tuple[int, m.Method, Message | None]
+"""(channel, method, content)."""
+
+
+class Link:
+    """To the broker, bytes with the commands that are complete at a certain byte; to the client, whole items."""
+
+    def __init__(self) -> None:
+        self.cut = False
+        """Nothing will arrive any more, at either end."""
+        self.up = bytearray()
+        self.down_bytes = 0
+        self._fed = 0
+        self._queued = 0
+        self._commands: deque[tuple[int, Command | None]] = deque()
+        self._down: deque[tuple[int, Item]] = deque()
+        self._read = 0
+        self._made = 0
+
+    def send(self, data: bytes, command: Command | None) -> None:
+        """The client writes; with the last byte the command is complete."""
+        self.up += data
+        self._queued += len(data)
+        if command is not None:
+            self._commands.append((self._queued, command))
+
+    def take_up(self, n: int) -> tuple[bytes, list[Command]]:
+        """The next `n` bytes for the broker, and the commands that they complete."""
+        data = bytes(self.up[:n])
+        del self.up[:n]
+        self._fed += len(data)
+        done: list[Command] = []
+        while self._commands and self._commands[0][0] <= self._fed:
+            command = self._commands.popleft()[1]
+            if command is not None:
+                done.append(command)
+        return data, done
+
+    def put_down(self, items: list[Item]) -> None:
+        """The broker has written these."""
+        for item in items:
+            self._made += item.size
+            self._down.append((self._made, item))
+            self.down_bytes += item.size
+
+    def take_down(self, n: int) -> list[Item]:
+        """The client reads `n` bytes: the items that they complete."""
+        n = min(n, self.down_bytes)
+        self.down_bytes -= n
+        self._read += n
+        items = []
+        while self._down and self._down[0][0] <= self._read:
+            items.append(self._down.popleft()[1])
+        return items

@@ -1,0 +1,158 @@
+"""The server without its sockets and its loop: what server/turn.py, connection.py and committer.py do, on a virtual clock.
+
+It is the same order of calls, so that the Broker and the fronts cannot tell the difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+from zlib import crc32
+
+from mansio.codec.amqp import WHOLE_BYTES_MAX
+from mansio.core.broker import Broker
+from mansio.core.limits import FRAME_MIN_BYTES, Limits
+from mansio.core.users import Users
+from mansio.log.group_commit import GroupCommit
+from mansio.log.memory import MemoryStore
+from mansio.protocol.amqp.connection import AmqpConnection
+from mansio.protocol.base import Peer
+from tests.log.faulty import Committer, Faults, FaultyLog
+from tests.sim.wire import Item, parse
+
+READ_BYTES = 262_144
+
+
+class Front(AmqpConnection):
+    """A front whose output is seen at the moment it is made; `items`: what has not been written yet."""
+
+    def __init__(self, watch: Callable[[Front, list[Item]], None], *args: Any) -> None:
+        super().__init__(*args)
+        self.watch = watch
+        self.items: list[Item] = []
+        self.made_bytes = 0
+
+    def send_raw(self, data: bytes) -> None:
+        super().send_raw(data)
+        items = parse(data)
+        self.items += items
+        self.made_bytes += len(data)
+        self.watch(self, items)
+
+
+class Server:
+    """A broker, its log, and the turn that ties them together."""
+
+    def __init__(
+        self,
+        rng: Random,
+        limits: Limits,
+        store: MemoryStore,
+        faults: Faults,
+        group_bytes_max: int,
+        watch: Callable[[Front, list[Item]], None],
+        write: Callable[[Front, list[Item]], None],
+    ) -> None:
+        """`watch` is told of output when it is made, `write` when it goes to the socket."""
+        self.rng = rng
+        self.broker = Broker(limits)
+        self.users = Users()
+        self.fronts: list[Front] = []
+        self.digest = 0
+        self._watch = watch
+        self._write_to = write
+        epoch, nonce = store.bounds().epoch + 1, rng.getrandbits(64)
+        log = FaultyLog(rng, store, faults)
+        seq = log.open(epoch, nonce)
+        self.group = GroupCommit(epoch, nonce, seq, group_bytes_max)
+        self.committer = Committer(self.group, log)
+        self._ticket = 0
+        self._speaking: list[Any] = []
+        self._was_blocked = False
+        tail_bytes = max(limits.frame_max, WHOLE_BYTES_MAX) + FRAME_MIN_BYTES
+        self._buffer = bytearray(tail_bytes + READ_BYTES)
+        self.tokens: list[str] = []
+        """Random name parts that were drawn since this was last emptied."""
+
+    @property
+    def all_durable(self) -> bool:
+        return self.group.durable >= self._ticket
+
+    def connect(self, name: str, now_ns: int) -> Front:
+        """A socket was accepted."""
+        front = Front(
+            self._watch, self.broker, self.users, Peer(name, True), self._token, self._speaking, now_ns
+        )
+        self.fronts.append(front)
+        return front
+
+    def receive(self, front: Front, data: bytes, now_ns: int) -> None:
+        """Bytes have arrived; they lie in the buffer that all connections share, behind the front's own tail."""
+        n = len(front.tail)
+        end = n + len(data)
+        self._buffer[:n] = front.tail
+        self._buffer[n:end] = data
+        front.receive_buffer(self._buffer, end, now_ns)
+
+    def lose(self, front: Front) -> None:
+        """The socket is closed."""
+        front.receive_eof()
+        front.data_to_send()
+        front.items.clear()
+        front.made_bytes = 0
+        self.fronts.remove(front)
+
+    def dispatch(self) -> None:
+        """The first half of the end of a turn: deliveries are made, records go to the log."""
+        broker = self.broker
+        records = broker.end_turn()
+        if records:
+            self._ticket = self.group.add(records)
+        broker.seal(self._ticket)
+
+    def release(self) -> None:
+        """The second half: what is durable is confirmed, and everything is written."""
+        broker = self.broker
+        if self._ticket <= self.group.durable:
+            broker.durable(self._ticket)
+        self._write()
+        if broker.blocked != self._was_blocked:
+            self._was_blocked = broker.blocked
+            if not broker.blocked:
+                for front in self.fronts:
+                    if front.blocked or front.paused:
+                        front.unblock()
+                self._write()
+
+    def step_log(self, now_ns: int) -> None:
+        """The log goes on; what has become durable is confirmed."""
+        before = self.group.durable
+        durable = self.committer.step(now_ns)
+        if durable > before:
+            self.broker.durable(durable)
+            self._write()
+
+    def tick(self, now_ns: int) -> None:
+        """Heartbeats and deadlines."""
+        for front in list(self.fronts):
+            front.tick(now_ns)
+
+    def _write(self) -> None:
+        for front in self._speaking:
+            data = b"".join(front.data_to_send())
+            items, front.items = front.items, []
+            if len(data) != front.made_bytes:
+                raise AssertionError(f"{len(data)} bytes are written, {front.made_bytes} were made")
+            front.made_bytes = 0
+            self.digest = crc32(data, self.digest)
+            if front in self.fronts:
+                self._write_to(front, items)
+                if front.session is not None:
+                    self.broker.grant(front.session)
+        self._speaking.clear()
+
+    def _token(self) -> str:
+        token = f"{self.rng.getrandbits(64):016x}"
+        self.tokens.append(token)
+        return token
