@@ -6,10 +6,11 @@ It knows only what has arrived. It never breaks the protocol, but it pipelines e
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from random import Random
 
 from mansio.codec import amqp_methods as m
-from mansio.codec.amqp_values import Properties, Table
+from mansio.codec.amqp_values import Table
 from mansio.protocol.amqp.connection import PROTOCOL_HEADER
 from tests.sim.link import Link
 from tests.sim.wire import Item, Message, publish_frames
@@ -73,14 +74,12 @@ class Client:
         self.publishing_on = 0
         self.link.send(m.method_frame(channel, method), (channel, method, None))
 
-    def publish(
-        self, channel: int, message: Message, properties: Properties, cuts: list[int]
-    ) -> None:
+    def publish(self, channel: int, message: Message, cuts: Sequence[int] = ()) -> None:
         """Sends a message. Between channels there is no order, so a heartbeat ends what may be grouped."""
         if self.publishing_on not in (0, channel):
             self.link.send(HEARTBEAT_FRAME, None)
         self.publishing_on = channel
-        frames = publish_frames(channel, message, properties, self.frame_max, cuts)
+        frames = publish_frames(channel, message, self.frame_max, cuts)
         self.link.send(frames, (channel, m.BasicPublish(), message))
 
     def open_channel(self) -> ClientChannel | None:

@@ -25,12 +25,10 @@ class Oracle(Commands):
         super().__init__()
         self.phase = TIME
         self.durable = durable
-        self.turn_bytes = 0
         self._messages: dict[int, Message] = {}
         self._by_header: dict[bytes, Message] = {}
         self._seen: dict[Connection, list[Item]] = {}
         self._served: dict[Queue, None] = {}
-        self._sent_bytes: dict[Connection, int] = {}
 
     def add_message(self, message: Message) -> None:
         """A message that a client is going to publish."""
@@ -81,7 +79,6 @@ class Oracle(Commands):
         self._check_first(channel, queue, entry, method.redelivered, what)
         queue.taken.append(entry)
         self._served[queue] = None
-        self._sent_bytes[connection] = self._sent_bytes.get(connection, 0) + item.size
         if not consumer.no_ack:
             self._hold(channel, consumer, Delivery(method.delivery_tag, entry, queue, consumer))
 
@@ -202,8 +199,8 @@ class Oracle(Commands):
             return type(found) is type(method)
         return found == method and (message is None or self._find(item) is message)
 
-    def end_dispatch(self, unfinished: bool) -> None:
-        """Deliveries of a turn are made. `unfinished`: the broker will go on in another turn."""
+    def end_dispatch(self) -> None:
+        """Deliveries of a turn are made."""
         for queue in self._served:
             taken, queue.taken = sorted(queue.taken), []
             head = queue.ready[: len(taken)]
@@ -224,9 +221,6 @@ class Oracle(Commands):
         self.cancelled.clear()
         self.turn += 1
         self.end_commands()
-        if not unfinished:
-            self._check_served()
-        self._sent_bytes.clear()
 
     def _enforce_length(self, queue: Queue, length_max: int) -> None:
         while len(queue.ready) > length_max:
@@ -240,19 +234,18 @@ class Oracle(Commands):
             else:
                 break
 
-    def _check_served(self) -> None:
-        """Nobody waits for a message that is there."""
+    def check_served(self) -> None:
+        """The broker has nothing left to do, so nobody waits for a message that is there."""
         for queue in self.topology.queues.values():
             if not queue.ready:
                 continue
             for consumer in queue.consumers:
                 connection = consumer.channel.connection
                 if connection.writable and consumer.channel.room(consumer):
-                    if self._sent_bytes.get(connection, 0) < self.turn_bytes:
-                        _fail(
-                            f"queue {queue.name} has {len(queue.ready)} ready, consumer {consumer.tag} "
-                            f"of {connection.name} has room, and nothing happens"
-                        )
+                    _fail(
+                        f"queue {queue.name} has {len(queue.ready)} ready, consumer {consumer.tag} "
+                        f"of {connection.name} has room, and nothing happens"
+                    )
 
     def end_release(self, all_durable: bool) -> None:
         """Confirms were sent. `all_durable`: the log has everything, so nobody may be waiting."""

@@ -60,6 +60,8 @@ class Server:
         self.users = Users()
         self.fronts: list[Front] = []
         self.digest = 0
+        self.scheduled = False
+        """The turn will end once everything that has arrived is read. Nothing else ends it."""
         self._watch = watch
         self._write_to = write
         epoch, nonce = store.bounds().epoch + 1, rng.getrandbits(64)
@@ -94,6 +96,7 @@ class Server:
         self._buffer[:n] = front.tail
         self._buffer[n:end] = data
         front.receive_buffer(self._buffer, end, now_ns)
+        self.scheduled = True
 
     def lose(self, front: Front) -> None:
         """The socket is closed."""
@@ -102,9 +105,11 @@ class Server:
         front.items.clear()
         front.made_bytes = 0
         self.fronts.remove(front)
+        self.scheduled = True
 
     def dispatch(self) -> None:
         """The first half of the end of a turn: deliveries are made, records go to the log."""
+        self.scheduled = False
         broker = self.broker
         records = broker.end_turn()
         if records:
@@ -124,6 +129,8 @@ class Server:
                     if front.blocked or front.paused:
                         front.unblock()
                 self._write()
+        if broker.unfinished:
+            self.scheduled = True
 
     def step_log(self, now_ns: int) -> None:
         """The log goes on; what has become durable is confirmed."""
@@ -132,11 +139,20 @@ class Server:
         if durable > before:
             self.broker.durable(durable)
             self._write()
+            if self.broker.unfinished:
+                self.scheduled = True
 
     def tick(self, now_ns: int) -> None:
         """Heartbeats and deadlines."""
         for front in list(self.fronts):
             front.tick(now_ns)
+        self.scheduled = True
+
+    def set_writable(self, front: Front, writable: bool) -> None:
+        """The socket takes no more, or takes something again."""
+        front.set_writable(writable)
+        if writable:
+            self.scheduled = True
 
     def _write(self) -> None:
         for front in self._speaking:

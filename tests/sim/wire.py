@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 
 from mansio.codec import amqp_methods as m
-from mansio.codec.amqp_values import Properties, Table, encode_header_payload
+from mansio.codec.amqp_values import Table
 
 HEARTBEAT = "heartbeat"
 FILLER = Random(0).randbytes(1 << 18)
 """What bodies consist of, behind their number."""
 ID_BYTES = 8
 
+_method_frames: dict[tuple[int, str, str, bool], bytes] = {}
 _HEAD = struct.Struct(">BHI").unpack_from
 
 
@@ -25,8 +27,10 @@ class Message:
     exchange: str
     key: str
     body: bytes
+    sent: bytes
+    """The payload of its header frame."""
     header: bytes
-    """The payload of its header frame, as its consumers are to get it."""
+    """The same as its consumers are to get it."""
     persistent: bool = False
     mandatory: bool = False
     headers: Table = field(default_factory=dict)
@@ -60,14 +64,14 @@ def make_body(number: int, size: int) -> bytes:
     return number.to_bytes(ID_BYTES, "big") + FILLER[: size - ID_BYTES]
 
 
-def publish_frames(
-    channel: int, message: Message, properties: Properties, frame_max: int, cuts: list[int]
-) -> bytes:
+def publish_frames(channel: int, message: Message, frame_max: int, cuts: Sequence[int]) -> bytes:
     """All frames of a publish. `cuts`: sizes of the first body frames; the rest are as large as may be."""
     body = message.body
-    method = m.BasicPublish(message.exchange, message.key, message.mandatory)
-    header = m.frame(m.FRAME_HEADER, channel, encode_header_payload(len(body), properties))
-    parts = [m.method_frame(channel, method), header]
+    route = (channel, message.exchange, message.key, message.mandatory)
+    method = _method_frames.get(route)
+    if method is None:
+        method = _method_frames[route] = m.method_frame(channel, m.BasicPublish(*route[1:]))
+    parts = [method, m.frame(m.FRAME_HEADER, channel, message.sent)]
     at = 0
     sizes = iter(cuts)
     while at < len(body):

@@ -1,0 +1,103 @@
+"""What a seed decides before the first step: how large the world is, how it is faulty, and what its clients like to do.
+
+Each world leaves some things out and overdoes others, so that rare combinations come up in some of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+from mansio.codec.amqp_values import Table
+from mansio.core.limits import Limits
+from mansio.log.group_commit import GROUP_BYTES_MAX
+from tests.log.faulty import NO_FAULTS, ROUGH, Faults
+
+SLOW = Faults(append_ns=(1_000_000, 60_000_000))
+STUCK = Faults(append_ns=(100_000, 5_000_000), full=0.2, full_ns=(10_000_000, 300_000_000))
+UNLIMITED = 1 << 62
+
+
+@dataclass(slots=True)
+class QueueSpec:
+    """How a queue of this name is declared."""
+
+    name: str
+    durable: bool
+    auto_delete: bool
+    exclusive: bool
+    arguments: Table
+
+
+@dataclass(slots=True)
+class ExchangeSpec:
+    """How an exchange of this name is declared."""
+
+    name: str
+    type: str
+    durable: bool
+    auto_delete: bool
+    internal: bool
+    arguments: Table
+
+
+class Profile:
+    """Drawn from a seed."""
+
+    def __init__(self, rng: Random) -> None:
+        self.clients = rng.randint(2, 5)
+        self.channels = rng.randint(1, 4)
+        self.write_high_bytes = rng.choice((600, 4000, 60_000, 1 << 20))
+        self.turn_bytes = rng.choice((300, 3000, 30_000, 1 << 20, 1 << 20))
+        self.crowd_bytes = rng.choice((1000, 1 << 22))
+        self.memory_bytes_max = rng.choice((UNLIMITED, UNLIMITED, UNLIMITED, 8000, 100_000))
+        self.faults = rng.choice((NO_FAULTS, NO_FAULTS, ROUGH, SLOW, STUCK))
+        self.group_bytes_max = rng.choice((GROUP_BYTES_MAX, GROUP_BYTES_MAX, 300, 3000))
+        self.turn = rng.choice((0.2, 0.5, 0.5, 1.0))
+        """The chance that the turn ends with a step."""
+        self.pieces = rng.choice((0.0, 0.2, 0.9))
+        """The chance that bytes for the broker arrive in part."""
+        self.reads = rng.choice((0.2, 0.6, 1.0))
+        """The chance that a client reads."""
+        self.step_ns = rng.choice((50_000, 500_000, 5_000_000))
+        self.small = rng.choice((0.5, 0.9, 1.0))
+        """The chance that a message is smaller than 100 bytes."""
+        self.persistent = rng.choice((0.0, 0.5, 0.9))
+        self.queues = [_queue(rng, f"q{i}") for i in range(rng.randint(1, 5))]
+        self.exchanges = [_exchange(rng, f"x{i}") for i in range(rng.randint(1, 5))]
+        self.taste = {name: rng.choice((0.0, 0.3, 1.0, 1.0, 3.0)) for name in TASTES}
+
+    def limits(self) -> Limits:
+        """The broker's."""
+        return Limits(memory_bytes_max=self.memory_bytes_max, parked_bytes_max=10_000)
+
+
+TASTES = (
+    "topology", "consume", "get", "cancel", "requeue", "multiple", "tx", "confirm", "close", "cut",
+    "recover", "qos", "mistake", "special", "no_wait", "freeze", "delete", "big", "mandatory",
+)  # fmt: skip
+"""Kinds of operations of which a world may have none, few or many."""
+
+
+def _queue(rng: Random, name: str) -> QueueSpec:
+    arguments: Table = {}
+    if rng.random() < 0.15:
+        arguments["x-max-length"] = rng.choice((0, 1, 3, 10))
+        if rng.random() < 0.5:
+            arguments["x-overflow"] = rng.choice(("reject-publish", "drop-head"))
+    exclusive = rng.random() < 0.1
+    return QueueSpec(name, rng.random() < 0.6, rng.random() < 0.15, exclusive, arguments)
+
+
+def _exchange(rng: Random, name: str) -> ExchangeSpec:
+    arguments: Table = {}
+    if rng.random() < 0.25:
+        arguments["alternate-exchange"] = f"x{rng.randint(0, 5)}"
+    return ExchangeSpec(
+        name,
+        rng.choice(("direct", "fanout", "topic", "headers")),
+        rng.random() < 0.5,
+        rng.random() < 0.15,
+        rng.random() < 0.05,
+        arguments,
+    )

@@ -1,0 +1,92 @@
+"""Messages that clients publish: bursts of few shapes on few routes, so that the broker finds rows that it can group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from random import Random
+
+from mansio.codec.amqp_values import Properties, Table, Timestamp, encode_header_payload
+from tests.sim.profile import Profile
+from tests.sim.wire import ID_BYTES, Message, make_body
+
+KEYS = ("", "a", "b", "a.b", "b.a", "a.b.c", "a.a.b")
+SIZES = (0, 1, 7, 8, 9, 20, 64)
+BIG = (1000, 4088, 4100, 9000, 40_000, 131_000, 131_100, 200_000)
+
+
+@dataclass(slots=True)
+class Shape:
+    """What the messages of a burst have in common."""
+
+    size: int
+    properties: Properties
+    copies: tuple[str, ...] = ()
+    blind: bool = False
+
+
+def make_shape(rng: Random, profile: Profile, queues: list[str]) -> Shape:
+    """A size and properties, most of them plain."""
+    if rng.random() < profile.small or rng.random() > 0.2 * profile.taste["big"]:
+        size = rng.choice(SIZES)
+    else:
+        size = rng.choice(BIG)
+    properties = Properties()
+    if rng.random() < profile.persistent:
+        properties.delivery_mode = 2
+    elif rng.random() < 0.3:
+        properties.delivery_mode = 1
+    if rng.random() < 0.4:
+        properties.headers = make_headers(rng)
+    if rng.random() < 0.3:
+        properties.content_type = "text/plain"
+    if rng.random() < 0.2:
+        properties.correlation_id = "c" * rng.randint(0, 9)
+    if rng.random() < 0.1:
+        properties.timestamp = Timestamp(1_700_000_000)
+    if rng.random() < 0.1:
+        properties.priority = rng.randint(0, 9)
+    shape = Shape(size, properties)
+    if rng.random() < 0.08 * profile.taste["special"]:
+        _make_special(rng, shape, queues)
+    return shape
+
+
+def _make_special(rng: Random, shape: Shape, queues: list[str]) -> None:
+    """Properties that the broker has to look at."""
+    properties = shape.properties
+    draw = rng.random()
+    if draw < 0.3:
+        properties.user_id = "guest"
+    elif draw < 0.5:
+        properties.expiration = "315360000000"
+    else:
+        shape.copies = tuple(rng.choice([*KEYS, *queues]) for _ in range(rng.randint(1, 2)))
+        shape.blind = rng.random() < 0.5
+        headers: Table = {"BCC" if shape.blind else "CC": list(shape.copies)}
+        properties.headers = {**(properties.headers or {}), **headers}
+
+
+def make_headers(rng: Random) -> Table:
+    """Headers that bindings of headers exchanges may ask for."""
+    headers: Table = {}
+    for name in ("h", "i", "x-j"):
+        if rng.random() < 0.5:
+            headers[name] = rng.choice((1, 2, "one", True))
+    return headers
+
+
+def make_message(number: int, shape: Shape, exchange: str, key: str, mandatory: bool) -> Message:
+    """One message; where its body has no room for the number, its message id has."""
+    properties = shape.properties
+    if shape.size < ID_BYTES:
+        properties = replace(properties, message_id=str(number))
+    sent = header = encode_header_payload(shape.size, properties)
+    headers = properties.headers or {}
+    if shape.blind:
+        headers = {name: value for name, value in headers.items() if name != "BCC"}
+        header = encode_header_payload(shape.size, replace(properties, headers=headers))
+    body = make_body(number, shape.size)
+    persistent = properties.delivery_mode == 2
+    return Message(
+        number, exchange, key, body, sent, header, persistent, mandatory, headers, shape.copies
+    )
