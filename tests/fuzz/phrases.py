@@ -94,6 +94,23 @@ def good_method(choices: Choices, client: Client, channel: int) -> m.Method:
     return m.BasicReject(tag, bit(bits, 1))
 
 
+def settlements(choices: Choices, client: Client, channel: int) -> bytes:
+    """A row of acks, nacks or rejects, of neighbours when the input likes it."""
+    kind, bits = choices.below(3), choices.byte()
+    parts: list[bytes] = []
+    for _ in range(1 + choices.below(6)):
+        if not client.open.get(channel):
+            break
+        tag = client.settle(channel, bits % 64, False)
+        one = (
+            m.BasicAck(tag),
+            m.BasicNack(tag, False, bit(bits, 7)),
+            m.BasicReject(tag, bit(bits, 7)),
+        )
+        parts.append(m.method_frame(channel, one[kind]))
+    return b"".join(parts)
+
+
 def bit(bits: int, number: int) -> bool:
     return bool(bits >> number & 1)
 
@@ -153,7 +170,7 @@ def publishes(choices: Choices, channel: int) -> bytes:
     count = 1 + choices.below(8 if size < 1000 else 3)
     parts: list[bytes] = []
     for i in range(count):
-        body = bytes(size)
+        body = bytes(size + (bits == 254) - (bits == 253 and size > 0))
         step = (FRAME_MAX if bits & 64 else SMALL_FRAME_MAX) - 8
         if not bits & 4:
             step = min(step, max(1, size // 3))
@@ -172,6 +189,8 @@ def client_bytes(choices: Choices, client: Client) -> bytes:
         channel = (1, 1, 1, 1, 2, 2, 2, 3)[choices.below(8)]
         if kind < 20:
             parts.append(publishes(choices, channel))
+        elif kind < 26:
+            parts.append(settlements(choices, client, channel))
         elif kind < 60:
             method = good_method(choices, client, channel)
             parts.append(m.method_frame(channel, method))

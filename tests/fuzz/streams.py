@@ -37,7 +37,9 @@ def publish(choices: Choices) -> bytes:
     parts: list[bytes] = []
     for number in range(1 + choices.below(6)):
         body = (b"%d-" % number + bytes(size))[: size + (number if choices.bit() else 0)]
-        parts += [method, frame(2, channel, encode_header_payload(len(body), properties))]
+        lie = choices.byte()
+        said = len(body) + (lie == 255) - (lie == 254 and size > 0)
+        parts += [method, frame(2, channel, encode_header_payload(said, properties))]
         step = min(FRAME_MAX - 8, max(1, -(-len(body) // pieces)))
         parts += [frame(3, channel, body[i : i + step]) for i in range(0, len(body), step)]
     return b"".join(parts)

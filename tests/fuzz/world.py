@@ -12,6 +12,9 @@ from mansio.core import records
 from mansio.core.broker import Broker
 from mansio.core.check import check
 from mansio.core.limits import Limits
+from mansio.core.queue import Queue
+from mansio.core.run import Run
+from mansio.core.session import Channel
 from mansio.core.users import Users
 from mansio.protocol.amqp.connection import AmqpConnection
 from mansio.protocol.base import Peer
@@ -118,8 +121,8 @@ class Client:
     def settle(self, channel: int, bits: int, multiple: bool) -> int:
         """A tag to settle: mostly one that is open, none twice; 0 and multiple do no harm."""
         tags = self.open.get(channel)
-        if not tags or bits >= 252:
-            return 0 if multiple else self.tags.get(channel, 0) + bits % 4
+        if not tags or bits >= 240:
+            return 0 if multiple else max(0, self.tags.get(channel, 0) + 2 - bits % 8)
         at = (bits >> 4) % len(tags)
         tag = tags[at]
         del tags[0 if multiple else at : at + 1]
@@ -143,6 +146,21 @@ def read_method(payload: bytes) -> m.Method:
         return close()
 
 
+class CheckedBroker(Broker):
+    """Sees to it that what a front remembers of a route is still true."""
+
+    def publish(self, channel: Channel, run: Run, queues: tuple[Queue, ...]) -> None:
+        host = self.vhosts[channel.session.vhost]
+        for route in run.routes:
+            found, by_content = host.route(
+                host.publishable(route.exchange), [route.routing_key], None
+            )
+            assert by_content == route.by_content
+            if len(run.routes) > 1 or queues is route.queues:
+                assert {queue.id for queue in found} == {queue.id for queue in queues}
+        super().publish(channel, run, queues)
+
+
 class World:
     """A Broker with its clients and a log that answers when the input says so."""
 
@@ -155,7 +173,7 @@ class World:
             parked_bytes_max=50_000,
             consumers_per_channel_max=5,
         )
-        self.broker = Broker(limits)
+        self.broker = CheckedBroker(limits)
         self.users = Users()
         self.speaking: list[Any] = []
         self.now_ns = 0

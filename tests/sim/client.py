@@ -57,7 +57,7 @@ class Client:
         self.alive = True
         """It sends heartbeats."""
         self.blocked = False
-        self.link.send(PROTOCOL_HEADER, None)
+        self.link.send(PROTOCOL_HEADER, (0, m.ConnectionStart(), None))
 
     @property
     def silent(self) -> bool:

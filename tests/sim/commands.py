@@ -28,8 +28,12 @@ class Commands(Model):
         self.tokens: deque[str] = deque()
         """Random name parts that the broker has drawn and the model has not used yet."""
 
-    def apply(self, connection: Connection, number: int, method: m.Method, message: Message | None) -> None:
+    def apply(
+        self, connection: Connection, number: int, method: m.Method, message: Message | None
+    ) -> None:
         """One method, complete with its content, has reached the broker."""
+        if connection.state == "closed":
+            return
         if connection.state != "open":
             self._apply_before_or_after(connection, method)
             return
@@ -53,7 +57,9 @@ class Commands(Model):
             self._apply_on_channel(channel, method, message)
 
     def _apply_before_or_after(self, connection: Connection, method: m.Method) -> None:
-        if isinstance(method, m.ConnectionStartOk):
+        if isinstance(method, m.ConnectionStart):  # stands for the protocol header, which asks for it
+            connection.expect(0, method)
+        elif isinstance(method, m.ConnectionStartOk):
             capabilities: Any = method.client_properties.get("capabilities", {})
             connection.tells_cancel = capabilities.get("consumer_cancel_notify") is True
             connection.tells_blocked = capabilities.get("connection.blocked") is True
@@ -146,7 +152,12 @@ class Commands(Model):
             if name.startswith("amq."):
                 raise Refused(403)
             self.topology.exchanges[name] = Exchange(
-                name, method.type, method.durable, method.auto_delete, method.internal, method.arguments
+                name,
+                method.type,
+                method.durable,
+                method.auto_delete,
+                method.internal,
+                method.arguments,
             )
             return reply
         same = (
@@ -188,7 +199,9 @@ class Commands(Model):
     # -- queues
 
     def queue_declare(self, channel: Channel, method: m.QueueDeclare) -> Reply:
-        queue = self._queue(channel, method.queue) if method.passive else self._declare(channel, method)
+        queue = (
+            self._queue(channel, method.queue) if method.passive else self._declare(channel, method)
+        )
         channel.last_queue = queue.name
         return (m.QueueDeclareOk(queue.name, len(queue.ready), len(queue.consumers)),)
 
@@ -249,9 +262,8 @@ class Commands(Model):
     # -- consumers
 
     def basic_qos(self, channel: Channel, method: m.BasicQos) -> Reply:
-        if method.global_:
-            channel.limit = method.prefetch_count
-        else:
+        channel.limit = method.prefetch_count if method.global_ else 0
+        if not method.global_:
             channel.new_consumer_limit = method.prefetch_count
         return (m.BasicQosOk(),)
 

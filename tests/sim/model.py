@@ -1,8 +1,8 @@
 """The oracle's own picture of the broker: sessions, what is in flight, and what becomes of it.
 
-    ready ──delivered──► unacked ──ack, reject──► gone
-      ▲                     │  └─ in a transaction: held until commit or rollback
-      └──────requeue────────┘
+ready ──delivered──► unacked ──ack, reject──► gone
+  ▲                     │  └─ in a transaction: held until commit or rollback
+  └──────requeue────────┘
 """
 
 from __future__ import annotations
@@ -129,7 +129,8 @@ class Connection:
     channels: dict[int, Channel] = field(default_factory=dict)
     owned: dict[str, Queue] = field(default_factory=dict)
     expected: list[Expected] = field(default_factory=list)
-    returns: list[Message] = field(default_factory=list)
+    returns: list[tuple[int, int]] = field(default_factory=list)
+    """(channel, number of the message) that the broker has to return now."""
 
     def expect(self, channel: int, method: m.Method, message: Message | None = None) -> None:
         """The broker has to send this now."""
@@ -154,7 +155,7 @@ class Model:
         """Puts a message into its queues or returns it; the places that have to be in the log."""
         live = [queue for queue in queues if not queue.deleted]
         if not live and message.mandatory:
-            channel.connection.returns.append(message)
+            channel.connection.returns.append((channel.number, message.number))
         places = []
         for queue in live:
             entry = queue.append(message, self.turn, channel, number)

@@ -13,7 +13,7 @@ from tests.sim.commands import Commands
 from tests.sim.durable import Durable
 from tests.sim.model import Channel, Connection, Consumer, Delivery, Expected, Place, Violation
 from tests.sim.topology import Entry, Queue
-from tests.sim.wire import HEARTBEAT, ID_BYTES, Item, Message
+from tests.sim.wire import HEARTBEAT, ID_BYTES, Item, Message, parse_content
 
 COMMANDS, DISPATCH, RELEASE, TIME = "commands", "dispatch", "release", "time"
 
@@ -33,7 +33,8 @@ class Oracle(Commands):
     def add_message(self, message: Message) -> None:
         """A message that a client is going to publish."""
         self._messages[message.number] = message
-        self._by_header[message.header] = message
+        if len(message.body) < ID_BYTES:
+            self._by_header[message.header] = message
 
     # -- what the broker sends
 
@@ -45,7 +46,9 @@ class Oracle(Commands):
                 self._on_deliver(connection, item, method)
             elif isinstance(method, (m.BasicAck, m.BasicNack)):
                 nacked = isinstance(method, m.BasicNack)
-                self._on_confirm(connection, item.channel, method.delivery_tag, method.multiple, nacked)
+                self._on_confirm(
+                    connection, item.channel, method.delivery_tag, method.multiple, nacked
+                )
             elif isinstance(method, m.TxCommitOk):
                 self._on_commit_ok(connection, item.channel)
             elif isinstance(method, m.ConnectionBlocked):
@@ -70,7 +73,10 @@ class Oracle(Commands):
         if entry is None:
             _fail(f"{what}, where it is not ready")
         if not channel.room(consumer) or not connection.writable:
-            _fail(f"{what}: its consumer has no room")
+            _fail(
+                f"{what}: consumer {consumer.unsettled}/{consumer.limit}, "
+                f"channel {channel.unsettled}/{channel.limit}, writable {connection.writable}"
+            )
         if method.delivery_tag != channel.next_tag:
             _fail(f"{what}: tag {channel.next_tag} is due")
         if (method.exchange, method.routing_key) != (message.exchange, message.key):
@@ -92,7 +98,9 @@ class Oracle(Commands):
         self, channel: Channel, queue: Queue, entry: Entry, redelivered: bool, what: str
     ) -> None:
         if redelivered != entry.delivered:
-            _fail(f"{what}: redelivered is {redelivered}, it was delivered before: {entry.delivered}")
+            _fail(
+                f"{what}: redelivered is {redelivered}, it was delivered before: {entry.delivered}"
+            )
         if entry.delivered:
             return
         entry.delivered = True
@@ -163,20 +171,21 @@ class Oracle(Commands):
     def end_commands(self) -> None:
         """All that has arrived is applied: every reply must be there, and nothing else."""
         seen, self._seen = self._seen, {}
-        for connection in [*self.connections, *[each for each in seen if each not in self.connections]]:
+        for connection in [
+            *self.connections,
+            *[each for each in seen if each not in self.connections],
+        ]:
             self._compare(connection, seen.get(connection, []))
 
     def _compare(self, connection: Connection, items: list[Item]) -> None:
         replies: list[Item] = []
-        returned: list[Message] = []
+        returned: list[tuple[int, int]] = []
         for item in items:
             if isinstance(item.method, m.BasicReturn):
-                self._channel(connection, item.channel, "a return")
-                returned.append(self._find(item))
+                returned.append((item.channel, self._find(item).number))
             else:
                 replies.append(item)
-        by_number = [message.number for message in returned]
-        if sorted(by_number) != sorted([message.number for message in connection.returns]):
+        if sorted(returned) != sorted(connection.returns):
             _fail(f"{connection.name}: returned {returned}, expected {connection.returns}")
         connection.returns.clear()
         expected = connection.expected
@@ -258,6 +267,37 @@ class Oracle(Commands):
                             f"{connection.name} channel {channel.number} waits for confirms "
                             f"{list(channel.pending)}, {len(channel.commits)} commits"
                         )
+
+
+    def check_log(self) -> None:
+        """The log holds the messages that a restart has to bring back: those that are there now, byte for byte."""
+        self.durable.update()
+        stored = self.durable.live()
+        for queue in self.topology.queues.values():
+            if queue.logged:
+                for entry in queue.ready:
+                    self._check_stored(queue, entry, stored)
+        for connection in self.connections:
+            for channel in connection.channels.values():
+                held = list(channel.unacked.values())
+                for deliveries, _ in channel.tx.settled if channel.tx is not None else ():
+                    held += deliveries
+                for delivery in held:
+                    if delivery.queue.logged and not delivery.queue.deleted:
+                        self._check_stored(delivery.queue, delivery.entry, stored)
+        if stored:
+            _fail(f"the log would bring back {list(stored)}")
+
+    def _check_stored(self, queue: Queue, entry: Entry, stored: dict[Place, bytes]) -> None:
+        message = entry.message
+        if not message.persistent:
+            return
+        frames = stored.pop(queue.place(entry.position), None)
+        if frames is None:
+            _fail(f"queue {queue.name}: {message!r} at {entry.position} is not in the log")
+        header, body = parse_content(frames)
+        if header != message.header or body != message.body:
+            _fail(f"queue {queue.name}: the log has other bytes for {message!r}")
 
 
 def _fail(text: str) -> NoReturn:

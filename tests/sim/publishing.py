@@ -1,4 +1,4 @@
-"""Messages that clients publish: bursts of few shapes on few routes, so that the broker finds rows that it can group."""
+"""Messages that clients publish: bursts of few shapes on few routes, so that the broker finds rows to group."""
 
 from __future__ import annotations
 

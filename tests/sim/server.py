@@ -1,4 +1,4 @@
-"""The server without its sockets and its loop: what server/turn.py, connection.py and committer.py do, on a virtual clock.
+"""The server without sockets and loop: what server/turn.py, connection.py and committer.py do, on a virtual clock.
 
 It is the same order of calls, so that the Broker and the fronts cannot tell the difference.
 """
@@ -19,9 +19,20 @@ from mansio.log.memory import MemoryStore
 from mansio.protocol.amqp.connection import AmqpConnection
 from mansio.protocol.base import Peer
 from tests.log.faulty import Committer, Faults, FaultyLog
-from tests.sim.wire import Item, parse
+from tests.sim.wire import Item, Parser
 
 READ_BYTES = 262_144
+
+
+class _Output(list[Any]):
+    """What a front has to send; whoever watches the front sees each piece at the moment it is made."""
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+
+    def append(self, data: Any) -> None:
+        super().append(data)
+        self._front.made(bytes(data))
 
 
 class Front(AmqpConnection):
@@ -32,10 +43,17 @@ class Front(AmqpConnection):
         self.watch = watch
         self.items: list[Item] = []
         self.made_bytes = 0
+        self._parser = Parser()
+        self._out = _Output(self)
 
-    def send_raw(self, data: bytes) -> None:
-        super().send_raw(data)
-        items = parse(data)
+    def data_to_send(self) -> list[bytes]:
+        out = super().data_to_send()
+        self._out = _Output(self)
+        return out
+
+    def made(self, data: bytes) -> None:
+        """Whole frames are to be sent."""
+        items = self._parser.parse(data)
         self.items += items
         self.made_bytes += len(data)
         self.watch(self, items)
@@ -84,7 +102,13 @@ class Server:
     def connect(self, name: str, now_ns: int) -> Front:
         """A socket was accepted."""
         front = Front(
-            self._watch, self.broker, self.users, Peer(name, True), self._token, self._speaking, now_ns
+            self._watch,
+            self.broker,
+            self.users,
+            Peer(name, True),
+            self._token,
+            self._speaking,
+            now_ns,
         )
         self.fronts.append(front)
         return front

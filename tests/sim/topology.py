@@ -1,4 +1,4 @@
-"""The oracle's own exchanges, queues and bindings: written to be obvious, not fast, and sharing nothing with the Broker."""
+"""The oracle's own exchanges, queues and bindings: obvious, not fast, and sharing nothing with the Broker."""
 
 from __future__ import annotations
 
@@ -128,13 +128,20 @@ class Topology:
 
     def __init__(self) -> None:
         self.exchanges = {name: Exchange(name, type) for name, type in PREDECLARED.items()}
-        self.exchanges["amq.rabbitmq.trace"] = Exchange("amq.rabbitmq.trace", "topic", internal=True)
+        self.exchanges["amq.rabbitmq.trace"] = Exchange(
+            "amq.rabbitmq.trace", "topic", internal=True
+        )
         self.queues: dict[str, Queue] = {}
         self.declared: dict[str, int] = {}
         """How many durable queues of a name there have been."""
 
     def add_queue(
-        self, name: str, durable: bool, auto_delete: bool, owner: Connection | None, arguments: Table
+        self,
+        name: str,
+        durable: bool,
+        auto_delete: bool,
+        owner: Connection | None,
+        arguments: Table,
     ) -> Queue:
         queue = Queue(name, durable, auto_delete, owner, arguments, self.declared.get(name, 0))
         length_max = arguments.get("x-max-length")

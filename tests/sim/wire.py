@@ -81,43 +81,65 @@ def publish_frames(channel: int, message: Message, frame_max: int, cuts: Sequenc
     return b"".join(parts)
 
 
-def parse(data: bytes) -> list[Item]:
-    """Whole frames from the server. ValueError for anything that is not right with them."""
-    items: list[Item] = []
-    at, end = 0, len(data)
-    open_item: Item | None = None
-    missing = -1  # bytes of the body; -1: the header is due
-    while at < end:
-        kind, channel, size = _HEAD(data, at)
-        stop = at + 8 + size
-        if stop > end or data[stop - 1] != m.FRAME_END:
-            raise ValueError(f"frame of {size} bytes at {at} of {end}")
-        payload = data[at + 7 : stop - 1]
-        if open_item is not None:
-            if channel != open_item.channel or kind not in (m.FRAME_HEADER, m.FRAME_BODY):
-                raise ValueError(f"frame {kind} on channel {channel} inside of a content")
-            open_item.size += size + 8
-            if kind == m.FRAME_HEADER:
-                open_item.header = payload
-                missing = int.from_bytes(payload[4:12], "big")
+class Parser:
+    """Puts the frames of one connection together to items. `open`: one whose content is not complete."""
+
+    def __init__(self) -> None:
+        self.open: Item | None = None
+        self._missing = -1  # bytes of its body; -1: its header is due
+
+    def parse(self, data: bytes) -> list[Item]:
+        """The items that are complete with these whole frames. ValueError for anything that is not right."""
+        items: list[Item] = []
+        at, end = 0, len(data)
+        while at < end:
+            kind, channel, size = _HEAD(data, at)
+            stop = at + 8 + size
+            if stop > end or data[stop - 1] != m.FRAME_END:
+                raise ValueError(f"frame of {size} bytes at {at} of {end}")
+            payload = data[at + 7 : stop - 1]
+            at = stop
+            if self.open is not None:
+                self._add(self.open, kind, channel, payload, items)
+            elif kind == m.FRAME_METHOD:
+                method = m.decode_method(payload)
+                item = Item(channel, method, size + 8)
+                if method.CONTENT:
+                    self.open = item
+                else:
+                    items.append(item)
+            elif kind == m.FRAME_HEARTBEAT:
+                items.append(Item(channel, HEARTBEAT, size + 8))
             else:
-                open_item.body = open_item.body + payload if open_item.body else payload
-                missing -= size
-            if missing == 0:
-                open_item, missing = None, -1
-            elif missing < 0:
-                raise ValueError(f"a content on channel {channel} is too long")
-        elif kind == m.FRAME_METHOD:
-            method = m.decode_method(payload)
-            item = Item(channel, method, size + 8)
-            items.append(item)
-            if method.CONTENT:
-                open_item = item
-        elif kind == m.FRAME_HEARTBEAT:
-            items.append(Item(channel, HEARTBEAT, size + 8))
+                raise ValueError(f"frame of type {kind} on channel {channel}")
+        return items
+
+    def _add(
+        self, item: Item, kind: int, channel: int, payload: bytes, items: list[Item]
+    ) -> None:
+        if channel != item.channel or kind not in (m.FRAME_HEADER, m.FRAME_BODY):
+            raise ValueError(f"frame {kind} on channel {channel} inside of a content")
+        item.size += len(payload) + 8
+        if kind == m.FRAME_HEADER:
+            item.header = payload
+            self._missing = int.from_bytes(payload[4:12], "big")
         else:
-            raise ValueError(f"frame of type {kind} on channel {channel}")
-        at = stop
-    if open_item is not None:
-        raise ValueError("the bytes end inside of a content")
-    return items
+            item.body = item.body + payload if item.body else payload
+            self._missing -= len(payload)
+        if self._missing < 0:
+            raise ValueError(f"a content on channel {channel} is too long")
+        if not self._missing:
+            items.append(item)
+            self.open, self._missing = None, -1
+
+
+_RETURN = m.BasicReturn().encode()
+
+
+def parse_content(frames: bytes) -> tuple[bytes, bytes]:
+    """(header payload, body) of header and body frames. ValueError."""
+    channel = int.from_bytes(frames[1:3], "big")
+    items = Parser().parse(m.frame(m.FRAME_METHOD, channel, _RETURN) + frames)
+    if len(items) != 1:
+        raise ValueError(f"{len(items)} messages in the frames of one")
+    return items[0].header, items[0].body

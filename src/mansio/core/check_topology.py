@@ -46,7 +46,7 @@ def _check_binding(host: "VHost", exchange: Exchange, identity: Any, binding: Bi
     if not known:
         raise InvariantBroken(f"{what}: the destination does not know it")
     found = list(exchange.matcher.match(_key_for(binding), _headers_for(binding)))
-    if all(each is not binding for each in found):
+    if all(each is not binding for each in found) and _may_match(binding):
         raise InvariantBroken(f"{what} is not found by the matcher")
     for each in found:
         if exchange.bindings.get(each.identity()) is not each:
@@ -59,6 +59,13 @@ def _key_for(binding: Binding) -> str:
         return binding.key
     words = [word for word in binding.key.split(".") if word != "#"]
     return ".".join(["word" if word == "*" else word for word in words])
+
+
+def _may_match(binding: Binding) -> bool:
+    """Whether anything can match it: 'any' of no headers cannot."""
+    if binding.source.type != "headers" or binding.arguments.get("x-match") in (None, "all"):
+        return True
+    return any(not key.startswith("x-") for key in binding.arguments)
 
 
 def _headers_for(binding: Binding) -> Mapping[str, Any]:

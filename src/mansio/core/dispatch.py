@@ -127,6 +127,10 @@ def dispatch(queue: "Queue", settler: Settler) -> None:
             return
         waiting = queue.ready[0].stop - queue.ready[0].start
         shared = any(consumer.channel.limit for consumer, _ in able)
+        if len({id(consumer.channel) for consumer, _ in able}) < len(able):
+            shared = (
+                True  # order holds on a channel, whichever consumer it is for (specification 4.7)
+            )
         rounds = 0 if shared else _rounds(able, waiting, each)
         if rounds < 1:
             given = 0

@@ -1,7 +1,6 @@
 """One socket: bytes from the kernel to the front, bytes from the front to the kernel, and back-pressure both ways."""
 
 import asyncio
-import ipaddress
 import logging
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -24,6 +23,8 @@ CLOSE_OK_S: Final = 0.002
 has begun to wait for it (aiormq 7.2.4) takes the close for a failure."""
 DISCARD_BYTES_MAX: Final = 65_536
 """What is read from a connection that has ended before its input is left alone."""
+LOOPBACK: Final = ("127.", "::1", "::ffff:127.")
+"""How the addresses of this machine itself begin, as the socket gives them."""
 JOIN_BYTES_MAX: Final = 65_536
 """Up to this size it is cheaper to join what is to be written than to hand over the pieces."""
 
@@ -86,15 +87,7 @@ class Connection(asyncio.BufferedProtocol):
         front.data_to_send()
         self._transport = None
         self._turn.remove(self, front)
-        if front.close_reason:
-            logger.warning(
-                "closed %s: %s",
-                self.peer.name,
-                front.close_reason,
-                extra=fields(peer=self.peer.name, user=front.user),
-            )
-        else:
-            logger.debug("closed %s", self.peer.name, extra=fields(peer=self.peer.name))
+        self._turn.log_closed(self.peer, front)
 
     def pause_writing(self) -> None:
         self.front.set_writable(False)
@@ -163,8 +156,5 @@ class Connection(asyncio.BufferedProtocol):
 def _peer(transport: asyncio.BaseTransport) -> Peer:
     theirs: Any = transport.get_extra_info("peername") or ("", 0)
     ours: Any = transport.get_extra_info("sockname") or ("", 0)
-    try:
-        loopback = ipaddress.ip_address(theirs[0]).is_loopback
-    except ValueError:
-        loopback = False
+    loopback = str(theirs[0]).startswith(LOOPBACK)
     return Peer(f"{theirs[0]}:{theirs[1]} -> {ours[0]}:{ours[1]}", loopback)

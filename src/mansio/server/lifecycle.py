@@ -90,7 +90,7 @@ async def serve(config: Config, listeners: Listeners) -> int:
     await turn.open()
     tasks.start(_housekeeping(turn), "housekeeping")
     possible = connections_possible(config)
-    await listeners.serve(Gate(turn.connection, lambda: len(turn.connections), possible))
+    listeners.serve(Gate(turn.connection, lambda: len(turn.connections), possible), tasks)
     stop.listen_to_signals()
     _announce(listeners)
     gc.collect()

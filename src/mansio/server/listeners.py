@@ -7,7 +7,9 @@ import socket
 from collections.abc import Callable
 from typing import Any, Final
 
+from mansio.server.acceptor import Acceptor
 from mansio.server.logs import fields
+from mansio.server.tasks import Tasks
 
 logger = logging.getLogger("mansio.listeners")
 
@@ -16,19 +18,11 @@ BACKLOG: Final = 1024
 
 _NOT_HERE: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
-Factory = Callable[[], asyncio.BaseProtocol]
+Factory = Callable[[], asyncio.BaseProtocol | None]
 
 
 class ListenError(Exception):
     """An address that cannot be listened on; the text is one line for the user."""
-
-
-class Refusal(asyncio.Protocol):
-    """Takes the place of a connection beyond `connections_max`: closes it at once."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        transport.abort()
 
 
 class Listeners:
@@ -36,7 +30,7 @@ class Listeners:
 
     def __init__(self) -> None:
         self._sockets: list[socket.socket] = []
-        self._servers: list[asyncio.Server] = []
+        self._acceptors: list[Acceptor] = []
 
     @property
     def addresses(self) -> list[str]:
@@ -64,19 +58,17 @@ class Listeners:
         if not self._sockets and missing is not None:
             raise missing
 
-    async def serve(self, factory: Factory) -> None:
-        """Accept from now on; `factory` gives the protocol of each connection."""
-        loop = asyncio.get_running_loop()
-        for sock in self._sockets:
-            self._servers.append(await loop.create_server(factory, sock=sock, backlog=BACKLOG))
+    def serve(self, factory: Factory, tasks: Tasks) -> None:
+        """Accept from now on; `factory` gives the protocol of each connection, None refuses it."""
+        self._acceptors = [Acceptor(sock, factory, tasks) for sock in self._sockets]
 
     def close(self) -> None:
         """Stop accepting; connections that exist go on."""
-        for server in self._servers:
-            server.close()
+        for acceptor in self._acceptors:
+            acceptor.close()
         for sock in self._sockets:
             sock.close()
-        self._servers.clear()
+        self._acceptors.clear()
         self._sockets.clear()
 
 
@@ -89,7 +81,7 @@ class Gate:
         self._connections_max = connections_max
         self._refused = 0
 
-    def __call__(self) -> asyncio.BaseProtocol:
+    def __call__(self) -> asyncio.BaseProtocol | None:
         if self._count() < self._connections_max:
             self._refused = 0
             return self._factory()
@@ -102,7 +94,7 @@ class Gate:
                 self._refused,
                 extra=fields(connections_max=self._connections_max, refused=self._refused),
             )
-        return Refusal()
+        return None
 
 
 def shown(host: str, port: int) -> str:

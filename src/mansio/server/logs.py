@@ -76,3 +76,30 @@ def configure(level: str, form: str) -> None:
     logging.basicConfig(level=LEVELS[level], handlers=[handler], force=True)
     # The loop's own records ("Using selector: …") help nobody below a warning.
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+
+
+class Budget:
+    """At most so many lines a second of one kind: a crowd of bad clients must not fill the disk or the loop."""
+
+    def __init__(self, per_second: int) -> None:
+        self._per_second = per_second
+        self._second = 0
+        self._spent = 0
+        self.suppressed = 0  # lines since the last one that was allowed
+
+    def allows(self, now_ns: int) -> bool:
+        """Whether one more line may be written now; counts it, or counts it as suppressed."""
+        second = now_ns // 1_000_000_000
+        if second != self._second:
+            self._second = second
+            self._spent = 0
+        if self._spent >= self._per_second:
+            self.suppressed += 1
+            return False
+        self._spent += 1
+        return True
+
+    def take_suppressed(self) -> int:
+        """How many lines were suppressed since the last call."""
+        suppressed, self.suppressed = self.suppressed, 0
+        return suppressed

@@ -21,6 +21,7 @@ from mansio.protocol.base import Peer
 from mansio.server.clock import Clock
 from mansio.server.committer import Committer
 from mansio.server.connection import Connection
+from mansio.server.logs import Budget, fields
 from mansio.server.tasks import Tasks
 
 logger = logging.getLogger("mansio")
@@ -28,6 +29,8 @@ logger = logging.getLogger("mansio")
 READ_BYTES: Final = 262_144
 """What one read may bring: 256 KiB made the largest runs for the least delay in measurements."""
 
+CLOSED_LINES_PER_S: Final = 20
+"""Lines about connections that ended for an error; more are counted and told in one line."""
 HOLD_S: Final = 0.002
 """How long a publisher to a crowded queue is held at most, so that a consumer that is stuck cannot stop it."""
 
@@ -45,6 +48,7 @@ class Turn:
         self._speaking: list[AmqpConnection] = []  # fronts with output
         self._shells: dict[AmqpConnection, Connection] = {}
         self._held: list[Connection] = []
+        self._log_budget = Budget(CLOSED_LINES_PER_S)
         self._scheduled = False
         self._was_blocked = False
         tail_bytes = max(broker.limits.frame_max, WHOLE_BYTES_MAX) + FRAME_MIN_BYTES
@@ -73,6 +77,14 @@ class Turn:
         self.connections.discard(connection)
         self._shells.pop(front, None)
         self.schedule()
+
+    def log_closed(self, peer: Peer, front: AmqpConnection) -> None:
+        """A connection is gone: a line for the log if something was wrong, but not for each of a crowd."""
+        about = fields(peer=peer.name, user=front.user)
+        if not front.close_reason:
+            logger.debug("closed %s", peer.name, extra=about)
+        elif self._log_budget.allows(self._clock.now_ns()):
+            logger.warning("closed %s: %s", peer.name, front.close_reason, extra=about)
 
     def schedule(self) -> None:
         """Lets the turn end once every socket that is readable now has been read."""
@@ -153,6 +165,9 @@ class Turn:
     def tick(self) -> None:
         """Housekeeping, every second: heartbeats, deadlines."""
         now_ns = self._clock.now_ns()
+        suppressed = self._log_budget.take_suppressed()
+        if suppressed:
+            logger.warning("%d more connections were closed for errors", suppressed)
         for connection in list(self.connections):
             connection.tick(now_ns)
         self.schedule()

@@ -226,7 +226,7 @@ class AmqpConnection(Output):
             else:
                 self._on_channel_frame(kind, number, payload)
         except (BrokerError, CodecError, Refusal) as error:
-            method = int.from_bytes(payload[:4], "big") if kind == METHOD else 0
+            method = int.from_bytes(payload[:4], "big") if kind == METHOD else m.BasicPublish.ID
             self._refuse(error, number, method)
 
     def _on_heartbeat(self, number: int, payload: bytes) -> None:

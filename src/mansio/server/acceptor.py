@@ -1,0 +1,75 @@
+"""Accepts connections a few at a time, so that a crowd at the door never holds up those who are inside."""
+
+import asyncio
+import errno
+import logging
+import socket
+from collections.abc import Callable
+from typing import Final
+
+from mansio.server.tasks import Tasks
+
+logger = logging.getLogger("mansio.listeners")
+
+ACCEPTS_PER_TURN: Final = 4
+"""The event loop takes every waiting connection at once: 200 of them delayed all others by some 40 ms (measured)."""
+PAUSE_S: Final = 1.0
+"""How long nothing is accepted when the process has no file descriptor left."""
+
+_OUT_OF_FILES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class Acceptor:
+    """One listening socket on the running loop."""
+
+    def __init__(
+        self, sock: socket.socket, factory: Callable[[], asyncio.BaseProtocol | None], tasks: Tasks
+    ) -> None:
+        """`factory` gives the protocol of a connection, or None to refuse it."""
+        self._sock = sock
+        self._factory = factory
+        self._tasks = tasks
+        self._loop = asyncio.get_running_loop()
+        self._closed = False
+        self._loop.add_reader(sock, self._accept)
+
+    def close(self) -> None:
+        """Stop accepting; the socket stays open."""
+        if not self._closed:
+            self._closed = True
+            self._loop.remove_reader(self._sock)
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPTS_PER_TURN):
+            try:
+                sock, _ = self._sock.accept()
+            except (BlockingIOError, ConnectionAbortedError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno not in _OUT_OF_FILES:
+                    raise
+                self._pause(error)
+                return
+            protocol = self._factory()
+            if protocol is None:
+                sock.close()
+                continue
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._tasks.start(self._connect(protocol, sock), "accept")
+
+    async def _connect(self, protocol: asyncio.BaseProtocol, sock: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(lambda: protocol, sock)
+        except OSError as error:  # gone before it was looked at
+            logger.debug("connection lost while it was accepted: %s", error)
+            sock.close()
+
+    def _pause(self, error: OSError) -> None:
+        logger.error("cannot accept connections: %s; trying again in %g s", error, PAUSE_S)
+        self._loop.remove_reader(self._sock)
+        self._loop.call_later(PAUSE_S, self._resume)
+
+    def _resume(self) -> None:
+        if not self._closed:
+            self._loop.add_reader(self._sock, self._accept)

@@ -1,0 +1,94 @@
+"""The scripted client's own notation and codec: text to bytes and back."""
+
+import pytest
+
+from tests.interop.methods import BY_NAME
+from tests.interop.session import show_ranges
+from tests.interop.transcript import parse
+from tests.interop.values import (
+    Reader,
+    decode_table,
+    encode_table,
+    show_table,
+    show_text,
+    to_bytes,
+    to_text,
+)
+from tests.interop.wire import decode_header, decode_method, header_payload, method_payload
+
+TABLES = [
+    "{}",
+    "{a=1 b=-5 c=l:7 d=9000000000 e=true f=false g=void}",
+    '{a=word b="two words" c="5" d="true" e=""}',
+    "{a=b:-1 b=B:200 c=s:-300 d=u:60000 e=i:4000000000 f=L:7 g=f:1.5 h=d:2.5 i=T:1700000000}",
+    "{a=D:2:314 b=x:00ff c={d={e=1}} f=[1 two {g=void} [3]]}",
+    '{"key with spaces"=1 grün="☂"}',
+]
+
+
+@pytest.mark.parametrize("text", TABLES)
+def test_a_table_survives_text_and_wire(text: str) -> None:
+    _, table = Reader(text).take_value()
+    assert show_table(table) == text
+    raw = encode_table(table)
+    assert decode_table(raw, 0) == (table, len(raw))
+
+
+def test_a_table_is_encoded_as_the_specification_says() -> None:
+    _, table = Reader("{a=1}").take_value()
+    assert encode_table(table) == b"\x00\x00\x00\x07\x01aI\x00\x00\x00\x01"
+
+
+def test_neighbouring_bits_share_an_octet() -> None:
+    raw = method_payload("queue.declare", {"queue": "q", "durable": 1, "no_wait": 1})
+    assert raw == b"\x00\x32\x00\x0a\x00\x00\x01q\x12\x00\x00\x00\x00"
+
+
+@pytest.mark.parametrize("name", sorted(BY_NAME))
+def test_a_method_survives_the_wire(name: str) -> None:
+    samples = {"s": "text", "S": "long", "b": 1, "F": {"a": ("I", 1)}}
+    values = {field: samples.get(kind, 7) for field, kind in BY_NAME[name].fields}
+    method, decoded = decode_method(method_payload(name, values))
+    assert method.name == name
+    assert decoded == values
+
+
+def test_an_unknown_field_is_refused() -> None:
+    with pytest.raises(ValueError, match="no field colour"):
+        method_payload("queue.declare", {"colour": "red"})
+
+
+def test_properties_survive_the_wire() -> None:
+    properties = {"content_type": "text/plain", "headers": {"a": ("t", 1)}, "timestamp": 5}
+    assert decode_header(header_payload(3, properties)) == (3, properties)
+
+
+def test_bytes_that_are_not_utf8_survive_text() -> None:
+    raw = b"a\xff\xfe\x00"
+    assert to_bytes(to_text(raw)) == raw
+    assert to_bytes(Reader(show_text(to_text(raw))).take_text()) == raw
+
+
+def test_long_rows_of_one_character_are_short() -> None:
+    assert show_text("x" * 300) == "x*300"
+    assert Reader("x*300").take_text() == "x" * 300
+
+
+def test_generated_names_are_filled_in() -> None:
+    assert Reader("$gen1 $gen2", {"$gen1": "amq.gen-1"}).take_text() == "amq.gen-1"
+
+
+def test_ranges() -> None:
+    assert show_ranges({1, 2, 3, 5, 7, 8}) == "1-3,5,7-8"
+
+
+def test_lines_after_a_difference_are_what_mansio_answers() -> None:
+    text = "== T\nC login ch1\nS ch1 a\n# differs on Mansio: why\nM ch1 b\n"
+    step = parse(text).sections[0].steps[0]
+    assert step.expected(on_mansio=False) == ["S ch1 a"]
+    assert step.expected(on_mansio=True) == ["S ch1 b"]
+
+
+def test_a_line_of_another_kind_is_refused_with_its_number() -> None:
+    with pytest.raises(ValueError, match="line 2"):
+        parse("== T\nX ch1 a\n")

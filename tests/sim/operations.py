@@ -1,0 +1,376 @@
+"""What clients do in a step: one function per kind of operation, chosen by weight and by the taste of the world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import accumulate
+from random import Random
+from typing import TYPE_CHECKING
+
+from mansio.codec import amqp_methods as m
+from mansio.codec.amqp_values import Table
+from tests.sim.client import Client, ClientChannel
+from tests.sim.profile import ExchangeSpec, Profile, QueueSpec
+from tests.sim.publishing import KEYS, Shape, make_headers, make_message, make_shape
+
+if TYPE_CHECKING:
+    from tests.sim.world import World
+
+PATTERNS = ("#", "*", "a.*", "a.#", "#.b", "*.b.#", "*.*", "#.#", "a.b", "", "*.#")
+HOWS = ("ack", "ack", "ack", "ack", "nack", "requeue", "reject", "reject-requeue")
+
+
+class Operations:
+    """Draws the next operation of a client and lets it do that."""
+
+    def __init__(self, world: World, rng: Random, profile: Profile) -> None:
+        self.world = world
+        self.rng = rng
+        self.profile = profile
+        self._numbers = 0
+        self._tags = 0
+        weights = [weight * profile.taste.get(taste, 1.0) for weight, taste, _ in OPERATIONS]
+        self._weights = list(accumulate(weights))
+        self._operations = [operation for _, _, operation in OPERATIONS]
+
+    def step(self, client: Client) -> str:
+        """The client does something; the name of it, '' for nothing."""
+        channels = client.usable()
+        if not channels:
+            if client.state == "open" and not client.silent and client.open_channel() is not None:
+                return "open_channel"
+            return ""
+        operation = self.rng.choices(self._operations, cum_weights=self._weights)[0]
+        operation(self, client, self.rng.choice(channels))
+        return operation.__name__
+
+    # -- names
+
+    def queue(self) -> QueueSpec:
+        return self.rng.choice(self.profile.queues)
+
+    def exchange(self) -> ExchangeSpec:
+        return self.rng.choice(self.profile.exchanges)
+
+    def known_queue(self) -> str:
+        """A queue that there is, or nearly always."""
+        known = list(self.world.oracle.topology.queues)
+        if known and self.rng.random() < 0.97:
+            return self.rng.choice(known)
+        return self.queue().name
+
+    def known_exchange(self) -> str:
+        known = list(self.world.oracle.topology.exchanges)
+        name = self.rng.choice(known)
+        if self.rng.random() < 0.5 * self.profile.taste["mistake"] / 30:
+            name = self.exchange().name
+        return name or "amq.fanout"
+
+    def no_wait(self) -> bool:
+        return self.rng.random() < 0.15 * self.profile.taste["no_wait"]
+
+    def mistaken(self) -> bool:
+        return self.rng.random() < 0.02 * self.profile.taste["mistake"]
+
+    # -- publishing
+
+    def publish(self, client: Client, channel: ClientChannel) -> None:
+        rng = self.rng
+        known = list(self.world.oracle.topology.queues)
+        routes = [self._route(known) for _ in range(rng.choice((1, 1, 2, 3)))]
+        shapes = [make_shape(rng, self.profile, known) for _ in range(rng.choice((1, 1, 2)))]
+        count = rng.choice((1, 1, 2, 3, 5, 8, 20))
+        if any(shape.size > 500 for shape in shapes):
+            count = min(count, 2)
+        for _ in range(count):
+            exchange, key, mandatory = rng.choice(routes) if len(routes) > 1 else routes[0]
+            shape = rng.choice(shapes) if len(shapes) > 1 else shapes[0]
+            self._publish_one(client, channel, exchange, key, mandatory, shape)
+
+    def _route(self, known: list[str]) -> tuple[str, str, bool]:
+        rng = self.rng
+        mandatory = rng.random() < 0.2 * self.profile.taste["mandatory"]
+        if known and rng.random() < 0.5:
+            return "", rng.choice(known), mandatory
+        exchanges = self.world.oracle.topology.exchanges
+        busy = [name for name, each in exchanges.items() if each.bindings and not each.internal]
+        if self.mistaken():
+            return self.exchange().name, rng.choice(KEYS), mandatory
+        if busy and rng.random() < 0.9:
+            name = rng.choice(busy)
+            keys = [binding.key for binding in exchanges[name].bindings.values()]
+            return name, rng.choice([*KEYS, *keys]), mandatory
+        return rng.choice(("", "amq.topic")), rng.choice(KEYS), mandatory
+
+    def _publish_one(
+        self,
+        client: Client,
+        channel: ClientChannel,
+        exchange: str,
+        key: str,
+        mandatory: bool,
+        shape: Shape,
+    ) -> None:
+        self._numbers += 1
+        message = make_message(self._numbers, shape, exchange, key, mandatory)
+        self.world.oracle.add_message(message)
+        cuts: list[int] = []
+        if shape.size and self.rng.random() < 0.03:
+            cuts = [self.rng.randint(0, shape.size) for _ in range(self.rng.randint(1, 3))]
+        client.publish(channel.number, message, cuts)
+
+    # -- settling
+
+    def settle(self, client: Client, channel: ClientChannel) -> None:
+        """One tag, or all tags up to one."""
+        if channel.recovering or not channel.unacked:
+            self.fetch_or_publish(client, channel)
+            return
+        rng, taste = self.rng, self.profile.taste
+        tags = list(channel.unacked)
+        how = rng.choice(HOWS)
+        if how.endswith("requeue") and rng.random() > taste["requeue"]:
+            how = "ack"
+        multiple = not how.startswith("reject") and rng.random() < 0.4 * taste["multiple"]
+        tag = rng.choice(tags) if rng.random() < 0.6 else tags[0]
+        if multiple and rng.random() < 0.05:
+            tag = 0
+        client.settle(channel, tag, how, multiple)
+
+    def settle_row(self, client: Client, channel: ClientChannel) -> None:
+        """Some tags one by one, in order or not."""
+        if channel.recovering or not channel.unacked:
+            self.fetch_or_publish(client, channel)
+            return
+        rng = self.rng
+        tags = sorted(channel.unacked)
+        at = rng.randint(0, len(tags) - 1)
+        tags = tags[at : at + rng.randint(1, 20)]
+        if rng.random() < 0.3:
+            rng.shuffle(tags)
+        elif rng.random() < 0.3:
+            tags = tags[::2]
+        how = rng.choice(HOWS)
+        if how.endswith("requeue") and rng.random() > self.profile.taste["requeue"]:
+            how = "ack"
+        for tag in tags:
+            client.settle(channel, tag, how, False)
+
+    def settle_wrongly(self, client: Client, channel: ClientChannel) -> None:
+        """A tag that is settled already, or was never given; the client then waits for its punishment."""
+        tag = self.rng.choice((0, 1_000_000))
+        channel.silent = True
+        client.send(channel.number, m.BasicAck(tag, tag != 0 and self.rng.random() < 0.5))
+
+    def recover(self, client: Client, channel: ClientChannel) -> None:
+        client.recover(channel)
+
+    # -- consuming
+
+    def fetch_or_publish(self, client: Client, channel: ClientChannel) -> None:
+        if channel.consumers or self.rng.random() < 0.5:
+            self.publish(client, channel)
+        else:
+            self.consume(client, channel)
+
+    def consume(self, client: Client, channel: ClientChannel) -> None:
+        rng = self.rng
+        if len(channel.consumers) >= 3 and rng.random() < 0.9:
+            self.publish(client, channel)
+            return
+        self._tags += 1
+        tag = f"c{self._tags}"
+        if channel.consumers and rng.random() < 0.01 * self.profile.taste["mistake"]:
+            tag = rng.choice(list(channel.consumers))
+            method = m.BasicConsume(self.known_queue(), tag, no_ack=channel.modes[tag])
+            client.send(channel.number, method)
+            return
+        method = m.BasicConsume(self.known_queue(), tag)
+        method.no_ack = rng.random() < 0.2
+        method.exclusive = rng.random() < 0.05
+        method.no_wait = self.no_wait()
+        client.consume(channel, method)
+
+    def cancel(self, client: Client, channel: ClientChannel) -> None:
+        tag = self.rng.choice([*channel.consumers, "nobody"])
+        channel.consumers.pop(tag, None)
+        client.send(channel.number, m.BasicCancel(tag, self.no_wait()))
+
+    def get(self, client: Client, channel: ClientChannel) -> None:
+        client.get(channel, self.known_queue(), self.rng.random() < 0.3)
+
+    def qos(self, client: Client, channel: ClientChannel) -> None:
+        count = self.rng.choice((0, 1, 1, 2, 3, 5, 10, 20))
+        whole = self.rng.random() < 0.3
+        client.send(channel.number, m.BasicQos(0, count, whole))
+
+    def flow(self, client: Client, channel: ClientChannel) -> None:
+        client.send(channel.number, m.ChannelFlow(True))
+
+    # -- topology
+
+    def declare_queue(self, client: Client, channel: ClientChannel) -> None:
+        spec, rng = self.queue(), self.rng
+        method = m.QueueDeclare(
+            spec.name,
+            False,
+            spec.durable,
+            spec.exclusive,
+            spec.auto_delete,
+            self.no_wait(),
+            spec.arguments,
+        )
+        draw = rng.random()
+        if draw < 0.1:
+            method.passive = True
+        elif draw < 0.15:
+            method.queue, method.no_wait = "", False
+        elif self.mistaken():
+            method.durable = not method.durable
+        elif self.mistaken():
+            method.queue = "amq.mine"
+        client.send(channel.number, method)
+        if rng.random() < 0.7 and method.queue:
+            self._bind(client, channel, method.queue)
+
+    def bind(self, client: Client, channel: ClientChannel) -> None:
+        self._bind(client, channel, self.known_queue())
+
+    def _bind(self, client: Client, channel: ClientChannel, queue: str) -> None:
+        exchange = self.known_exchange()
+        client.send(
+            channel.number,
+            m.QueueBind(
+                queue, exchange, self._key(exchange), self.no_wait(), self._arguments(exchange)
+            ),
+        )
+
+    def _key(self, exchange: str) -> str:
+        known = self.world.oracle.topology.exchanges.get(exchange)
+        return self.rng.choice(PATTERNS if known and known.type == "topic" else KEYS)
+
+    def _arguments(self, exchange: str) -> Table:
+        known = self.world.oracle.topology.exchanges.get(exchange)
+        if known is None or known.type != "headers":
+            return {}
+        arguments = make_headers(self.rng)
+        if self.rng.random() < 0.2:
+            arguments["h"] = None
+        if self.rng.random() < 0.6:
+            arguments["x-match"] = self.rng.choice(("all", "any", "all-with-x", "any-with-x"))
+        return arguments
+
+    def unbind(self, client: Client, channel: ClientChannel) -> None:
+        exchanges = [
+            each for each in self.world.oracle.topology.exchanges.values() if each.bindings
+        ]
+        if not exchanges:
+            self.bind(client, channel)
+            return
+        source = self.rng.choice(exchanges)
+        binding = self.rng.choice(list(source.bindings.values()))
+        method: m.Method
+        if binding.to_queue:
+            method = m.QueueUnbind(binding.destination, source.name, binding.key, binding.arguments)
+        else:
+            method = m.ExchangeUnbind(
+                binding.destination, source.name, binding.key, self.no_wait(), binding.arguments
+            )
+        client.send(channel.number, method)
+
+    def bind_exchange(self, client: Client, channel: ClientChannel) -> None:
+        source, target = self.known_exchange(), self.known_exchange()
+        method = m.ExchangeBind(
+            target, source, self._key(source), self.no_wait(), self._arguments(source)
+        )
+        client.send(channel.number, method)
+
+    def declare_exchange(self, client: Client, channel: ClientChannel) -> None:
+        spec = self.exchange()
+        method = m.ExchangeDeclare(
+            spec.name,
+            spec.type,
+            False,
+            spec.durable,
+            spec.auto_delete,
+            spec.internal,
+            self.no_wait(),
+            spec.arguments,
+        )
+        if self.rng.random() < 0.05:
+            method.passive = True
+        elif self.mistaken():
+            method.type = self.rng.choice(("direct", "topic", "nonsense"))
+        client.send(channel.number, method)
+
+    def delete_exchange(self, client: Client, channel: ClientChannel) -> None:
+        name = self.exchange().name
+        client.send(channel.number, m.ExchangeDelete(name, self.rng.random() < 0.2, self.no_wait()))
+
+    def delete_queue(self, client: Client, channel: ClientChannel) -> None:
+        method = m.QueueDelete(self.known_queue(), no_wait=self.no_wait())
+        method.if_unused = self.mistaken()
+        method.if_empty = self.mistaken()
+        client.send(channel.number, method)
+
+    def purge(self, client: Client, channel: ClientChannel) -> None:
+        client.send(channel.number, m.QueuePurge(self.known_queue(), self.no_wait()))
+
+    # -- channels, confirms, transactions
+
+    def open_channel(self, client: Client, channel: ClientChannel) -> None:
+        if len(client.channels) < self.profile.channels:
+            client.open_channel()
+        else:
+            self.publish(client, channel)
+
+    def close_channel(self, client: Client, channel: ClientChannel) -> None:
+        client.close_channel(channel)
+
+    def close(self, client: Client, channel: ClientChannel) -> None:
+        client.close()
+
+    def confirm(self, client: Client, channel: ClientChannel) -> None:
+        if channel.tx and not self.mistaken():
+            client.commit(channel)
+            return
+        channel.confirming = True
+        client.send(channel.number, m.ConfirmSelect(self.no_wait()))
+
+    def transact(self, client: Client, channel: ClientChannel) -> None:
+        if channel.tx:
+            if self.rng.random() < 0.7:
+                client.commit(channel)
+            else:
+                client.roll_back(channel)
+        elif not channel.confirming or self.mistaken():
+            channel.tx = not channel.confirming
+            client.send(channel.number, m.TxSelect())
+
+
+OPERATIONS: tuple[tuple[float, str, Callable[[Operations, Client, ClientChannel], None]], ...] = (
+    (30, "", Operations.publish),
+    (14, "", Operations.settle),
+    (10, "", Operations.settle_row),
+    (0.15, "mistake", Operations.settle_wrongly),
+    (1, "recover", Operations.recover),
+    (5, "consume", Operations.consume),
+    (2, "cancel", Operations.cancel),
+    (5, "get", Operations.get),
+    (3, "qos", Operations.qos),
+    (0.2, "", Operations.flow),
+    (3, "", Operations.declare_queue),
+    (2, "topology", Operations.bind),
+    (1, "topology", Operations.unbind),
+    (1, "topology", Operations.bind_exchange),
+    (1.5, "topology", Operations.declare_exchange),
+    (0.5, "delete", Operations.delete_exchange),
+    (0.5, "delete", Operations.delete_queue),
+    (0.7, "delete", Operations.purge),
+    (2, "", Operations.open_channel),
+    (0.7, "close", Operations.close_channel),
+    (0.2, "close", Operations.close),
+    (1.5, "confirm", Operations.confirm),
+    (3, "tx", Operations.transact),
+)
+"""(weight, taste, operation)."""

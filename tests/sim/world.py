@@ -1,0 +1,373 @@
+"""One world: a broker, its log, and clients at the ends of bad lines. Everything that happens follows from one seed.
+
+step:  the log goes on ─► a client does something ─► bytes arrive ─► maybe the turn ends ─► everything is checked
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from random import Random
+from unittest.mock import patch
+
+from mansio.codec import amqp_methods as m
+from mansio.core.check import check
+from mansio.log.memory import MemoryStore
+from tests.sim.client import HEARTBEAT_FRAME, Client
+from tests.sim.durable import Durable
+from tests.sim.model import Connection, Violation
+from tests.sim.operations import Operations
+from tests.sim.oracle import COMMANDS, DISPATCH, RELEASE, TIME, Oracle
+from tests.sim.profile import Profile
+from tests.sim.server import READ_BYTES, Front, Server
+from tests.sim.wire import Item
+
+SECOND_NS = 1_000_000_000
+Note = Callable[[str], None]
+
+
+@dataclass(slots=True, eq=False)
+class Party:
+    """A client, its front in the broker, and what the oracle knows of the two."""
+
+    client: Client
+    front: Front
+    model: Connection
+    fed_ns: int
+    frozen: bool = False
+    dropped: bool = False
+    """The broker has closed its end of the socket."""
+
+
+class World:
+    """Runs by `step`, ends by `finish`."""
+
+    def __init__(self, seed: int, note: Note | None = None, checking: bool = True) -> None:
+        self.rng = Random(seed)
+        self.profile = Profile(self.rng)
+        self.now_ns = SECOND_NS
+        self.steps = 0
+        self.note = note
+        self.checking = checking
+        self.store = MemoryStore()
+        self.oracle = Oracle(Durable(self.store))
+        self.server = self._start_server()
+        self.operations = Operations(self, self.rng, self.profile)
+        self.parties: list[Party] = []
+        self._by_front: dict[Front, Party] = {}
+        self._connected = 0
+        self._tick_ns = self.now_ns
+        self._version = -1
+        self._ended: list[Party] = []
+
+    def _start_server(self) -> Server:
+        """A broker on the log as it is."""
+        profile = self.profile
+        return Server(
+            self.rng,
+            profile.limits(),
+            self.store,
+            profile.faults,
+            profile.group_bytes_max,
+            self._on_made,
+            self._on_written,
+        )
+
+    @contextmanager
+    def limits(self) -> Iterator[None]:
+        """The broker's constants are as small as the world wants them."""
+        turn_bytes = self.profile.turn_bytes
+        with (
+            patch("mansio.core.broker.TURN_BYTES", turn_bytes),
+            patch("mansio.core.session.TURN_BYTES", turn_bytes),
+            patch("mansio.core.dispatch.CROWD_BYTES", self.profile.crowd_bytes),
+        ):
+            yield
+
+    # -- steps
+
+    def step(self) -> None:
+        """One operation, and some of what follows from it."""
+        rng, profile = self.rng, self.profile
+        self.steps += 1
+        self.now_ns += rng.randint(0, profile.step_ns)
+        self._step_log()
+        if self.now_ns - self._tick_ns >= SECOND_NS:
+            self._tick()
+        self._act()
+        for _ in range(rng.choice((0, 1, 1, 2))):
+            if self.parties:
+                self._pump(rng.choice(self.parties))
+        if self.server.scheduled and rng.random() < profile.turn:
+            self.end_turn()
+        self.check()
+
+    def _act(self) -> None:
+        rng, taste = self.rng, self.profile.taste
+        if len(self.parties) < self.profile.clients and rng.random() < 0.3:
+            self._connect()
+        if not self.parties:
+            return
+        party = rng.choice(self.parties)
+        draw = rng.random()
+        if draw < 0.004 * taste["cut"]:
+            self._cut(party)
+        elif draw < 0.006 * taste["cut"]:
+            self.now_ns += rng.randint(1, 30) * SECOND_NS
+        elif draw < 0.008 * taste["freeze"]:
+            party.frozen = not party.frozen
+        elif not party.frozen:
+            name = self.operations.step(party.client)
+            if self.note and name:
+                self.note(f"{party.client.name}: {name}")
+        if not party.frozen and rng.random() < 0.9:
+            self._pump(party)
+
+    def _connect(self) -> Party:
+        self._connected += 1
+        name = f"client{self._connected}"
+        front = self.server.connect(name, self.now_ns)
+        party = Party(Client(name, self.rng), front, Connection(name), self.now_ns)
+        self.parties.append(party)
+        self.oracle.connections.append(party.model)
+        self._by_front[front] = party
+        self._note(f"{name} connects")
+        return party
+
+    def _pump(self, party: Party) -> None:
+        """Some bytes arrive, at either end."""
+        if party.frozen:
+            return
+        rng, link = self.rng, party.client.link
+        if link.up:
+            n = len(link.up)
+            if rng.random() < self.profile.pieces:
+                n = rng.randint(1, n)
+            self.feed(party, n)
+        if link.down_bytes and rng.random() < self.profile.reads:
+            n = link.down_bytes
+            if rng.random() < 0.2:
+                n = rng.randint(1, n)
+            self.read(party, n)
+
+    # -- bytes
+
+    def feed(self, party: Party, n: int) -> None:
+        """The broker reads up to `n` bytes."""
+        front, oracle = party.front, self.oracle
+        if party.dropped or front.paused:
+            return
+        data, commands = party.client.link.take_up(min(n, READ_BYTES))
+        party.fed_ns = self.now_ns
+        oracle.phase = COMMANDS
+        if self.note:
+            self._note(f"{party.client.name}: {len(data)} bytes arrive, {len(commands)} commands")
+        self.server.receive(front, data, self.now_ns)
+        oracle.tokens.extend(self.server.tokens)
+        self.server.tokens.clear()
+        for number, method, message in commands:
+            if self.note:
+                self._note(f"    {number}: {message or method}")
+            oracle.apply(party.model, number, method, message)
+        oracle.end_commands()
+        if oracle.tokens:
+            raise Violation("the broker has drawn a name that nobody asked for")
+
+    def read(self, party: Party, n: int) -> None:
+        """The client reads `n` bytes."""
+        link = party.client.link
+        for item in link.take_down(n):
+            if self.note:
+                self._note(f"{party.client.name} reads {item.channel}: {item.method}")
+            party.client.on_item(item)
+        if not party.model.writable and link.down_bytes <= self.profile.write_high_bytes // 4:
+            self._set_writable(party, True)
+        if party.dropped and not link.down_bytes:
+            self._forget(party)
+
+    def _set_writable(self, party: Party, writable: bool) -> None:
+        if party.model.writable != writable:
+            party.model.writable = writable
+            self._note(f"{party.client.name}: writable {writable}")
+            self.server.set_writable(party.front, writable)
+
+    def _cut(self, party: Party) -> None:
+        """The line breaks, wherever the bytes are."""
+        self._note(f"{party.client.name} is cut off")
+        if not party.dropped:
+            self._drop(party)
+        self._forget(party)
+
+    def _forget(self, party: Party) -> None:
+        if party in self.parties:
+            self.parties.remove(party)
+        self._by_front.pop(party.front, None)
+
+    def _drop(self, party: Party) -> None:
+        """The broker's end of the socket is closed."""
+        party.dropped = True
+        self.oracle.phase = COMMANDS
+        self.server.lose(party.front)
+        self.oracle.end_connection(party.model)
+        self.oracle.end_commands()
+
+    # -- what the server tells
+
+    def _on_made(self, front: Front, items: list[Item]) -> None:
+        self.oracle.on_output(self._by_front[front].model, items)
+
+    def _on_written(self, front: Front, items: list[Item]) -> None:
+        party = self._by_front[front]
+        party.client.link.put_down(items)
+        if front.closed:
+            self._ended.append(party)
+        if party.client.link.down_bytes > self.profile.write_high_bytes:
+            self._set_writable(party, False)
+
+    # -- time
+
+    def end_turn(self) -> None:
+        """The server's turn ends."""
+        oracle, server = self.oracle, self.server
+        self._note("turn")
+        oracle.phase = DISPATCH
+        server.dispatch()
+        oracle.end_dispatch()
+        oracle.phase = RELEASE
+        server.release()
+        oracle.end_release(server.all_durable)
+        self._drop_ended()
+        if not server.broker.unfinished:
+            oracle.check_served()
+        for front in server.fronts:
+            session = front.session
+            if session is not None and session.writable and session.allowance <= 0:
+                raise Violation(f"{front.peer.name} may be sent nothing, and nothing will change that")
+
+    def _step_log(self) -> None:
+        self.oracle.phase = RELEASE
+        self.server.step_log(self.now_ns)
+        self.oracle.end_release(False)
+        self._drop_ended()
+
+    def _tick(self) -> None:
+        self._tick_ns = self.now_ns
+        for party in self.parties:
+            if party.client.heartbeat_s and party.client.state == "open" and not party.frozen:
+                party.client.link.send(HEARTBEAT_FRAME, None)
+        self.oracle.phase = TIME
+        self.server.tick(self.now_ns)
+        for party in self.parties:
+            if not party.dropped:
+                self._check_alive(party)
+        self.oracle.end_commands()
+
+    def _check_alive(self, party: Party) -> None:
+        """Whether the broker has given up on the client when it had to, and not before."""
+        model, front = party.model, party.front
+        silent_ns = self.now_ns - party.fed_ns
+        if model.state == "open":
+            due = 0 < 2 * model.heartbeat_s * SECOND_NS < silent_ns and not front.paused
+            if due != front.closed:
+                raise Violation(
+                    f"{model.name} was silent for {silent_ns} ns, closed: {front.closed}"
+                )
+        if front.closed and model.state != "closed":
+            self.oracle.end_connection(model)
+
+    def _drop_ended(self) -> None:
+        """The broker closes the sockets behind its last words."""
+        ended, self._ended = self._ended, []
+        for party in ended:
+            if not party.dropped:
+                if party.model.state != "closed":
+                    raise Violation(
+                        f"the broker closed {party.model.name}: {party.front.close_reason}"
+                    )
+                self._drop(party)
+                if not party.client.link.down_bytes:
+                    self._forget(party)
+
+    # -- the end
+
+    def finish(self) -> None:
+        """All faults end. What is where it should be is compared, everything is consumed, and nothing must be left."""
+        for party in self.parties:
+            party.frozen = False
+        self._rest()
+        self.oracle.check_log()
+        for party in list(self.parties):
+            if party.client.state == "open" and not party.front.paused:
+                party.client.close()
+            elif not party.dropped:
+                self._cut(party)
+        self._rest()
+        for party in list(self.parties):
+            self._cut(party)
+        self._rest()
+        self._collect()
+        self.oracle.check_log()
+        self._check_empty()
+
+    def _rest(self) -> None:
+        """Lets everything that is under way arrive."""
+        for _ in range(10_000):
+            moved = False
+            for party in list(self.parties):
+                if party.client.link.up and not party.front.paused and not party.dropped:
+                    self.feed(party, len(party.client.link.up))
+                    moved = True
+                if party.client.link.down_bytes:
+                    self.read(party, party.client.link.down_bytes)
+                    moved = True
+            next_ns = self.server.committer.next_ns()
+            if next_ns is not None or not self.server.all_durable:
+                self.now_ns = max(self.now_ns, next_ns or 0)
+                self._step_log()
+                moved = True
+            if self.server.scheduled:
+                self.end_turn()
+                moved = True
+            self.check()
+            if not moved:
+                return
+        raise Violation("the world does not come to rest")
+
+    def _collect(self) -> None:
+        """One client takes everything that is left."""
+        party = self._connect()
+        self._rest()
+        client = party.client
+        channel = client.open_channel()
+        assert channel is not None
+        for name in self.oracle.topology.queues:
+            client.consume(channel, m.BasicConsume(name, f"all of {name}"))
+        self._rest()
+        while channel.unacked:
+            client.settle(channel, 0, "ack", True)
+            self._rest()
+
+    def _check_empty(self) -> None:
+        for queue in self.oracle.topology.queues.values():
+            if queue.ready or queue.in_flight:
+                raise Violation(f"queue {queue.name} is left with {queue.ready}, {queue.in_flight}")
+        broker = self.server.broker
+        for each in broker.vhosts["/"].queues.values():
+            if each.ready_count or each.in_flight:
+                raise Violation(f"the broker's queue {each.name} is not empty")
+        if broker.memory_bytes or broker.blocked or broker.waiting:
+            raise Violation(f"{broker.memory_bytes} bytes are held, waiting: {broker.waiting}")
+
+    # -- checks
+
+    def check(self) -> None:
+        """Everything that always holds."""
+        if self.checking:
+            version = self.server.broker.vhosts["/"].version
+            check(self.server.broker, version != self._version, self.profile.turn_bytes)
+            self._version = version
+
+    def _note(self, text: str) -> None:
+        if self.note:
+            self.note(f"[{self.steps}] {self.now_ns / SECOND_NS:.6f} {text}")
