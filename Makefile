@@ -98,8 +98,7 @@ sim: dev
 
 FUZZ_SECONDS ?= 60
 fuzz: dev $(VENV)/.fuzz
-	@for target in tests/fuzz/fuzz_*.py; do echo "fuzz: $$target"; \
-		$(BIN)/python $$target -max_total_time=$(FUZZ_SECONDS) || exit 1; done
+	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS) --target $(or $(TARGET),all)
 
 interop: dev
 	$(BIN)/python -m pytest -q -m interop $(ARGS)

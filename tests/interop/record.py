@@ -2,8 +2,9 @@
 
     python -m tests.interop.record                    all files, from a RabbitMQ of its own
     python -m tests.interop.record queue.txt          some of them
-    python -m tests.interop.record --port 5672 ...    from a broker that is running
-    python -m tests.interop.record --diff --port N    replay on a running Mansio and show the differences
+    python -m tests.interop.record --port 5672 ...    from a RabbitMQ that is running
+    python -m tests.interop.record --diff --port N    replay on a running Mansio, show differences
+    python -m tests.interop.record --deliberate       list the differences that are meant, and why
 
 Comments, C lines and M lines stay as they are.
 """
@@ -12,42 +13,55 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import difflib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from tests.interop.peer import HOST, rabbitmq
-from tests.interop.session import play
-from tests.interop.transcript import FOLDER, Section, all_files, parse
+from tests.interop.replay import play, replay_section
+from tests.interop.transcript import FOLDER, all_files, differences, parse
 
-QUIET_SECONDS = 0.12
+QUIET_SECONDS = 0.2
 
 
-def record_file(path: Path, host: str, port: int, quiet_seconds: float) -> None:
-    """Rewrite the S lines of one file."""
+def record_file(path: Path, host: str, port: int, quiet_seconds: float) -> int:
+    """Rewrite the S lines of one file; how many sections could not be played to their end."""
     transcript = parse(path.read_text())
+    failed = 0
     for section in transcript.sections:
         answers = play(section, host, port, on_mansio=False, quiet_seconds=quiet_seconds)
         for step, answer in zip(section.steps, answers, strict=False):
             step.server = answer
             if any(line.startswith("S !!") for line in answer):
+                failed += 1
                 print(f"{path.name}: {section.title}: {step.client}: {answer}", file=sys.stderr)
     path.write_text(transcript.text())
+    return failed
 
 
-def replay_section(section: Section, host: str, port: int, on_mansio: bool) -> list[str]:
-    """Unified diff between a section and what a broker answers now; empty when they agree."""
-    answers = play(section, host, port, on_mansio)
-    expected: list[str] = []
-    actual: list[str] = []
-    for index, step in enumerate(section.steps):
-        expected += [step.client, *step.expected(on_mansio)]
-        if index < len(answers):
-            actual += [step.client, *answers[index]]
-    if expected == actual:
-        return []
-    return list(difflib.unified_diff(expected, actual, "transcript", "broker", lineterm="", n=4))
+def compare_file(path: Path, host: str, port: int) -> int:
+    """Print how a running Mansio differs from one file; in how many sections it does."""
+    differing = 0
+    for section in parse(path.read_text()).sections:
+        if section.absent is not None:
+            continue
+        diff = replay_section(section, host, port, on_mansio=True)
+        if diff:
+            differing += 1
+            print(f"#### {path.name}: {section.title}", *diff[2:], sep="\n", end="\n\n")
+    return differing
+
+
+def list_deliberate(paths: list[Path]) -> None:
+    """Print why Mansio differs, and in which sections, as a Markdown list."""
+    reasons: dict[str, list[str]] = {}
+    for path in paths:
+        for title, why in differences(parse(path.read_text())):
+            places = reasons.setdefault(why, [])
+            if f"{path.stem}: {title}" not in places:
+                places.append(f"{path.stem}: {title}")
+    for why, places in reasons.items():
+        print(f"- {why}", *(f"  - {place}" for place in places), sep="\n")
 
 
 @contextlib.contextmanager
@@ -62,29 +76,25 @@ def broker_at(port: int) -> Iterator[tuple[str, int]]:
 
 def main() -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("files", nargs="*")
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--quiet", type=float, default=QUIET_SECONDS, help="seconds of silence per step")
-    parser.add_argument("--diff", action="store_true", help="replay on Mansio, write nothing")
-    parser.add_argument("--rabbitmq", action="store_true", help="with --diff: replay on RabbitMQ")
-    given = parser.parse_args()
+    usage = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    usage.add_argument("files", nargs="*", help="names of files in tests/testdata/amqp")
+    usage.add_argument("--port", type=int, default=0)
+    usage.add_argument("--quiet", type=float, default=QUIET_SECONDS, help="silence per step, in s")
+    usage.add_argument("--diff", action="store_true", help="replay on Mansio, write nothing")
+    usage.add_argument("--deliberate", action="store_true", help="list deliberate differences")
+    given = usage.parse_args()
     files = [FOLDER / name for name in given.files] or all_files()
-    count = 0
+    if given.deliberate:
+        list_deliberate(files)
+        return 0
     with broker_at(given.port) as (host, port):
-        for path in files:
-            if not given.diff:
-                record_file(path, host, port, given.quiet)
-                continue
-            for section in parse(path.read_text()).sections:
-                if section.absent is not None and not given.rabbitmq:
-                    continue
-                diff = replay_section(section, host, port, on_mansio=not given.rabbitmq)
-                count += bool(diff)
-                if diff:
-                    print(f"#### {path.name}: {section.title}", *diff[2:], sep="\n", end="\n\n")
-    if given.diff:
-        print(f"{count} sections differ")
+        if given.diff:
+            count = sum(compare_file(path, host, port) for path in files)
+            print(f"{count} sections differ")
+        else:
+            count = sum(record_file(path, host, port, given.quiet) for path in files)
     return 1 if count else 0
 
 

@@ -7,11 +7,17 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import aio_pika
-import pika
+import pika  # type: ignore[import-untyped]
 import pytest
 from aio_pika.patterns import RPC
-from pika.adapters.blocking_connection import BlockingChannel
-from pika.exceptions import ChannelClosedByBroker, NackError, UnroutableError
+from pika.adapters.blocking_connection import (  # type: ignore[import-untyped]
+    BlockingChannel,
+)
+from pika.exceptions import (  # type: ignore[import-untyped]
+    ChannelClosedByBroker,
+    NackError,
+    UnroutableError,
+)
 
 from tests.conftest import BrokerProcess
 
@@ -163,8 +169,8 @@ def test_aio_pika_publishes_and_consumes(broker: BrokerProcess) -> None:
             queue = await channel.declare_queue(exclusive=True)
             await queue.bind(exchange, "news.#")
             for number in range(5):
-                message = aio_pika.Message(b"%d" % number, delivery_mode=2)
-                await exchange.publish(message, f"news.{number}")
+                news = aio_pika.Message(b"%d" % number, delivery_mode=2)
+                await exchange.publish(news, f"news.{number}")
             async with queue.iterator(timeout=5) as messages:
                 async for message in messages:
                     async with message.process():
@@ -178,7 +184,9 @@ def test_aio_pika_publishes_and_consumes(broker: BrokerProcess) -> None:
 
 def test_aio_pika_is_told_what_cannot_be_routed(broker: BrokerProcess) -> None:
     async def run() -> None:
-        async with aio_channel(broker) as channel:
+        connection = await aio_pika.connect(host=broker.host, port=broker.port)
+        async with connection:
+            channel = await connection.channel(on_return_raises=True)
             await channel.default_exchange.publish(aio_pika.Message(b"lost"), "nowhere")
 
     with pytest.raises(aio_pika.exceptions.DeliveryError):

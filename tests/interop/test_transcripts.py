@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import BrokerProcess
 from tests.interop.peer import Peer, PeerMissing, rabbitmq
-from tests.interop.record import replay_section
+from tests.interop.replay import replay_section
 from tests.interop.transcript import Section, all_files, differences, parse
 
 SECTIONS = [

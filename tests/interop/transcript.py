@@ -32,7 +32,8 @@ C lines are sent, S lines are what came back before the next C line. `C.B` and `
     S ch1 METHOD field=value ... | body=... properties, and frames=3 when the body came in several frames
     S ch1 channel.close CODE "TEXT" (method that failed, or 0.0)
     S raw 414d5150                 bytes that are no frame
-    S closed                       the broker closed the connection
+    S closed                       the broker closed the connection (not shown behind a connection.close of its own
+                                   that nobody answered: whether it waits for the answer is its own affair)
 
 Within one step, S lines are in order per channel and sorted by connection and channel. Names that the broker makes
 up are shown as $gen1 (amq.gen-...), $ctag1 (amq.ctag-...), $reply1 (direct reply-to), $any (text of its own choice)

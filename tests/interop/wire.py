@@ -194,7 +194,9 @@ class Wire:
         if len(self.buffer) < size + 8:
             return None
         if self.buffer[size + 7] != FRAME_END:
-            raise AssertionError(f"the server's frame does not end with CE: {self.buffer[:80].hex()}")
+            raise AssertionError(
+                f"the server's frame does not end with CE: {self.buffer[:80].hex()}"
+            )
         payload = bytes(self.buffer[7 : size + 7])
         del self.buffer[: size + 8]
         return Frame(kind, channel, payload)

@@ -5,6 +5,7 @@ python -m tests.sim --seed 7 --steps 500    one seed again, exactly as it was; -
 python -m tests.sim --seeds 0:10000 --jobs 2
 python -m tests.sim --planted               finds bugs that are put in on purpose
 """
+
 import sys
 
 from tests.sim.cli import main

@@ -57,7 +57,9 @@ class Commands(Model):
             self._apply_on_channel(channel, method, message)
 
     def _apply_before_or_after(self, connection: Connection, method: m.Method) -> None:
-        if isinstance(method, m.ConnectionStart):  # stands for the protocol header, which asks for it
+        if isinstance(
+            method, m.ConnectionStart
+        ):  # stands for the protocol header, which asks for it
             connection.expect(0, method)
         elif isinstance(method, m.ConnectionStartOk):
             capabilities: Any = method.client_properties.get("capabilities", {})
@@ -185,16 +187,26 @@ class Commands(Model):
         return (m.ExchangeDeleteOk(),)
 
     def exchange_bind(self, channel: Channel, method: m.ExchangeBind) -> Reply:
-        self._named(method.destination)
+        if "" in (method.source, method.destination):
+            raise Refused(403)
+        source = self._exchange(method.source)
+        self._exchange(method.destination)
         binding = Binding(False, method.destination, method.routing_key, method.arguments)
-        self._named(method.source).bindings.setdefault(binding.identity, binding)
+        source.bindings.setdefault(binding.identity, binding)
         return (m.ExchangeBindOk(),)
 
     def exchange_unbind(self, channel: Channel, method: m.ExchangeUnbind) -> Reply:
-        self._named(method.destination)
+        if "" in (method.source, method.destination):
+            raise Refused(403)
         binding = Binding(False, method.destination, method.routing_key, method.arguments)
-        self.topology.unbind(self._named(method.source), binding)
+        self._unbind(method.source, binding)
         return (m.ExchangeUnbindOk(),)
+
+    def _unbind(self, name: str, binding: Binding) -> None:
+        """What there is not is gone already."""
+        source = self.topology.exchanges.get(name)
+        if source is not None:
+            self.topology.unbind(source, binding)
 
     # -- queues
 
@@ -221,7 +233,7 @@ class Commands(Model):
         if found.owner is not owner:
             raise Refused(405)
         same = (
-            found.durable == method.durable
+            (found.durable == method.durable or owner is not None)
             and found.auto_delete == method.auto_delete
             and _same(found.arguments, method.arguments, "x-max-length")
             and _same(found.arguments, method.arguments, "x-overflow")
@@ -231,18 +243,21 @@ class Commands(Model):
         return found
 
     def queue_bind(self, channel: Channel, method: m.QueueBind) -> Reply:
+        source = self._named(method.exchange)
         queue = self._queue(channel, method.queue)
         key = method.routing_key
         if not method.queue and not key:
             key = queue.name
         binding = Binding(True, queue.name, key, method.arguments)
-        self._named(method.exchange).bindings.setdefault(binding.identity, binding)
+        source.bindings.setdefault(binding.identity, binding)
         return (m.QueueBindOk(),)
 
     def queue_unbind(self, channel: Channel, method: m.QueueUnbind) -> Reply:
-        queue = self._queue(channel, method.queue)
-        binding = Binding(True, queue.name, method.routing_key, method.arguments)
-        self.topology.unbind(self._named(method.exchange), binding)
+        if method.exchange == "":
+            raise Refused(403)
+        self._unbind(
+            method.exchange, Binding(True, method.queue, method.routing_key, method.arguments)
+        )
         return (m.QueueUnbindOk(),)
 
     def queue_purge(self, channel: Channel, method: m.QueuePurge) -> Reply:

@@ -27,7 +27,7 @@ class Operations:
         self.world = world
         self.rng = rng
         self.profile = profile
-        self._numbers = 0
+        self.published = 0
         self._tags = 0
         weights = [weight * profile.taste.get(taste, 1.0) for weight, taste, _ in OPERATIONS]
         self._weights = list(accumulate(weights))
@@ -111,8 +111,8 @@ class Operations:
         mandatory: bool,
         shape: Shape,
     ) -> None:
-        self._numbers += 1
-        message = make_message(self._numbers, shape, exchange, key, mandatory)
+        self.published += 1
+        message = make_message(self.published, shape, exchange, key, mandatory)
         self.world.oracle.add_message(message)
         cuts: list[int] = []
         if shape.size and self.rng.random() < 0.03:
@@ -134,8 +134,10 @@ class Operations:
         multiple = not how.startswith("reject") and rng.random() < 0.4 * taste["multiple"]
         tag = rng.choice(tags) if rng.random() < 0.6 else tags[0]
         if multiple and rng.random() < 0.05:
-            tag = 0
-        client.settle(channel, tag, how, multiple)
+            client.settle(channel, 0, how, True)
+            client.recover(channel)  # it also settled deliveries that are still on their way here
+        else:
+            client.settle(channel, tag, how, multiple)
 
     def settle_row(self, client: Client, channel: ClientChannel) -> None:
         """Some tags one by one, in order or not."""

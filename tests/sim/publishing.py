@@ -22,6 +22,8 @@ class Shape:
     properties: Properties
     copies: tuple[str, ...] = ()
     blind: bool = False
+    encoded: tuple[bytes, bytes] = (b"", b"")
+    """The header payload as it is sent and as it is delivered, where all messages have the same."""
 
 
 def make_shape(rng: Random, profile: Profile, queues: list[str]) -> Shape:
@@ -78,15 +80,24 @@ def make_headers(rng: Random) -> Table:
 def make_message(number: int, shape: Shape, exchange: str, key: str, mandatory: bool) -> Message:
     """One message; where its body has no room for the number, its message id has."""
     properties = shape.properties
-    if shape.size < ID_BYTES:
-        properties = replace(properties, message_id=str(number))
-    sent = header = encode_header_payload(shape.size, properties)
     headers = properties.headers or {}
     if shape.blind:
         headers = {name: value for name, value in headers.items() if name != "BCC"}
-        header = encode_header_payload(shape.size, replace(properties, headers=headers))
+    if shape.size < ID_BYTES:
+        properties.message_id = str(number)
+        shape.encoded = _encode(shape, headers)
+    elif not shape.encoded[0]:
+        shape.encoded = _encode(shape, headers)
+    sent, header = shape.encoded
     body = make_body(number, shape.size)
     persistent = properties.delivery_mode == 2
     return Message(
         number, exchange, key, body, sent, header, persistent, mandatory, headers, shape.copies
     )
+
+
+def _encode(shape: Shape, headers: Table) -> tuple[bytes, bytes]:
+    sent = encode_header_payload(shape.size, shape.properties)
+    if not shape.blind:
+        return sent, sent
+    return sent, encode_header_payload(shape.size, replace(shape.properties, headers=headers))

@@ -114,9 +114,7 @@ class Parser:
                 raise ValueError(f"frame of type {kind} on channel {channel}")
         return items
 
-    def _add(
-        self, item: Item, kind: int, channel: int, payload: bytes, items: list[Item]
-    ) -> None:
+    def _add(self, item: Item, kind: int, channel: int, payload: bytes, items: list[Item]) -> None:
         if channel != item.channel or kind not in (m.FRAME_HEADER, m.FRAME_BODY):
             raise ValueError(f"frame {kind} on channel {channel} inside of a content")
         item.size += len(payload) + 8

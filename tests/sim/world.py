@@ -215,7 +215,12 @@ class World:
     # -- what the server tells
 
     def _on_made(self, front: Front, items: list[Item]) -> None:
-        self.oracle.on_output(self._by_front[front].model, items)
+        model = self._by_front[front].model
+        if self.note:
+            for item in items:
+                content = f" {len(item.body)} bytes {item.body[:8].hex()}" if item.header else ""
+                self._note(f"    to {model.name} {item.channel}: {item.method}{content}")
+        self.oracle.on_output(model, items)
 
     def _on_written(self, front: Front, items: list[Item]) -> None:
         party = self._by_front[front]
@@ -243,7 +248,9 @@ class World:
         for front in server.fronts:
             session = front.session
             if session is not None and session.writable and session.allowance <= 0:
-                raise Violation(f"{front.peer.name} may be sent nothing, and nothing will change that")
+                raise Violation(
+                    f"{front.peer.name} may be sent nothing, and nothing will change that"
+                )
 
     def _step_log(self) -> None:
         self.oracle.phase = RELEASE
@@ -345,7 +352,7 @@ class World:
             client.consume(channel, m.BasicConsume(name, f"all of {name}"))
         self._rest()
         while channel.unacked:
-            client.settle(channel, 0, "ack", True)
+            client.settle(channel, max(channel.unacked), "ack", True)
             self._rest()
 
     def _check_empty(self) -> None:

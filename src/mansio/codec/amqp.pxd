@@ -55,8 +55,10 @@ cdef class Scan:
     cdef Py_ssize_t _body(self, Py_ssize_t pos, Py_ssize_t at, Py_ssize_t end, uint64_t left) except? -9
     @cython.locals(p="uchar*", bits=int, flags=int, bit=int, size=Py_ssize_t)
     cdef int _classify(self, Py_ssize_t at, Py_ssize_t stop) except? -9
-    @cython.locals(p="uchar*")
-    cdef bint _has_copies(self, Py_ssize_t at, Py_ssize_t stop) except? -9
+    @cython.locals(p="uchar*", name=Py_ssize_t, size=Py_ssize_t, copies=int)
+    cdef int _table(self, Py_ssize_t at, Py_ssize_t stop, int depth) except? -9
+    @cython.locals(p="uchar*", kind=int, end=Py_ssize_t)
+    cdef Py_ssize_t _value(self, Py_ssize_t at, Py_ssize_t stop, int depth) except? -9
     cdef bint _same_frame(self, Py_ssize_t pos, Py_ssize_t frame_len) except? -9
     cdef void _open(self, object route, Py_ssize_t pos, Py_ssize_t frame_len, int flags)
     @cython.locals(frame_at=Py_ssize_t, frame_len=Py_ssize_t, flags=int)

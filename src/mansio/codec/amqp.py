@@ -45,6 +45,9 @@ PUBLISH_ID, ACK_ID, REJECT_ID, NACK_ID = 0x3C0028, 0x3C0050, 0x3C005A, 0x3C0078
 WHOLE_BYTES_MAX = 131_072
 """A message up to this size is waited for and taken whole; a larger one is put together frame by frame."""
 
+TABLE_DEPTH_MAX = 64
+"""Nesting of field tables, as in `amqp_values`: a deeper one is refused."""
+
 _REPLY_TO = b"amq.rabbitmq.reply-to"
 _WAIT, _ALONE, _MISSING, _FAULTY = 0, -1, -2, -3
 _END = 0xCE
@@ -287,7 +290,7 @@ class Scan:
                     return SPECIAL
                 if bit == _HEADERS:
                     size = _u32(p, at) + 4 if stop - at >= 4 else stop
-                    if at + size <= stop and self._has_copies(at + 4, at + size):
+                    if at + size > stop or self._table(at + 4, at + size, 0) != 0:
                         return SPECIAL
                 elif bit == _MODE or bit == _PRIORITY:
                     if bit == _MODE:
@@ -311,18 +314,54 @@ class Scan:
             bit >>= 1
         return flags if at == stop else SPECIAL
 
-    def _has_copies(self, at: int, stop: int) -> bool:
-        """Whether the header table may name CC or BCC: a false alarm only costs time."""
-        if cython.compiled:
-            p = self.p
-            while at + 2 < stop:
-                if (
-                    p[at + 1] == 67 and p[at + 2] == 67 and (p[at] == 2 or p[at] == 66)
-                ):  # CC behind its length, or BCC
-                    return True
-                at += 1
-            return False
-        return self.buf.find(b"\x02CC", at, stop) >= 0 or self.buf.find(b"\x03BCC", at, stop) >= 0
+    def _table(self, at: int, stop: int, depth: int) -> int:
+        """Whether the field table entries in [at, stop) are sound: -1 if not, 1 if CC or BCC is among them, else 0."""
+        p = self.p
+        copies = 0
+        while at < stop:
+            name = at + 1
+            size = p[at]
+            at = name + size
+            if at >= stop:
+                return -1
+            if depth == 0 and (size == 2 or size == 3) and p[at - 1] == 67 and p[at - 2] == 67:
+                if size == 2 or p[name] == 66:
+                    copies = 1
+            at = self._value(at, stop, depth)
+            if at < 0:
+                return -1
+        return copies
+
+    def _value(self, at: int, stop: int, depth: int) -> int:
+        """Where the field value at `at` ends, or -1 if it is none (types: RabbitMQ's table of 4.2.1)."""
+        p = self.p
+        kind = p[at]
+        at += 1
+        if kind == 83 or kind == 120 or kind == 70 or kind == 65:  # S x F A: u32 length, content
+            if stop - at < 4 or depth >= TABLE_DEPTH_MAX:
+                return -1
+            end = at + 4 + _u32(p, at)
+            at += 4
+            if end > stop or (kind == 70 and self._table(at, end, depth + 1) < 0):
+                return -1
+            while kind == 65 and at < end:
+                at = self._value(at, end, depth + 1)
+                if at < 0:
+                    return -1
+            return end
+        if kind == 116 or kind == 98 or kind == 66:  # t b B
+            at += 1
+        elif kind == 115 or kind == 117:  # s u
+            at += 2
+        elif kind == 73 or kind == 105 or kind == 102:  # I i f
+            at += 4
+        elif kind == 108 or kind == 76 or kind == 100 or kind == 84:  # l L d T
+            at += 8
+        elif kind == 68:  # D
+            at += 5
+        elif kind != 86:  # V
+            return -1
+        return at if at <= stop else -1
 
     def _same_frame(self, pos: int, frame_len: int) -> bool:
         if self.route is None or frame_len != self.frame_len:

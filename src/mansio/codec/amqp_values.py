@@ -110,6 +110,22 @@ def decode_table(buf: bytes, pos: int, end: int, depth: int = 0) -> tuple[Table,
     return table, stop
 
 
+def table_spans(buf: bytes, pos: int, end: int) -> list[tuple[str, int, int]]:
+    """Names of a table's entries and where each lies, name included; pos at the u32 length. CodecError as above."""
+    stop = _bound(buf, pos, end, 0)
+    at = pos + 4
+    spans: list[tuple[str, int, int]] = []
+    while at < stop:
+        value_at = at + 1 + buf[at]
+        if value_at >= stop:
+            raise CodecError(SYNTAX_ERROR, "field name runs past the end of its table")
+        name = buf[at + 1 : value_at].decode("utf-8", "surrogateescape")
+        _, after = _decode_value(buf, value_at, stop, 0)
+        spans.append((name, at, after))
+        at = after
+    return spans
+
+
 def _decode_array(buf: bytes, pos: int, end: int, depth: int) -> tuple[Value, int]:
     stop = _bound(buf, pos, end, depth)
     pos += 4
@@ -350,20 +366,33 @@ _CONTINUATION = 0x0001
 
 def decode_properties(payload: bytes, pos: int, end: int) -> Properties:
     """The properties whose flag word stands at pos and that reach exactly to end."""
+    properties = Properties()
+    for name, value, _, _ in _walk_properties(payload, pos, end):
+        setattr(properties, name, value)
+    return properties
+
+
+def property_spans(payload: bytes, pos: int, end: int) -> dict[str, tuple[int, int]]:
+    """Where each property lies: [start, stop) of its bytes. Flag word and errors as for `decode_properties`."""
+    return {name: (start, stop) for name, _, start, stop in _walk_properties(payload, pos, end)}
+
+
+def _walk_properties(payload: bytes, pos: int, end: int) -> list[tuple[str, object, int, int]]:
     if pos + 2 > end or end > len(payload):
         raise CodecError(SYNTAX_ERROR, "properties are cut off")
     flags: int = _U16.unpack_from(payload, pos)[0]
     pos += 2
     if flags & _CONTINUATION:
         raise CodecError(SYNTAX_ERROR, "properties have a second flag word")
-    properties = Properties()
+    found: list[tuple[str, object, int, int]] = []
     for bit, name, decode, _ in _PROPERTIES:
         if flags & bit:
+            start = pos
             value, pos = decode(payload, pos, end)
-            setattr(properties, name, value)
+            found.append((name, value, start, pos))
     if pos != end:
         raise CodecError(SYNTAX_ERROR, "bytes are left over after the properties")
-    return properties
+    return found
 
 
 def encode_properties(p: Properties) -> bytes:

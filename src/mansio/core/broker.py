@@ -309,7 +309,7 @@ class Broker:
         self.dispatcher.run(self.settling)
         cancelled, self._cancelled = self._cancelled, []
         for channel, tag in cancelled:
-            if not channel.session.closed:
+            if channel.is_open:
                 channel.session.outbox.cancelled(channel, tag)
         records, self._records = self._records, []
         records += self.settling.take_records()

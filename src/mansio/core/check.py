@@ -115,8 +115,7 @@ def _check_channel(channel: "Channel", tally: _Tally) -> None:
     if channel.tx is not None:
         for pieces, _ in channel.tx.settled:
             for piece in pieces:
-                stop = piece.start + piece.count * piece.step
-                counted += _count(piece, range(piece.start, stop, piece.step), piece.count, tally)
+                counted += _count(piece, _places(piece), piece.count, tally)
     if counted != channel.unsettled:
         raise InvariantBroken(
             f"{_where(channel)} counts {channel.unsettled} unsettled, its ledger has {counted}"
@@ -132,13 +131,14 @@ def _check_ledger(channel: "Channel", tally: _Tally) -> int:
                 f"{_where(channel)}: a flight from tag {flight.first} behind tag {last}"
             )
         last = flight.first + flight.count - 1
-        left, numbers = _open_numbers(flight)
+        places = _open_places(flight)
+        left = len(places)
         if left != flight.left or not left:
             raise InvariantBroken(
                 f"{_where(channel)}: flight {flight.first}-{last} has {left} open, says {flight.left}"
             )
         total += left
-        counted += _count(flight, numbers, left, tally)
+        counted += _count(flight, places, left, tally)
     if last >= channel.next_tag:
         raise InvariantBroken(f"{_where(channel)}: tag {last}, the next is {channel.next_tag}")
     if total != channel.ledger.total:
@@ -148,31 +148,35 @@ def _check_ledger(channel: "Channel", tally: _Tally) -> int:
     return counted
 
 
-def _open_numbers(flight: "Flight") -> tuple[int, Sequence[int]]:
-    """How many of the flight's messages are unsettled, and which numbers they have in the run."""
-    start, step = flight.start, flight.step
+def _places(piece: "Piece") -> Sequence[int]:
+    """The positions of its messages in their queue."""
+    first = piece.base + piece.start
+    return range(first, first + piece.count * piece.step, piece.step)
+
+
+def _open_places(flight: "Flight") -> Sequence[int]:
+    """The positions of those that are unsettled."""
     settled = flight.settled
     if settled is None:
-        return flight.count, range(start, start + flight.count * step, step)
+        return _places(flight)
     if len(settled) != flight.count:
         raise InvariantBroken(
             f"flight of tag {flight.first}: {len(settled)} marks of {flight.count}"
         )
-    numbers = [start + i * step for i, gone in enumerate(settled) if not gone]
-    return len(numbers), numbers
+    return [place for place, gone in zip(_places(flight), settled, strict=True) if not gone]
 
 
-def _count(piece: "Piece", numbers: Sequence[int], count: int, tally: _Tally) -> int:
+def _count(piece: "Piece", places: Sequence[int], count: int, tally: _Tally) -> int:
     """Takes a delivery into the tally; answers how many count against the channel's limit."""
-    if piece.start < 0 or piece.start + (piece.count - 1) * piece.step >= piece.run.count:
+    run, queue, consumer = piece.run, piece.queue, piece.consumer
+    if piece.start < 0 or piece.start + (piece.count - 1) * piece.step >= run.count:
         raise InvariantBroken(f"a delivery of tag {piece.first} is outside of its run")
-    queue, base = piece.queue, piece.base
-    tally.live[piece.run] += count
+    tally.live[run] += count
     tally.in_flight[queue] += count
-    tally.places[queue].append([base + i for i in numbers])
-    if piece.consumer is None:
+    tally.places[queue].append(places)
+    if consumer is None:
         return 0
-    tally.unsettled[piece.consumer] += count
+    tally.unsettled[consumer] += count
     return count
 
 

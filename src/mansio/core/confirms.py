@@ -41,10 +41,9 @@ class Confirms:
         if not self._publishing and not self._committing:
             return
         confirms = [(channel, channel.published, channel.rejected) for channel in self._publishing]
-        for channel, upto, rejected in confirms:
+        for channel, upto, _ in confirms:
             channel.sealed = upto
-            if rejected:
-                channel.rejected = []
+            channel.rejected = []
         self._waiting.append((ticket, confirms, self._committing))
         self._publishing = {}
         self._committing = []

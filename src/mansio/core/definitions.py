@@ -7,7 +7,7 @@ from mansio.core.equivalence import describe
 from mansio.core.errors import PreconditionFailed
 from mansio.core.names import REPLY_TO, check_not_default, check_not_reserved, clean
 from mansio.core.queue import Queue
-from mansio.core.queue_arguments import NO_EFFECT_YET, check_queue_arguments
+from mansio.core.queue_arguments import NO_EFFECT_YET, check_queue_arguments, check_quorum
 from mansio.core.records import encode_topology, pack_table
 from mansio.core.routing import Arguments, Binding, Exchange
 
@@ -69,32 +69,44 @@ class Definitions:
     # -- bindings
 
     def bind_queue(
-        self, session: "Session", queue: Queue, source: str, key: str, arguments: Arguments
+        self, session: "Session", name: str, source: str, key: str, arguments: Arguments
     ) -> None:
-        """queue.bind."""
-        self._bound(session, self.vhost(session).bind(source, queue, key, arguments))
+        """queue.bind; NotFound names the exchange first when both are missing."""
+        host = self.vhost(session)
+        check_not_default(source)
+        host.exchange(source)
+        self._bound(session, host.bind(source, host.queue(name, session), key, arguments))
 
     def unbind_queue(
-        self, session: "Session", queue: Queue, source: str, key: str, arguments: Arguments
+        self, session: "Session", name: str, source: str, key: str, arguments: Arguments
     ) -> None:
-        """queue.unbind; a binding that does not exist is gone already."""
-        self._unbound(session, self.vhost(session).unbind(source, queue, key, arguments))
+        """queue.unbind; what does not exist is gone already."""
+        check_not_default(source)
+        host = self.vhost(session)
+        queue = host.queues.get(name)
+        if queue is not None:
+            self._unbound(session, host.unbind(source, queue, key, arguments))
 
     def bind_exchange(
         self, session: "Session", destination: str, source: str, key: str, arguments: Arguments
     ) -> None:
-        """exchange.bind."""
-        check_not_default(destination)
+        """exchange.bind; NotFound names the source first when both are missing."""
         host = self.vhost(session)
+        check_not_default(source)
+        check_not_default(destination)
+        host.exchange(source)
         self._bound(session, host.bind(source, host.exchange(destination), key, arguments))
 
     def unbind_exchange(
         self, session: "Session", destination: str, source: str, key: str, arguments: Arguments
     ) -> None:
-        """exchange.unbind."""
+        """exchange.unbind; what does not exist is gone already."""
+        check_not_default(source)
         check_not_default(destination)
         host = self.vhost(session)
-        self._unbound(session, host.unbind(source, host.exchange(destination), key, arguments))
+        target = host.exchanges.get(destination)
+        if target is not None:
+            self._unbound(session, host.unbind(source, target, key, arguments))
 
     def _bound(self, session: "Session", binding: Binding | None) -> None:
         if binding is not None and binding.durable:
@@ -109,6 +121,10 @@ class Definitions:
     def queue(self, session: "Session", name: str) -> Queue:
         """The queue of this name, which the session may use; NotFound, ResourceLocked."""
         return self.vhost(session).queue(name, session)
+
+    def exists(self, session: "Session", name: str) -> bool:
+        """Whether there is a queue of this name, whoever may use it."""
+        return name in self.vhost(session).queues
 
     def declare_queue(
         self,
@@ -125,12 +141,13 @@ class Definitions:
         if not generated:
             name = clean(name)
             check_not_reserved("queue", name, host.name)
-        check_queue_arguments(name, host.name, arguments)
         owner = session if exclusive else None
         found = host.queues.get(name)
         if found is not None:
             host.check_same_queue(found, owner, durable, auto_delete, arguments)
             return found
+        check_queue_arguments(name, host.name, arguments)
+        check_quorum(name, host.name, durable, exclusive, arguments)
         queue = Queue(self._next_queue_id, host.name, name, durable, auto_delete, owner, arguments)
         self._next_queue_id += 1
         host.add_queue(queue)

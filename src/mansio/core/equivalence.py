@@ -20,6 +20,8 @@ QUEUE_ARGUMENTS = (
 )
 EXCHANGE_ARGUMENTS = ("alternate-exchange",)
 
+_DEFAULTS = {"x-queue-type": "classic"}
+
 
 def describe(kind: str, name: str, vhost: str) -> str:
     """How RabbitMQ names a resource in its texts."""
@@ -39,7 +41,8 @@ def check_arguments(
 ) -> None:
     """Refuses a declaration whose arguments named in `keys` differ from those that exist."""
     for key in keys:
-        if freeze(received.get(key)) != freeze(current.get(key)):
+        default = _DEFAULTS.get(key)
+        if freeze(received.get(key, default)) != freeze(current.get(key, default)):
             if key in received and key in current:
                 check_field(resource, key, received[key], current[key])
             raise PreconditionFailed(

@@ -46,6 +46,17 @@ def check_queue_arguments(name: str, vhost: str, arguments: Arguments) -> None:
             raise PreconditionFailed(f"invalid arg '{key}' for {resource}: {wrong}")
 
 
+def check_quorum(
+    name: str, vhost: str, durable: bool, exclusive: bool, arguments: Arguments
+) -> None:
+    """PreconditionFailed for a quorum queue that could not be one: it is durable and not exclusive."""
+    if arguments.get("x-queue-type") != "quorum":
+        return
+    wrong = "non-durable" if not durable else "exclusive-owner" if exclusive else None
+    if wrong is not None:
+        raise PreconditionFailed(f"invalid property '{wrong}' for {describe('queue', name, vhost)}")
+
+
 def check_consumer_arguments(queue: "Queue", arguments: Arguments) -> None:
     """PreconditionFailed for a consumer's argument that RabbitMQ would refuse."""
     wrong = _integer(arguments["x-priority"]) if "x-priority" in arguments else None

@@ -127,7 +127,28 @@ def _decode_publish(record: bytes) -> Published:
     at += ends_size
     which = record[at : at + which_size] if which_size else None
     data = record[at + which_size :]
-    return Published(places, count, stride, ends, which, found, data)
+    published = Published(places, count, stride, ends, which, found, data)
+    _check_sizes(published, queues, ends_size, which_size)
+    return published
+
+
+def _check_sizes(found: Published, places: int, ends_size: int, which_size: int) -> None:
+    """Raises Damaged where a publish does not hold what it announces: slicing does not notice."""
+    count = found.messages
+    ends, which = found.ends or b"", found.which or b""
+    data_size = array("I", ends)[-1] if ends else count * found.stride
+    which_max = max(which) if which else 0
+    if (
+        len(found.places) != places
+        or len(ends) != ends_size
+        or ends_size not in (0, count * 4)
+        or len(which) != which_size
+        or which_size not in (0, count)
+        or which_max >= len(found.routes)
+        or len(found.data) != data_size
+        or not data_size
+    ):
+        raise Damaged(f"publish of {count} messages with {len(found.data)} bytes of data")
 
 
 def _big_endian(ends: bytes) -> bytes:
@@ -149,8 +170,11 @@ def pack_table(table: Mapping[str, Any]) -> Any:
 
 def unpack_table(packed: Any) -> dict[str, Any]:
     """The table that `pack_table` was given; Damaged when it was another value."""
-    table = _unpack(packed)
-    if not isinstance(table, dict):
+    try:
+        table = _unpack(packed)
+    except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
+        raise Damaged(f"not a table: {packed!r}") from error
+    if not isinstance(table, dict) or list(packed) != ["F"]:
         raise Damaged(f"not a table: {packed!r}")
     return table
 

@@ -62,7 +62,9 @@ class Binding:
     @property
     def durable(self) -> bool:
         """Whether it outlives a restart: both ends have to."""
-        return self.source.durable and self.destination.durable
+        if isinstance(self.destination, Exchange):
+            return self.source.durable and self.destination.durable
+        return self.source.durable and self.destination.logged
 
     def identity(self) -> Any:
         """What makes two bindings of one source the same: destination, key and arguments."""

@@ -158,7 +158,9 @@ class VHost:
     ) -> Binding | None:
         """Removes a binding; None if there is no such."""
         check_not_default(source_name)
-        source = self.exchange(source_name)
+        source = self.exchanges.get(source_name)
+        if source is None:
+            return None
         found = source.bindings.get(Binding(source, destination, key, arguments).identity())
         if found is not None:
             self.remove_binding(found)
@@ -206,7 +208,8 @@ class VHost:
         if queue.owner is not owner:
             raise self.locked(queue.name)
         resource = describe("queue", queue.name, self.name)
-        check_field(resource, "durable", durable, queue.durable)
+        if owner is None:  # whether an exclusive queue is durable makes no difference
+            check_field(resource, "durable", durable, queue.durable)
         check_field(resource, "auto_delete", auto_delete, queue.auto_delete)
         check_arguments(resource, QUEUE_ARGUMENTS, arguments, queue.arguments)
 
@@ -280,5 +283,6 @@ def _check_x_match(arguments: Arguments) -> None:
         text = f"Invalid x-match field type {type_name(how)} (value {how}); expected longstr"
         raise PreconditionFailed(text)
     if how not in X_MATCHES:
-        text = f'Invalid x-match field value <<"{how}">>'
+        shown = f'"{how}"' if how else ""
+        text = f"Invalid x-match field value <<{shown}>>"
         raise PreconditionFailed(f"{text}; expected all, any, all-with-x, or any-with-x")

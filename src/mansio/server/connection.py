@@ -124,8 +124,6 @@ class Connection(asyncio.BufferedProtocol):
     def _end(self, transport: asyncio.Transport) -> None:
         """The front is done. The client gets a while to read why and to close, which it does after close-ok."""
         self._lingering_until_ns = self._clock.now_ns() + LINGER_NS
-        if self.front.close_reason and transport.can_write_eof():
-            transport.write_eof()
         if not transport.is_reading():
             transport.resume_reading()
 
@@ -137,8 +135,8 @@ class Connection(asyncio.BufferedProtocol):
     def tick(self, now_ns: int) -> None:
         """Housekeeping: heartbeats, deadlines, and the end of lingering."""
         if self._lingering_until_ns:
-            if now_ns >= self._lingering_until_ns:
-                self.abort()
+            if now_ns >= self._lingering_until_ns and self._transport is not None:
+                self._transport.close()
             return
         self.front.tick(now_ns)
 

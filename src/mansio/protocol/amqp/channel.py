@@ -22,10 +22,10 @@ from mansio.protocol.amqp.content import (
     not_a_body,
     not_a_header,
 )
+from mansio.protocol.amqp.definitions import DefinitionMethods
 from mansio.protocol.amqp.replies import (
     CHANNEL_ERROR,
     COMMAND_INVALID,
-    NOT_FOUND,
     NOT_IMPLEMENTED,
     PRECONDITION_FAILED,
     UNEXPECTED_FRAME,
@@ -40,19 +40,15 @@ _DELIVER = m.BasicDeliver.ID.to_bytes(4, "big")
 _ACK, _NACK = m.BasicAck.ID.to_bytes(4, "big"), m.BasicNack.ID.to_bytes(4, "big")
 
 
-class AmqpChannel:
+class AmqpChannel(DefinitionMethods):
     """The wire's side of a channel; `core` is the Broker's."""
 
     def __init__(self, connection: "AmqpConnection", core: Channel) -> None:
-        self.connection = connection
-        self.broker = connection.broker
-        self.core = core
+        super().__init__(connection, core)
         core.wire = self
-        self.number = core.number
         self.closing = False
         self.reply_queue: Queue | None = None
         self._assembly: Assembly | None = None
-        self._last_queue = ""  # the one that an empty queue name means
         self._confirmed = 0
 
     # -- frames
@@ -76,6 +72,8 @@ class AmqpChannel:
             self.connection.send_method(self.number, m.ChannelCloseOk())
         elif method == m.ChannelCloseOk.ID:
             self.connection.drop_channel(self.number)
+        elif method == m.ChannelOpen.ID:
+            raise Refusal(CHANNEL_ERROR, "second 'channel.open' seen", method)
 
     def _on_method(self, payload: bytes) -> None:
         method = m.decode_method(payload)
@@ -94,7 +92,7 @@ class AmqpChannel:
             getattr(self, handler)(method)
         elif isinstance(method, m.ChannelOpen):
             raise Refusal(CHANNEL_ERROR, "second 'channel.open' seen", method.ID)
-        elif not isinstance(method, m.ChannelCloseOk):
+        else:
             raise Refusal(COMMAND_INVALID, "unimplemented method", method.ID)
 
     def _on_content(self, kind: int, payload: bytes, assembly: Assembly) -> None:
@@ -170,144 +168,22 @@ class AmqpChannel:
         if self.closing:
             return
         if ok:
-            self._reply(m.TxCommitOk())
+            self.reply(m.TxCommitOk())
         else:
             self.connection.refuse_storage(self.number)
 
     # -- channel
 
-    def _reply(self, method: m.Method) -> None:
-        self.connection.send_method(self.number, method)
-
     def on_flow(self, method: m.ChannelFlow) -> None:
         if not method.active:
             raise Refusal(NOT_IMPLEMENTED, "active=false", method.ID)
         self.broker.set_active(self.core, method.active)
-        self._reply(m.ChannelFlowOk(active=method.active))
-
-    def on_flow_ok(self, method: m.ChannelFlowOk) -> None:
-        """The client confirms a flow that we never ask for."""
+        self.reply(m.ChannelFlowOk(active=method.active))
 
     def on_close(self, method: m.ChannelClose) -> None:
         self._end()
-        self._reply(m.ChannelCloseOk())
+        self.reply(m.ChannelCloseOk())
         self.connection.drop_channel(self.number)
-
-    # -- exchanges
-
-    def on_exchange_declare(self, method: m.ExchangeDeclare) -> None:
-        name = method.exchange
-        if method.passive:
-            self.broker.definitions.check_exchange(self.core.session, name)
-        else:
-            self.broker.definitions.declare_exchange(
-                self.core.session,
-                name,
-                method.type,
-                method.durable,
-                method.auto_delete,
-                method.internal,
-                method.arguments,
-            )
-        if not method.no_wait:
-            self._reply(m.ExchangeDeclareOk())
-
-    def on_exchange_delete(self, method: m.ExchangeDelete) -> None:
-        self.broker.definitions.delete_exchange(
-            self.core.session, method.exchange, method.if_unused
-        )
-        if not method.no_wait:
-            self._reply(m.ExchangeDeleteOk())
-
-    def on_exchange_bind(self, method: m.ExchangeBind) -> None:
-        self.broker.definitions.bind_exchange(
-            self.core.session,
-            method.destination,
-            method.source,
-            method.routing_key,
-            method.arguments,
-        )
-        if not method.no_wait:
-            self._reply(m.ExchangeBindOk())
-
-    def on_exchange_unbind(self, method: m.ExchangeUnbind) -> None:
-        self.broker.definitions.unbind_exchange(
-            self.core.session,
-            method.destination,
-            method.source,
-            method.routing_key,
-            method.arguments,
-        )
-        if not method.no_wait:
-            self._reply(m.ExchangeUnbindOk())
-
-    # -- queues
-
-    def _queue_name(self, name: str, method: int) -> str:
-        """The last queue that this channel declared stands for an empty name (specification 1.7.2.3.2)."""
-        if name:
-            return name
-        if not self._last_queue:
-            raise Refusal(NOT_FOUND, "no previously declared queue", method)
-        return self._last_queue
-
-    def _queue(self, name: str, method: int) -> Queue:
-        return self.broker.definitions.queue(self.core.session, self._queue_name(name, method))
-
-    def on_queue_declare(self, method: m.QueueDeclare) -> None:
-        definitions, session = self.broker.definitions, self.core.session
-        if method.passive:
-            queue = self._queue(method.queue, method.ID)
-        else:
-            generated = not method.queue
-            name = f"amq.gen-{self.connection.token()}" if generated else method.queue
-            queue = definitions.declare_queue(
-                session,
-                name,
-                method.durable,
-                method.exclusive,
-                method.auto_delete,
-                method.arguments,
-                generated,
-            )
-        self._last_queue = queue.name
-        if not method.no_wait:
-            self._reply(m.QueueDeclareOk(queue.name, queue.ready_count, len(queue.consumers)))
-
-    def on_queue_bind(self, method: m.QueueBind) -> None:
-        queue = self._queue(method.queue, method.ID)
-        key = method.routing_key
-        if not method.queue and not key:
-            key = queue.name
-        self.broker.definitions.bind_queue(
-            self.core.session, queue, method.exchange, key, method.arguments
-        )
-        if not method.no_wait:
-            self._reply(m.QueueBindOk())
-
-    def on_queue_unbind(self, method: m.QueueUnbind) -> None:
-        queue = self._queue(method.queue, method.ID)
-        self.broker.definitions.unbind_queue(
-            self.core.session, queue, method.exchange, method.routing_key, method.arguments
-        )
-        self._reply(m.QueueUnbindOk())
-
-    def on_queue_purge(self, method: m.QueuePurge) -> None:
-        count = self.broker.definitions.purge_queue(self._queue(method.queue, method.ID))
-        if not method.no_wait:
-            self._reply(m.QueuePurgeOk(count))
-
-    def on_queue_delete(self, method: m.QueueDelete) -> None:
-        name = self._queue_name(method.queue, method.ID)
-        definitions = self.broker.definitions
-        count = 0
-        if (
-            name in definitions.vhost(self.core.session).queues
-        ):  # one that is gone already is no error
-            queue = definitions.queue(self.core.session, name)
-            count = definitions.delete_queue(queue, method.if_unused, method.if_empty)
-        if not method.no_wait:
-            self._reply(m.QueueDeleteOk(count))
 
     # -- consumers
 
@@ -315,20 +191,20 @@ class AmqpChannel:
         if method.prefetch_size:
             raise Refusal(NOT_IMPLEMENTED, f"prefetch_size!=0 ({method.prefetch_size})", method.ID)
         self.broker.set_prefetch(self.core, method.prefetch_count, method.global_)
-        self._reply(m.BasicQosOk())
+        self.reply(m.BasicQosOk())
 
     def on_consume(self, method: m.BasicConsume) -> None:
         tag = method.consumer_tag or f"amq.ctag-{self.connection.token()}"
         if method.queue == REPLY_TO:
             queue = self._declare_reply_queue(method)
         else:
-            queue = self._queue(method.queue, method.ID)
+            queue = self.queue(method.queue, method.ID)
         consumer = self.broker.consume(
             self.core, queue, tag, method.no_ack, method.exclusive, method.arguments
         )
         consumer.wire = deliver_prefix(tag)
         if not method.no_wait:
-            self._reply(m.BasicConsumeOk(tag))
+            self.reply(m.BasicConsumeOk(tag))
 
     def _declare_reply_queue(self, method: m.BasicConsume) -> Queue:
         if not method.no_ack:
@@ -344,15 +220,15 @@ class AmqpChannel:
         if self.reply_queue is not None and self.reply_queue.deleted:
             self.reply_queue = None
         if not method.no_wait:
-            self._reply(m.BasicCancelOk(method.consumer_tag))
+            self.reply(m.BasicCancelOk(method.consumer_tag))
 
     def on_cancel_ok(self, method: m.BasicCancelOk) -> None:
         """The client confirms a cancellation that we told it of."""
 
     def on_get(self, method: m.BasicGet) -> None:
-        got = self.broker.get(self.core, self._queue(method.queue, method.ID), method.no_ack)
+        got = self.broker.get(self.core, self.queue(method.queue, method.ID), method.no_ack)
         if got is None:
-            self._reply(m.BasicGetEmpty())
+            self.reply(m.BasicGetEmpty())
             return
         route = got.run.route(got.i)
         reply = m.BasicGetOk(
@@ -362,7 +238,7 @@ class AmqpChannel:
 
     def on_recover(self, method: m.BasicRecover) -> None:
         self._recover(method)
-        self._reply(m.BasicRecoverOk())
+        self.reply(m.BasicRecoverOk())
 
     def on_recover_async(self, method: m.BasicRecoverAsync) -> None:
         self._recover(method)
@@ -379,20 +255,20 @@ class AmqpChannel:
             raise Refusal(PRECONDITION_FAILED, "cannot switch from tx to confirm mode", method.ID)
         self.core.confirming = True
         if not method.no_wait:
-            self._reply(m.ConfirmSelectOk())
+            self.reply(m.ConfirmSelectOk())
 
     def on_tx_select(self, method: m.TxSelect) -> None:
         if self.core.confirming:
             raise Refusal(PRECONDITION_FAILED, "cannot switch from confirm to tx mode", method.ID)
         self.broker.select_tx(self.core)
-        self._reply(m.TxSelectOk())
+        self.reply(m.TxSelectOk())
 
     def on_tx_commit(self, method: m.TxCommit) -> None:
         self.broker.commit(self.core)
 
     def on_tx_rollback(self, method: m.TxRollback) -> None:
         self.broker.rollback(self.core)
-        self._reply(m.TxRollbackOk())
+        self.reply(m.TxRollbackOk())
 
 
 def deliver_prefix(consumer_tag: str) -> bytes:

@@ -12,7 +12,6 @@ from mansio.codec.amqp import (
     PERSISTENT,
     RUN,
     SETTLE,
-    Scan,
 )
 from mansio.codec.amqp_values import CodecError
 from mansio.core.broker import Broker
@@ -20,11 +19,10 @@ from mansio.core.errors import BrokerError
 from mansio.core.limits import ROUTES_MAX
 from mansio.core.routing import Route
 from mansio.core.run import Run
-from mansio.core.session import Session
 from mansio.core.users import Users
 from mansio.protocol.amqp import handshake, publishing
 from mansio.protocol.amqp.channel import AmqpChannel
-from mansio.protocol.amqp.output import Output
+from mansio.protocol.amqp.login import Login
 from mansio.protocol.amqp.replies import (
     BROKER_ERRORS,
     CHANNEL_ERROR,
@@ -44,7 +42,7 @@ PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 HEARTBEAT_FRAME = m.frame(m.FRAME_HEARTBEAT, 0, b"")
 
 
-class AmqpConnection(Output):
+class AmqpConnection(Login):
     """The front of one client. See `protocol.base.Front` for its verbs, `core.session.Outbox` for what it is told."""
 
     def __init__(
@@ -57,25 +55,15 @@ class AmqpConnection(Output):
         now_ns: int,
     ) -> None:
         """`token` gives a fresh random name part at each call; `announce` is the list of fronts with output."""
-        super().__init__(announce, broker.limits.frame_max, now_ns)
-        self.broker = broker
-        self.users = users
-        self.peer = peer
+        super().__init__(broker, users, peer, announce, now_ns)
         self.token = token
         self.tail = b""
         self.closed = False
         self.paused = False
-        self.state = State.HEADER
-        self.close_reason = ""  # for the log: why the connection ended, when that was not in order
-        self.session: Session | None = None
         self.channels: dict[int, AmqpChannel] = {}
-        self.user = ""
         limits = broker.limits
-        self.channel_max = limits.channel_max
-        self.heartbeat_ns = 0
         self.received_ns = now_ns
         self._deadline_ns = now_ns + limits.handshake_ns  # for the handshake, later for our close
-        self._scan = Scan(limits.frame_max)
         self._routes: dict[bytes, Route] = {}
         self._routes_version = -1
         self._learned = False  # a route, in the last step: the same bytes are scanned again
@@ -116,7 +104,7 @@ class AmqpConnection(Output):
             return len(data)
         if not data.startswith(PROTOCOL_HEADER):
             self.send_raw(PROTOCOL_HEADER)
-            self._end(f"protocol header {data[:8].hex()} is not AMQP 0-9-1")
+            self.end(f"protocol header {data[:8].hex()} is not AMQP 0-9-1")
             return 0
         self.state = State.START
         self.send_method(0, handshake.start())
@@ -127,13 +115,13 @@ class AmqpConnection(Output):
         self._learned = False
         out: list[Any] = []
         if self._assembling or self.state is not State.OPEN:
-            pos = self._scan.one(buf, pos, end, out)
+            pos = self.scan.one(buf, pos, end, out)
         else:
             version = self.broker.vhosts[self.session.vhost].version if self.session else 0
             if version != self._routes_version or len(self._routes) > ROUTES_MAX:
                 self.forget_routes()
                 self._routes_version = version
-            pos = self._scan.scan(buf, pos, end, self._routes, out)
+            pos = self.scan.scan(buf, pos, end, self._routes, out)
         for item in out:
             kind = item[0]
             if kind == RUN:
@@ -143,7 +131,7 @@ class AmqpConnection(Output):
             elif kind == MISS:
                 if not self._find_route(item[1], item[2]):
                     frames: list[Any] = []
-                    pos = self._scan.one(buf, pos, end, frames)
+                    pos = self.scan.one(buf, pos, end, frames)
                     self._on_frame(*frames[0])
             elif kind == FAULT:
                 self._fault(item[1], item[2])
@@ -202,7 +190,7 @@ class AmqpConnection(Output):
             return False  # the frame, taken by itself, leads to the same error when its content is complete
         self._learned = True
         if any(queue.bound is not None for queue in route.queues):
-            self._scan.grouping = False  # a rejected publish must be named by its number
+            self.scan.grouping = False  # a rejected publish must be named by its number
         return True
 
     # -- single frames
@@ -286,56 +274,17 @@ class AmqpConnection(Output):
     def forget_routes(self) -> None:
         """Routes of a channel that is not open any more must not be found."""
         self._routes.clear()
-        self._scan.grouping = True
+        self.scan.grouping = True
 
-    # -- connection methods
-
-    def _on_start_ok(self, method: m.ConnectionStartOk) -> None:
-        self.client = dict(method.client_properties)
-        refused = handshake.authenticate(method, self.users, self.peer)
-        if isinstance(refused, Refusal):
-            self.close_reason = refused.text
-            if self.capable("authentication_failure_close"):
-                mechanism = method.mechanism
-                text = f"Login was refused using authentication mechanism {mechanism}."
-                self._close(Refusal(refused.code, f"{text} For details see the broker logfile."))
-            else:
-                self._end(refused.text)
-            return
-        self.user = refused
-        self.state = State.TUNE
-        self.send_method(0, handshake.tune(self.broker.limits))
-
-    def _on_tune_ok(self, method: m.ConnectionTuneOk) -> None:
-        self.frame_max, self.channel_max, heartbeat_s = handshake.negotiate(
-            method, self.broker.limits
-        )
-        self.heartbeat_ns = heartbeat_s * 1_000_000_000
-        self._scan = Scan(self.frame_max)
-        self.state = State.OPENING
-
-    def _on_open(self, method: m.ConnectionOpen) -> None:
-        try:
-            self.session = self.broker.open_session(
-                self, self.user, method.virtual_host, self.peer.name
-            )
-        except BrokerError as error:
-            raise Refusal(NOT_ALLOWED, error.text, m.ConnectionOpen.ID) from None
-        self.state = State.OPEN
-        self.send_method(0, m.ConnectionOpenOk())
-
-    def _on_update_secret(self, method: m.ConnectionUpdateSecret) -> None:
-        self.send_method(0, m.ConnectionUpdateSecretOk())
+    # -- errors and ends
 
     def _on_close(self, method: m.ConnectionClose) -> None:
         self._end_session()
         self.send_method(0, m.ConnectionCloseOk())
-        self._end("")
+        self.end("")
 
     def _on_close_ok(self, method: m.ConnectionCloseOk) -> None:
-        self._end(self.close_reason)
-
-    # -- errors and ends
+        self.end(self.close_reason)
 
     def _refuse(
         self, error: BrokerError | CodecError | Refusal, number: int, method: int = 0
@@ -351,7 +300,7 @@ class AmqpConnection(Output):
         if refusal.code in CHANNEL_LEVEL and channel is not None:
             channel.close(refusal.code, reply_text(refusal.code, refusal.text), refusal.method)
         else:
-            self._close(refusal)
+            self.close(refusal)
 
     def refuse_storage(self, number: int) -> None:
         """What a channel asked to be kept could not be: the channel ends, so that its client does not rely on it."""
@@ -359,10 +308,10 @@ class AmqpConnection(Output):
 
     def _fault(self, code: int, text: str) -> None:
         """Bytes that are no frames: what follows cannot be read, so nothing of it is."""
-        self._close(Refusal(code, text))
-        self._end(reply_text(code, text))
+        self.close(Refusal(code, text))
+        self.end(reply_text(code, text))
 
-    def _close(self, refusal: Refusal) -> None:
+    def close(self, refusal: Refusal) -> None:
         """Closes the connection with a reply code and waits for the peer's close-ok."""
         if self.state in (State.CLOSING, State.CLOSED):
             return
@@ -382,7 +331,7 @@ class AmqpConnection(Output):
         if session is not None:
             self.broker.close_session(session)
 
-    def _end(self, reason: str) -> None:
+    def end(self, reason: str) -> None:
         self._end_session()
         self.state = State.CLOSED
         self.close_reason = reason
@@ -398,14 +347,14 @@ class AmqpConnection(Output):
                 if lost
                 else "closed during the handshake"
             )
-            self._end(reason)
+            self.end(reason)
 
     def shutdown(self, code: int, text: str) -> None:
         """See `Front`."""
         if self.state in (State.HEADER, State.START, State.TUNE):
-            self._end(text)
+            self.end(text)
         else:
-            self._close(Refusal(code, text))
+            self.close(Refusal(code, text))
 
     # -- time and flow
 
@@ -415,7 +364,7 @@ class AmqpConnection(Output):
         if self.state is not State.OPEN:
             if now_ns >= self._deadline_ns and not self.closed:
                 closing = self.state is State.CLOSING
-                self._end(
+                self.end(
                     self.close_reason
                     if closing
                     else f"handshake took too long, state {self.state.name}"
@@ -424,7 +373,7 @@ class AmqpConnection(Output):
         interval = self.heartbeat_ns
         if interval:
             if now_ns - self.received_ns > 2 * interval and not self.paused:
-                self._end(f"missed heartbeats from client, timeout: {interval // 1_000_000_000}s")
+                self.end(f"missed heartbeats from client, timeout: {interval // 1_000_000_000}s")
             elif now_ns - self.sent_ns >= interval // 2:
                 self.send_raw(HEARTBEAT_FRAME)
 

@@ -8,7 +8,10 @@ from mansio.codec import amqp_methods as m
 from mansio.codec.amqp_values import (
     Properties,
     decode_properties,
-    encode_header_payload,
+    encode_longstr,
+    encode_shortstr,
+    property_spans,
+    table_spans,
 )
 from mansio.core.equivalence import type_name
 from mansio.protocol.amqp.replies import PRECONDITION_FAILED, UNEXPECTED_FRAME, Refusal
@@ -122,9 +125,22 @@ class Content:
         """The properties; CodecError when they are malformed."""
         return decode_properties(self.header, HEADER_FIXED_BYTES, len(self.header))
 
-    def with_properties(self, properties: Properties) -> "Content":
-        """The same message with other properties."""
-        return Content(encode_header_payload(len(self.body), properties), self.body)
+    def with_reply_to(self, name: str) -> "Content":
+        """The same message with another reply-to; every other byte stays."""
+        start, stop = self._spans()["reply_to"]
+        return Content(self.header[:start] + encode_shortstr(name) + self.header[stop:], self.body)
+
+    def without_header(self, name: str) -> "Content":
+        """The same message without an entry of its header table; every other byte stays."""
+        start, stop = self._spans()["headers"]
+        kept = [
+            self.header[a:b] for key, a, b in table_spans(self.header, start, stop) if key != name
+        ]
+        table = encode_longstr(b"".join(kept))
+        return Content(self.header[:start] + table + self.header[stop:], self.body)
+
+    def _spans(self) -> dict[str, tuple[int, int]]:
+        return property_spans(self.header, HEADER_FIXED_BYTES, len(self.header))
 
     def frames(self, channel: int, frame_max: int) -> bytes:
         """Header and body frames of at most `frame_max` bytes."""

@@ -55,23 +55,20 @@ def _publish_one(channel: "AmqpChannel", message: bytes, route: Route) -> None:
     content = Content.parse(message[route.skip :])
     properties = content.properties()
     _check(channel, properties)
-    changed = _answer_to(channel, properties)
+    plain = content
+    if properties.reply_to == REPLY_TO:
+        content = content.with_reply_to(_reply_address(channel))
     keys, blind = copies(properties)
-    if blind and properties.headers is not None:
-        properties.headers = {
-            name: value for name, value in properties.headers.items() if name != "BCC"
-        }
-        changed = True
+    if blind:
+        content = content.without_header("BCC")
     queues: tuple[Queue, ...] = route.queues
     if keys or route.by_content:
         session = channel.core.session
         queues = channel.broker.route_message(
             session.vhost, route.exchange, [route.routing_key, *keys], properties.headers or {}
         )
-    if changed:
-        frames = content.with_properties(properties).frames(
-            channel.number, channel.connection.frame_max
-        )
+    if content is not plain:
+        frames = content.frames(channel.number, channel.connection.frame_max)
         message = message[: route.skip] + frames
     run = Run(message, 1, len(message), None, (route,), None, properties.delivery_mode == 2)
     channel.broker.publish(channel.core, run, queues)
@@ -89,14 +86,11 @@ def _check(channel: "AmqpChannel", properties: Properties) -> None:
         raise Refusal(PRECONDITION_FAILED, text, _PUBLISH)
 
 
-def _answer_to(channel: "AmqpChannel", properties: Properties) -> bool:
-    """Direct reply-to: the pseudo-queue's name is replaced by the one of this channel's own reply queue."""
-    if properties.reply_to != REPLY_TO:
-        return False
+def _reply_address(channel: "AmqpChannel") -> str:
+    """Direct reply-to: what takes the place of the pseudo-queue's name is this channel's own reply queue."""
     if channel.reply_queue is None:
         raise Refusal(PRECONDITION_FAILED, "fast reply consumer does not exist", _PUBLISH)
-    properties.reply_to = channel.reply_queue.name
-    return True
+    return channel.reply_queue.name
 
 
 def flags_of(properties: Properties) -> int:

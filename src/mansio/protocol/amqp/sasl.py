@@ -5,7 +5,7 @@ from typing import NamedTuple
 from mansio.codec.amqp_values import CodecError, decode_table
 from mansio.protocol.amqp.replies import SYNTAX_ERROR, Refusal
 
-MECHANISMS = ("AMQPLAIN", "PLAIN")
+MECHANISMS = ("PLAIN", "AMQPLAIN")
 
 
 class Credentials(NamedTuple):

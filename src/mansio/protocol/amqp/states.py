@@ -43,7 +43,6 @@ CONNECTION: dict[tuple[State, int], str] = {
 
 CHANNEL: dict[int, str] = {
     m.ChannelFlow.ID: "on_flow",
-    m.ChannelFlowOk.ID: "on_flow_ok",
     m.ChannelClose.ID: "on_close",
     m.ExchangeDeclare.ID: "on_exchange_declare",
     m.ExchangeDelete.ID: "on_exchange_delete",

@@ -1,0 +1,79 @@
+"""From the protocol header to an open connection: who the client is and what is agreed upon (specification 2.2.4)."""
+
+from typing import Any
+
+from mansio.codec import amqp_methods as m
+from mansio.codec.amqp import Scan
+from mansio.core.broker import Broker
+from mansio.core.errors import BrokerError
+from mansio.core.session import Session
+from mansio.core.users import Users
+from mansio.protocol.amqp import handshake
+from mansio.protocol.amqp.output import Output
+from mansio.protocol.amqp.replies import NOT_ALLOWED, Refusal
+from mansio.protocol.amqp.states import State
+from mansio.protocol.base import Peer
+
+
+class Login(Output):
+    """The handshake's part of a connection; `states.py` says when its methods may come."""
+
+    def __init__(
+        self, broker: Broker, users: Users, peer: Peer, announce: list[Any], now_ns: int
+    ) -> None:
+        super().__init__(announce, broker.limits.frame_max, now_ns)
+        self.broker = broker
+        self.users = users
+        self.peer = peer
+        self.state = State.HEADER
+        self.close_reason = ""  # for the log: why the connection ended, when that was not in order
+        self.session: Session | None = None
+        self.user = ""
+        self.channel_max = broker.limits.channel_max
+        self.heartbeat_ns = 0
+        self.scan = Scan(broker.limits.frame_max)
+
+    def close(self, refusal: Refusal) -> None:
+        """Closes the connection with a reply code."""
+        raise NotImplementedError
+
+    def end(self, reason: str) -> None:
+        """Ends the connection without a word."""
+        raise NotImplementedError
+
+    def _on_start_ok(self, method: m.ConnectionStartOk) -> None:
+        self.client = dict(method.client_properties)
+        refused = handshake.authenticate(method, self.users, self.peer)
+        if isinstance(refused, Refusal):
+            self.close_reason = refused.text
+            if self.capable("authentication_failure_close"):
+                mechanism = method.mechanism
+                text = f"Login was refused using authentication mechanism {mechanism}."
+                self.close(Refusal(refused.code, f"{text} For details see the broker logfile."))
+            else:
+                self.end(refused.text)
+            return
+        self.user = refused
+        self.state = State.TUNE
+        self.send_method(0, handshake.tune(self.broker.limits))
+
+    def _on_tune_ok(self, method: m.ConnectionTuneOk) -> None:
+        self.frame_max, self.channel_max, heartbeat_s = handshake.negotiate(
+            method, self.broker.limits
+        )
+        self.heartbeat_ns = heartbeat_s * 1_000_000_000
+        self.scan = Scan(self.frame_max)
+        self.state = State.OPENING
+
+    def _on_open(self, method: m.ConnectionOpen) -> None:
+        try:
+            self.session = self.broker.open_session(
+                self, self.user, method.virtual_host, self.peer.name
+            )
+        except BrokerError as error:
+            raise Refusal(NOT_ALLOWED, error.text, m.ConnectionOpen.ID) from None
+        self.state = State.OPEN
+        self.send_method(0, m.ConnectionOpenOk())
+
+    def _on_update_secret(self, method: m.ConnectionUpdateSecret) -> None:
+        self.send_method(0, m.ConnectionUpdateSecretOk())

@@ -1,0 +1,131 @@
+"""Bugs that are put in on purpose: a simulation that does not find these would not find others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+from mansio.core.broker import Broker
+from mansio.core.confirms import Confirms
+from mansio.core.inflight import Piece
+from mansio.core.queue import Queue
+from mansio.core.run import Span
+from mansio.core.settling import Settling
+
+if TYPE_CHECKING:
+    from tests.sim.cli import Result
+
+OFTEN = 10
+"""Some bugs strike only every so many times."""
+
+
+@dataclass(slots=True)
+class Planted:
+    """`plant` gives a patch that puts the bug in for as long as it is entered."""
+
+    name: str
+    plant: Callable[[], AbstractContextManager[Any]]
+
+
+def find(bug: Planted, seeds: Iterable[int], run: Callable[[int], Result]) -> Result | None:
+    """The first seed whose world goes wrong with the bug, or None."""
+    for seed in seeds:
+        with bug.plant():
+            result = run(seed)
+        if result.error:
+            return result
+    return None
+
+
+def _confirm_early() -> AbstractContextManager[Any]:
+    """Confirms leave before the log entry is durable."""
+    durable = Broker.durable
+
+    def early(self: Broker, ticket: int) -> None:
+        durable(self, ticket + 1)
+
+    return patch.object(Broker, "durable", early)
+
+
+def _requeue_behind() -> AbstractContextManager[Any]:
+    """What is requeued goes to the end of the queue."""
+
+    def behind(self: Queue, pieces: Iterable[Piece]) -> None:
+        for piece in pieces:
+            self.in_flight -= piece.count
+            self.ready_count += piece.count
+            for i in range(piece.start, piece.start + piece.count * piece.step, piece.step):
+                self.ready.append(Span(piece.run, i, i + 1, piece.base, True))
+
+    return patch.object(Queue, "requeue", behind)
+
+
+def _lost_credit() -> AbstractContextManager[Any]:
+    """Now and then an ack frees room, and the queue is not told."""
+    credit = Settling._credit
+    calls = 0
+
+    def lost(self: Settling, piece: Piece) -> None:
+        nonlocal calls
+        calls += 1
+        if calls % OFTEN or piece.consumer is None:
+            credit(self, piece)
+        else:
+            piece.consumer.unsettled -= piece.count
+            piece.consumer.channel.unsettled -= piece.count
+
+    return patch.object(Settling, "_credit", lost)
+
+
+def _not_redelivered() -> AbstractContextManager[Any]:
+    """What was requeued looks as if it came for the first time."""
+    requeue = Queue.requeue
+
+    def fresh(self: Queue, pieces: Sequence[Piece]) -> None:
+        requeue(self, pieces)
+        for span in self.ready:
+            span.redelivered = False
+
+    return patch.object(Queue, "requeue", fresh)
+
+
+def _lost_confirm() -> AbstractContextManager[Any]:
+    """Now and then a turn forgets that it owes a confirm."""
+    seal = Confirms.seal
+    calls = 0
+
+    def forgetful(self: Confirms, ticket: int) -> None:
+        nonlocal calls
+        calls += 1
+        if not calls % OFTEN:
+            self._publishing.clear()
+        seal(self, ticket)
+
+    return patch.object(Confirms, "seal", forgetful)
+
+
+def _lost_settlement() -> AbstractContextManager[Any]:
+    """Now and then settlements do not reach the log."""
+    take = Settling.take_records
+    calls = 0
+
+    def forgetful(self: Settling) -> list[Any]:
+        nonlocal calls
+        calls += 1
+        records: list[Any] = take(self)
+        return records if calls % OFTEN else []
+
+    return patch.object(Settling, "take_records", forgetful)
+
+
+PLANTED = (
+    Planted("confirm before durable", _confirm_early),
+    Planted("requeue at the wrong end", _requeue_behind),
+    Planted("lost credit", _lost_credit),
+    Planted("redelivered flag forgotten", _not_redelivered),
+    Planted("lost confirm", _lost_confirm),
+    Planted("lost settlement record", _lost_settlement),
+)

@@ -1,0 +1,44 @@
+"""A short form of `make sim`, and the proof that it finds bugs."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from tests.sim.cli import main, run
+from tests.sim.planted import PLANTED, Planted, find
+
+SEEDS = 40
+STEPS = 300
+SEEDS_MAX = 100
+"""A planted bug has to be found within so many."""
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, 10))
+def test_worlds_pass(first: int) -> None:
+    for seed in range(first, first + 10):
+        result = run(seed, STEPS)
+        assert not result.error, f"python -m tests.sim --seed {seed} --steps {STEPS} -v"
+
+
+def test_a_seed_decides_everything() -> None:
+    first, again = run(7, STEPS), run(7, STEPS)
+    assert first == again
+    assert first.digest != run(8, STEPS).digest
+
+
+@pytest.mark.parametrize("checking", [True, False], ids=["checked", "oracle-alone"])
+@pytest.mark.parametrize("bug", PLANTED, ids=lambda bug: bug.name.replace(" ", "-"))
+def test_planted_bug_is_found(bug: Planted, checking: bool) -> None:
+    found = find(bug, range(SEEDS_MAX), partial(run, steps=STEPS, checking=checking))
+    assert found is not None
+
+
+def test_a_failing_seed_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    bug = PLANTED[0]
+    with bug.plant():
+        assert main(["--seeds", "0:100", "--steps", "200", "--failures", "1"]) == 1
+    shown = capsys.readouterr().out
+    assert "python -m tests.sim --seed" in shown
+    assert "1 failed" in shown
