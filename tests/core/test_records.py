@@ -63,7 +63,8 @@ def test_a_publish_is_read_back(run: Run, places: list[tuple[int, int]]) -> None
     assert found.messages == run.count and found.stride == run.stride
     assert (found.data, found.ends, found.which) == (run.data, run.ends, run.which)
     assert found.routes == [
-        (route.skip, route.channel, route.exchange, route.routing_key) for route in run.routes
+        (route.skip, route.channel, route.frame_max, route.exchange, route.routing_key)
+        for route in run.routes
     ]
 
 

@@ -162,8 +162,9 @@ class Session:
 
     def _note_names(self, method: str, values: dict[str, Any]) -> None:
         """Remember what a section may leave behind."""
-        if method == "queue.declare" and values.get("queue"):
-            self.queues.add(values["queue"])
+        queue = values.get("queue", "")
+        if method == "queue.declare" and queue.isprintable() and queue:
+            self.queues.add(queue)
         if method == "exchange.declare":
             self.exchanges.add(values["exchange"])
 

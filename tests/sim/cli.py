@@ -35,7 +35,7 @@ def run(seed: int, steps: int, note: Note | None = None, checking: bool = True) 
     world = World(seed, note, checking)
     error = ""
     try:
-        with world.limits():
+        with world.profile.constants():
             for _ in range(steps):
                 world.step()
             world.finish()

@@ -74,9 +74,11 @@ class Client:
         self.publishing_on = 0
         self.link.send(m.method_frame(channel, method), (channel, method, None))
 
-    def publish(self, channel: int, message: Message, cuts: Sequence[int] = ()) -> None:
-        """Sends a message. Between channels there is no order, so a heartbeat ends what may be grouped."""
-        if self.publishing_on not in (0, channel):
+    def publish(
+        self, channel: int, message: Message, cuts: Sequence[int] = (), cross: bool = False
+    ) -> None:
+        """Sends a message. Between channels there is no order; unless `cross`, a heartbeat makes one."""
+        if self.publishing_on not in (0, channel) and not cross:
             self.link.send(HEARTBEAT_FRAME, None)
         self.publishing_on = channel
         frames = publish_frames(channel, message, self.frame_max, cuts)

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from mansio.codec import amqp_methods as m
-from mansio.codec.amqp_values import Table
+from mansio.codec.amqp_values import Properties, Table, encode_header_payload
+from tests.sim.link import SETTLEMENTS
 from tests.sim.model import Channel, Commit, Connection, Consumer, Delivery, Model, Publish, Refused
 from tests.sim.model import Transaction as Tx
 from tests.sim.topology import PREDECLARED, Binding, Exchange, Queue
-from tests.sim.wire import Message
+from tests.sim.wire import ID_BYTES, Message
 
 HARD = (501, 502, 503, 504, 505, 530, 540, 541)
+REPLY_TO = "amq.rabbitmq.reply-to"
 TYPES = ("direct", "fanout", "topic", "headers")
 
 
@@ -27,6 +30,15 @@ class Commands(Model):
         super().__init__()
         self.tokens: deque[str] = deque()
         """Random name parts that the broker has drawn and the model has not used yet."""
+        self.messages: dict[int, Message] = {}
+        self.by_header: dict[bytes, Message] = {}
+        """Messages whose body is too short for their number."""
+
+    def add_message(self, message: Message) -> None:
+        """A message that a client publishes; the oracle knows it by its bytes."""
+        self.messages[message.number] = message
+        if len(message.body) < ID_BYTES:
+            self.by_header[message.header] = message
 
     def apply(
         self, connection: Connection, number: int, method: m.Method, message: Message | None
@@ -84,6 +96,8 @@ class Commands(Model):
             if message is not None:
                 self._publish(channel, message)
             else:
+                if not isinstance(method, SETTLEMENTS):
+                    self.fresh.clear()
                 reply = HANDLERS[type(method)](self, channel, method)
                 if reply is not None and not getattr(method, "no_wait", False):
                     channel.connection.expect(channel.number, *reply)
@@ -106,6 +120,10 @@ class Commands(Model):
         exchange = self._exchange(message.exchange)
         if exchange.internal:
             raise Refused(403)
+        if message.mistaken:
+            raise Refused(406)
+        if message.asks_reply is not None:
+            self._set_reply_to(channel, message, message.asks_reply)
         queues = self.topology.route(message)
         if channel.tx is not None:
             channel.tx.publishes.append((message, queues))
@@ -116,6 +134,14 @@ class Commands(Model):
         needs = self.enqueue(channel, message, queues, number)
         if channel.confirming:
             channel.pending[number] = Publish(needs)
+
+    def _set_reply_to(self, channel: Channel, message: Message, properties: Properties) -> None:
+        """The address of the channel's reply queue takes the place of the general one."""
+        if channel.reply_queue is None:
+            raise Refused(406)
+        mine = replace(properties, reply_to=channel.reply_queue.name)
+        message.header = encode_header_payload(len(message.body), mine)
+        self.add_message(message)
 
     # -- names
 
@@ -284,7 +310,10 @@ class Commands(Model):
 
     def basic_consume(self, channel: Channel, method: m.BasicConsume) -> Reply:
         tag = method.consumer_tag or f"amq.ctag-{self.tokens.popleft()}"
-        queue = self._queue(channel, method.queue)
+        if method.queue == REPLY_TO:
+            queue = self._declare_reply_queue(channel, method)
+        else:
+            queue = self._queue(channel, method.queue)
         if tag in channel.consumers:
             raise Refused(530)
         taken = any(consumer.exclusive for consumer in queue.consumers)
@@ -297,10 +326,22 @@ class Commands(Model):
         queue.consumers.append(consumer)
         return (m.BasicConsumeOk(tag),)
 
+    def _declare_reply_queue(self, channel: Channel, method: m.BasicConsume) -> Queue:
+        known = channel.reply_queue
+        if not method.no_ack or (known is not None and not known.deleted):
+            raise Refused(406)
+        owner = channel.connection
+        name = f"{REPLY_TO}.{self.tokens.popleft()}"
+        queue = self.topology.add_queue(name, False, True, owner, {})
+        owner.owned[name] = channel.reply_queue = queue
+        return queue
+
     def basic_cancel(self, channel: Channel, method: m.BasicCancel) -> Reply:
         consumer = channel.consumers.get(method.consumer_tag)
         if consumer is not None:
             self.cancel(consumer)
+        if channel.reply_queue is not None and channel.reply_queue.deleted:
+            channel.reply_queue = None
         return (m.BasicCancelOk(method.consumer_tag),)
 
     def basic_get(self, channel: Channel, method: m.BasicGet) -> Reply:

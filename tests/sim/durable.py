@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from mansio.core.records import Published, Settled, decode
 from mansio.log.entry import Lineage, decode_entry
 from mansio.log.memory import MemoryStore
-from tests.sim.model import Place
+
+Place = tuple[str, int, int]
+"""(queue, incarnation, position): how the log names a message in a queue."""
 
 
 @dataclass(slots=True)

@@ -10,6 +10,8 @@ from tests.sim.wire import Item, Message
 Command = tuple[int, m.Method, Message | None]
 """(channel, method, content)."""
 
+SETTLEMENTS = (m.BasicAck, m.BasicNack, m.BasicReject)
+
 
 class Link:
     """To the broker, bytes with the commands that are complete at a certain byte; to the client, whole items."""
@@ -21,7 +23,7 @@ class Link:
         self.down_bytes = 0
         self._fed = 0
         self._queued = 0
-        self._commands: deque[tuple[int, Command | None]] = deque()
+        self._commands: deque[tuple[int, Command]] = deque()
         self._down: deque[tuple[int, Item]] = deque()
         self._read = 0
         self._made = 0
@@ -33,6 +35,25 @@ class Link:
         if command is not None:
             self._commands.append((self._queued, command))
 
+    def before_others(self, n: int) -> int:
+        """Of the next `n` bytes those up to the end of the first publishes of more than one channel.
+
+        Their order is seen when they have arrived, and what follows may depend on it.
+        """
+        channels: set[int] = set()
+        last = 0
+        for end, (channel, method, message) in self._commands:
+            if end > self._fed + n:
+                break
+            if message is not None:
+                channels.add(channel)
+            elif not isinstance(method, SETTLEMENTS):
+                if len(channels) > 1:
+                    return last - self._fed
+                channels.clear()
+            last = end
+        return n
+
     def take_up(self, n: int) -> tuple[bytes, list[Command]]:
         """The next `n` bytes for the broker, and the commands that they complete."""
         data = bytes(self.up[:n])
@@ -40,9 +61,7 @@ class Link:
         self._fed += len(data)
         done: list[Command] = []
         while self._commands and self._commands[0][0] <= self._fed:
-            command = self._commands.popleft()[1]
-            if command is not None:
-                done.append(command)
+            done.append(self._commands.popleft()[1])
         return data, done
 
     def put_down(self, items: list[Item]) -> None:

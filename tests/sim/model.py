@@ -15,8 +15,8 @@ from mansio.codec import amqp_methods as m
 from tests.sim.topology import Entry, Queue, Topology
 from tests.sim.wire import Message
 
-Place = tuple[str, int, int]
-"""(queue, incarnation, position): how the log names a message in a queue."""
+Spot = tuple[Queue, Entry]
+"""A message in a queue that has to be in the log, or whose settlement has."""
 
 
 class Violation(AssertionError):
@@ -56,9 +56,9 @@ class Delivery:
 
 @dataclass(slots=True, eq=False)
 class Publish:
-    """A publish that waits for its confirm: it needs these places in the log first."""
+    """A publish that waits for its confirm: it has to be in the log in these spots first."""
 
-    needs: list[Place]
+    needs: list[Spot]
     rejected: bool = False
 
 
@@ -72,10 +72,12 @@ class Transaction:
 
 @dataclass(slots=True, eq=False)
 class Commit:
-    """A commit that waits for the log: places to be published, and places to be settled."""
+    """A commit that waits for the log: what has to be published there, and what settled."""
 
-    needs: list[Place]
-    settles: list[Place]
+    needs: list[Spot]
+    settles: list[Spot]
+    sealed: bool = False
+    """The turn in which it came has ended."""
 
 
 @dataclass(slots=True, eq=False)
@@ -98,6 +100,7 @@ class Channel:
     pending: dict[int, Publish] = field(default_factory=dict)
     tx: Transaction | None = None
     commits: deque[Commit] = field(default_factory=deque)
+    reply_queue: Queue | None = None
     last_first: dict[Queue, int] = field(default_factory=dict)
     """The highest position of each queue that was delivered for the first time on this channel."""
 
@@ -146,34 +149,37 @@ class Model:
         self.turn = 0
         self.cancelled: list[tuple[Channel, str]] = []
         """Consumers whose queue went away in this turn."""
+        self.fresh: dict[Queue, list[Entry]] = {}
+        """What the last commands have put into queues, and nothing else has happened since."""
 
     # -- publishing
 
     def enqueue(
         self, channel: Channel, message: Message, queues: list[Queue], number: int
-    ) -> list[Place]:
-        """Puts a message into its queues or returns it; the places that have to be in the log."""
+    ) -> list[Spot]:
+        """Puts a message into its queues or returns it; what has to be in the log."""
         live = [queue for queue in queues if not queue.deleted]
         if not live and message.mandatory:
             channel.connection.returns.append((channel.number, message.number))
-        places = []
+        spots: list[Spot] = []
         for queue in live:
             entry = queue.append(message, self.turn, channel, number)
+            self.fresh.setdefault(queue, []).append(entry)
             if message.persistent and queue.logged:
-                places.append(queue.place(entry.position))
-        return places
+                spots.append((queue, entry))
+        return spots
 
     # -- settling
 
-    def accept(self, deliveries: Iterable[Delivery]) -> list[Place]:
-        """These are done with; the places whose settlement has to be in the log."""
-        places = []
+    def accept(self, deliveries: Iterable[Delivery]) -> list[Spot]:
+        """These are done with; what of it has to be in the log."""
+        spots: list[Spot] = []
         for delivery in deliveries:
             self._credit(delivery)
             queue, entry = delivery.queue, delivery.entry
             if entry.message.persistent and queue.logged and not queue.deleted:
-                places.append(queue.place(entry.position))
-        return places
+                spots.append((queue, entry))
+        return spots
 
     def requeue(self, deliveries: Iterable[Delivery]) -> None:
         """These go back to their places; those of a queue that is gone are gone too."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mansio.codec import amqp_methods as m
 from mansio.codec.amqp_values import Table
 from tests.sim.client import Client, ClientChannel
+from tests.sim.commands import REPLY_TO
 from tests.sim.profile import ExchangeSpec, Profile, QueueSpec
 from tests.sim.publishing import KEYS, Shape, make_headers, make_message, make_shape
 
@@ -117,7 +118,8 @@ class Operations:
         cuts: list[int] = []
         if shape.size and self.rng.random() < 0.03:
             cuts = [self.rng.randint(0, shape.size) for _ in range(self.rng.randint(1, 3))]
-        client.publish(channel.number, message, cuts)
+        cross = self.profile.cross and self.rng.random() < 0.8
+        client.publish(channel.number, message, cuts, cross)
 
     # -- settling
 
@@ -174,6 +176,11 @@ class Operations:
             self.publish(client, channel)
         else:
             self.consume(client, channel)
+
+    def consume_replies(self, client: Client, channel: ClientChannel) -> None:
+        self._tags += 1
+        no_ack = not self.mistaken()
+        client.consume(channel, m.BasicConsume(REPLY_TO, f"r{self._tags}", no_ack=no_ack))
 
     def consume(self, client: Client, channel: ClientChannel) -> None:
         rng = self.rng
@@ -357,6 +364,7 @@ OPERATIONS: tuple[tuple[float, str, Callable[[Operations, Client, ClientChannel]
     (0.15, "mistake", Operations.settle_wrongly),
     (1, "recover", Operations.recover),
     (5, "consume", Operations.consume),
+    (0.4, "reply", Operations.consume_replies),
     (2, "cancel", Operations.cancel),
     (5, "get", Operations.get),
     (3, "qos", Operations.qos),

@@ -10,8 +10,8 @@ from typing import NoReturn
 
 from mansio.codec import amqp_methods as m
 from tests.sim.commands import Commands
-from tests.sim.durable import Durable
-from tests.sim.model import Channel, Connection, Consumer, Delivery, Expected, Place, Violation
+from tests.sim.durable import Durable, Place
+from tests.sim.model import Channel, Connection, Consumer, Delivery, Expected, Spot, Violation
 from tests.sim.topology import Entry, Queue
 from tests.sim.wire import HEARTBEAT, ID_BYTES, Item, Message, parse_content
 
@@ -25,16 +25,10 @@ class Oracle(Commands):
         super().__init__()
         self.phase = TIME
         self.durable = durable
-        self._messages: dict[int, Message] = {}
-        self._by_header: dict[bytes, Message] = {}
+        self.fenced = False
+        """Another owner has taken the log: what is not in it now will be refused."""
         self._seen: dict[Connection, list[Item]] = {}
         self._served: dict[Queue, None] = {}
-
-    def add_message(self, message: Message) -> None:
-        """A message that a client is going to publish."""
-        self._messages[message.number] = message
-        if len(message.body) < ID_BYTES:
-            self._by_header[message.header] = message
 
     # -- what the broker sends
 
@@ -120,7 +114,7 @@ class Oracle(Commands):
             _fail(f"{what}: {'nothing' if tag > channel.published else 'no longer'} waits for it")
         for each in [each for each in channel.pending if each == tag or (multiple and each < tag)]:
             publish = channel.pending.pop(each)
-            if publish.rejected != nacked:
+            if publish.rejected != nacked and not (nacked and self.fenced):
                 _fail(f"{what}: number {each} was {'rejected' if publish.rejected else 'accepted'}")
             if not nacked:
                 self._check_durable(publish.needs, f"{what}, number {each}")
@@ -135,21 +129,22 @@ class Oracle(Commands):
         commit = channel.commits.popleft()
         self._check_durable(commit.needs, what)
         self.durable.update()
-        for place in commit.settles:
-            if place not in self.durable.places or not self.durable.places[place].settled:
-                _fail(f"{what}: the settlement of {place} is not in the log")
+        for queue, entry in commit.settles:
+            stored = self.durable.places.get(queue.place(entry.position))
+            if stored is None or not stored.settled:
+                _fail(f"{what}: the settlement of {queue.place(entry.position)} is not in the log")
 
     def _on_blocked(self, connection: Connection, blocked: bool) -> None:
         if not connection.tells_blocked or connection.told_blocked == blocked:
             _fail(f"{connection.name} is told that it is {'' if blocked else 'not '}blocked")
         connection.told_blocked = blocked
 
-    def _check_durable(self, needs: list[Place], what: str) -> None:
+    def _check_durable(self, needs: list[Spot], what: str) -> None:
         if needs:
             self.durable.update()
-            for place in needs:
-                if place not in self.durable.places:
-                    _fail(f"{what}: {place} is not in the log")
+            for queue, entry in needs:
+                if queue.place(entry.position) not in self.durable.places:
+                    _fail(f"{what}: {queue.place(entry.position)} is not in the log")
 
     def _channel(self, connection: Connection, number: int, what: str) -> Channel:
         channel = connection.channels.get(number)
@@ -159,14 +154,26 @@ class Oracle(Commands):
 
     def _find(self, item: Item) -> Message:
         """The message that these bytes are, every one of them."""
-        body = item.body
-        if len(body) >= ID_BYTES:
-            message = self._messages.get(int.from_bytes(body[:ID_BYTES], "big"))
-        else:
-            message = self._by_header.get(item.header)
-        if message is None or message.body != body or message.header != item.header:
-            _fail(f"{item.name}: {len(body)} bytes that nobody has published ({message!r})")
+        message = self._message(item.header, item.body)
+        if message is None:
+            _fail(f"{item.name}: {len(item.body)} bytes that nobody has published")
         return message
+
+    def _message(self, header: bytes, body: bytes) -> Message | None:
+        if len(body) >= ID_BYTES:
+            message = self.messages.get(int.from_bytes(body[:ID_BYTES], "big"))
+        else:
+            message = self.by_header.get(header)
+        if message is None or message.body != body or message.header != header:
+            return None
+        return message
+
+    def number(self, header: bytes, body: bytes) -> int:
+        """The number of the message that these bytes are."""
+        message = self._message(header, body)
+        if message is None:
+            _fail(f"{len(body)} bytes in a queue that nobody has published")
+        return message.number
 
     # -- what is compared at the end of a phase
 
@@ -230,6 +237,10 @@ class Oracle(Commands):
             if channel.connection.tells_cancel and not channel.closing:
                 channel.connection.expect(channel.number, m.BasicCancel(tag, True))
         self.cancelled.clear()
+        for connection in self.connections:
+            for ended in connection.channels.values():
+                for commit in ended.commits:
+                    commit.sealed = True
         self.turn += 1
         self.end_commands()
 
@@ -258,17 +269,47 @@ class Oracle(Commands):
                         f"of {connection.name} has room, and nothing happens"
                     )
 
-    def end_release(self, all_durable: bool) -> None:
-        """Confirms were sent. `all_durable`: the log has everything, so nobody may be waiting."""
+    def arrange(self, orders: dict[str, list[int]]) -> None:
+        """Publishes of several channels were put into queues in this order, by their messages' numbers."""
+        for queue, entries in self.fresh.items():
+            order = orders.get(queue.name)
+            if order is None or queue.deleted:
+                continue
+            by_number = {entry.message.number: entry for entry in entries}
+            if sorted(order) != sorted(by_number):
+                _fail(f"queue {queue.name} got messages {order}, expected {list(by_number)}")
+            arranged = [by_number[number] for number in order]
+            for channel in {id(entry.publisher): entry.publisher for entry in entries}.values():
+                sent = [entry for entry in entries if entry.publisher is channel]
+                if sent != [entry for entry in arranged if entry.publisher is channel]:
+                    _fail(
+                        f"queue {queue.name} got {order}, out of the order of channel {channel.number}"
+                    )
+            first = entries[0].position
+            del queue.ready[-len(entries) :]
+            for position, entry in enumerate(arranged, first):
+                entry.position = position
+            queue.ready += arranged
+
+    def end_release(self, nothing_waits: bool, lost: bool) -> None:
+        """Confirms were sent. `lost`: nothing will be durable any more, so who has committed is turned away."""
+        if lost:
+            for connection in list(self.connections):
+                channels = connection.channels.values()
+                if any(commit.sealed for channel in channels for commit in channel.commits):
+                    self.end_session(connection)
+                    connection.state = "closing"
+                    connection.expect(0, m.ConnectionClose(506, "", 90, 20))
         self.end_commands()
-        if all_durable:
-            for connection in self.connections:
-                for channel in connection.channels.values():
-                    if channel.pending or channel.commits:
-                        _fail(
-                            f"{connection.name} channel {channel.number} waits for confirms "
-                            f"{list(channel.pending)}, {len(channel.commits)} commits"
-                        )
+        if not nothing_waits:
+            return
+        for connection in self.connections:
+            for channel in connection.channels.values():
+                if channel.pending or channel.commits:
+                    _fail(
+                        f"{connection.name} channel {channel.number} waits for confirms "
+                        f"{list(channel.pending)}, {len(channel.commits)} commits"
+                    )
 
     def check_log(self) -> None:
         """The log holds the messages that a restart has to bring back: those that are there now, byte for byte."""

@@ -5,9 +5,13 @@ Each world leaves some things out and overdoes others, so that rare combinations
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
+from unittest.mock import patch
 
+from mansio.codec.amqp import WHOLE_BYTES_MAX
 from mansio.codec.amqp_values import Table
 from mansio.core.limits import Limits
 from mansio.log.group_commit import GROUP_BYTES_MAX
@@ -49,6 +53,14 @@ class Profile:
         self.channels = rng.randint(1, 4)
         self.write_high_bytes = rng.choice((600, 4000, 60_000, 1 << 20))
         self.turn_bytes = rng.choice((300, 3000, 30_000, 1 << 20, 1 << 20))
+        self.whole_bytes_max = rng.choice((WHOLE_BYTES_MAX, WHOLE_BYTES_MAX, 300, 80))
+        self.large_bytes = rng.choice((20, 4096))
+        self.compact_at = rng.choice((2, 512))
+        self.routes_max = rng.choice((1, 4, 4096))
+        self.cross = rng.random() < 0.3
+        """Channels of one connection publish to the same queues, where nobody knows who comes first."""
+        self.fenced = rng.random() < 0.04
+        """Another owner takes the log away in the middle."""
         self.crowd_bytes = rng.choice((1000, 1 << 22))
         self.memory_bytes_max = rng.choice((UNLIMITED, UNLIMITED, UNLIMITED, 8000, 100_000))
         self.faults = rng.choice((NO_FAULTS, NO_FAULTS, ROUGH, SLOW, STUCK))
@@ -67,6 +79,19 @@ class Profile:
         self.exchanges = [_exchange(rng, f"x{i}") for i in range(rng.randint(1, 5))]
         self.taste = {name: rng.choice((0.0, 0.3, 1.0, 1.0, 3.0)) for name in TASTES}
 
+    @contextmanager
+    def constants(self) -> Iterator[None]:
+        """The broker's constants are as small as the world wants them."""
+        with (
+            patch("mansio.core.broker.TURN_BYTES", self.turn_bytes),
+            patch("mansio.core.session.TURN_BYTES", self.turn_bytes),
+            patch("mansio.core.dispatch.CROWD_BYTES", self.crowd_bytes),
+            patch("mansio.core.inflight._COMPACT_AT", self.compact_at),
+            patch("mansio.protocol.amqp.connection.ROUTES_MAX", self.routes_max),
+            patch("mansio.protocol.amqp.output.LARGE_BYTES", self.large_bytes),
+        ):
+            yield
+
     def limits(self) -> Limits:
         """The broker's."""
         return Limits(memory_bytes_max=self.memory_bytes_max, parked_bytes_max=10_000)
@@ -75,6 +100,7 @@ class Profile:
 TASTES = (
     "topology", "consume", "get", "cancel", "requeue", "multiple", "tx", "confirm", "close", "cut",
     "recover", "qos", "mistake", "special", "no_wait", "freeze", "delete", "big", "mandatory",
+    "reply", "kick",
 )  # fmt: skip
 """Kinds of operations of which a world may have none, few or many."""
 

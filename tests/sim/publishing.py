@@ -22,6 +22,7 @@ class Shape:
     properties: Properties
     copies: tuple[str, ...] = ()
     blind: bool = False
+    mistaken: bool = False
     encoded: tuple[bytes, bytes] = (b"", b"")
     """The header payload as it is sent and as it is delivered, where all messages have the same."""
 
@@ -50,6 +51,9 @@ def make_shape(rng: Random, profile: Profile, queues: list[str]) -> Shape:
     shape = Shape(size, properties)
     if rng.random() < 0.08 * profile.taste["special"]:
         _make_special(rng, shape, queues)
+        if rng.random() < 0.02 * profile.taste["mistake"]:
+            shape.mistaken = True
+            properties.user_id = "mallory"
     return shape
 
 
@@ -57,7 +61,9 @@ def _make_special(rng: Random, shape: Shape, queues: list[str]) -> None:
     """Properties that the broker has to look at."""
     properties = shape.properties
     draw = rng.random()
-    if draw < 0.3:
+    if draw < 0.25:
+        properties.reply_to = "amq.rabbitmq.reply-to"
+    elif draw < 0.35:
         properties.user_id = "guest"
     elif draw < 0.5:
         properties.expiration = "315360000000"
@@ -90,10 +96,14 @@ def make_message(number: int, shape: Shape, exchange: str, key: str, mandatory: 
         shape.encoded = _encode(shape, headers)
     sent, header = shape.encoded
     body = make_body(number, shape.size)
-    persistent = properties.delivery_mode == 2
-    return Message(
-        number, exchange, key, body, sent, header, persistent, mandatory, headers, shape.copies
-    )
+    message = Message(number, exchange, key, body, sent, header, headers=headers)
+    message.persistent = properties.delivery_mode == 2
+    message.mandatory = mandatory
+    message.copies = shape.copies
+    message.mistaken = shape.mistaken
+    if properties.reply_to is not None:
+        message.asks_reply = replace(properties)
+    return message
 
 
 def _encode(shape: Shape, headers: Table) -> tuple[bytes, bytes]:

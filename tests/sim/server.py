@@ -14,12 +14,12 @@ from mansio.codec.amqp import WHOLE_BYTES_MAX
 from mansio.core.broker import Broker
 from mansio.core.limits import FRAME_MIN_BYTES, Limits
 from mansio.core.users import Users
-from mansio.log.group_commit import GroupCommit
+from mansio.log.group_commit import GroupCommit, State
 from mansio.log.memory import MemoryStore
 from mansio.protocol.amqp.connection import AmqpConnection
 from mansio.protocol.base import Peer
 from tests.log.faulty import Committer, Faults, FaultyLog
-from tests.sim.wire import Item, Parser
+from tests.sim.wire import Item, Parser, parse_content
 
 READ_BYTES = 262_144
 
@@ -46,7 +46,7 @@ class Front(AmqpConnection):
         self._parser = Parser()
         self._out = _Output(self)
 
-    def data_to_send(self) -> list[bytes]:
+    def data_to_send(self) -> list[bytes | memoryview]:
         out = super().data_to_send()
         self._out = _Output(self)
         return out
@@ -69,6 +69,7 @@ class Server:
         store: MemoryStore,
         faults: Faults,
         group_bytes_max: int,
+        whole_bytes_max: int,
         watch: Callable[[Front, list[Item]], None],
         write: Callable[[Front, list[Item]], None],
     ) -> None:
@@ -88,6 +89,9 @@ class Server:
         self.group = GroupCommit(epoch, nonce, seq, group_bytes_max)
         self.committer = Committer(self.group, log)
         self._ticket = 0
+        self.lost = False
+        """Nothing will be durable any more."""
+        self._whole_bytes_max = whole_bytes_max
         self._speaking: list[Any] = []
         self._was_blocked = False
         tail_bytes = max(limits.frame_max, WHOLE_BYTES_MAX) + FRAME_MIN_BYTES
@@ -119,6 +123,7 @@ class Server:
         end = n + len(data)
         self._buffer[:n] = front.tail
         self._buffer[n:end] = data
+        front.scan.whole_max = self._whole_bytes_max
         front.receive_buffer(self._buffer, end, now_ns)
         self.scheduled = True
 
@@ -145,6 +150,8 @@ class Server:
         broker = self.broker
         if self._ticket <= self.group.durable:
             broker.durable(self._ticket)
+        elif self.lost:
+            broker.failed(self._ticket)
         self._write()
         if broker.blocked != self._was_blocked:
             self._was_blocked = broker.blocked
@@ -165,6 +172,16 @@ class Server:
             self._write()
             if self.broker.unfinished:
                 self.scheduled = True
+        if self.group.state is State.FATAL and not self.lost:
+            self.lost = True
+            self.broker.failed(self._ticket)
+            self._write()
+            self.scheduled = True
+
+    def shutdown(self, front: Front, code: int, text: str) -> None:
+        """The server says goodbye."""
+        front.shutdown(code, text)
+        self.scheduled = True
 
     def tick(self, now_ns: int) -> None:
         """Heartbeats and deadlines."""
@@ -196,3 +213,12 @@ class Server:
         token = f"{self.rng.getrandbits(64):016x}"
         self.tokens.append(token)
         return token
+
+
+def order_of(broker: Broker, name: str, first: int) -> list[tuple[bytes, bytes]]:
+    """(header payload, body) of the messages that are ready in a queue from position `first` on."""
+    found = []
+    for span in broker.vhosts["/"].queues[name].ready:
+        for i in range(max(span.start, first - span.base), span.stop):
+            found.append(parse_content(span.run.content(i)))
+    return found

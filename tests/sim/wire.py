@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from mansio.codec import amqp_methods as m
-from mansio.codec.amqp_values import Table
+from mansio.codec.amqp_values import Properties, Table
 
 HEARTBEAT = "heartbeat"
 FILLER = Random(0).randbytes(1 << 18)
@@ -36,6 +36,10 @@ class Message:
     headers: Table = field(default_factory=dict)
     copies: tuple[str, ...] = ()
     """Further routing keys, of the CC and BCC headers."""
+    asks_reply: Properties | None = None
+    """Its properties, if they ask for a direct reply."""
+    mistaken: bool = False
+    """Its properties are not allowed."""
 
     def __repr__(self) -> str:
         kind = "persistent " if self.persistent else ""

@@ -5,11 +5,9 @@ step:  the log goes on ─► a client does something ─► bytes arrive ─►
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from unittest.mock import patch
 
 from mansio.codec import amqp_methods as m
 from mansio.core.check import check
@@ -20,7 +18,7 @@ from tests.sim.model import Connection, Violation
 from tests.sim.operations import Operations
 from tests.sim.oracle import COMMANDS, DISPATCH, RELEASE, TIME, Oracle
 from tests.sim.profile import Profile
-from tests.sim.server import READ_BYTES, Front, Server
+from tests.sim.server import READ_BYTES, Front, Server, order_of
 from tests.sim.wire import Item
 
 SECOND_NS = 1_000_000_000
@@ -70,20 +68,10 @@ class World:
             self.store,
             profile.faults,
             profile.group_bytes_max,
+            profile.whole_bytes_max,
             self._on_made,
             self._on_written,
         )
-
-    @contextmanager
-    def limits(self) -> Iterator[None]:
-        """The broker's constants are as small as the world wants them."""
-        turn_bytes = self.profile.turn_bytes
-        with (
-            patch("mansio.core.broker.TURN_BYTES", turn_bytes),
-            patch("mansio.core.session.TURN_BYTES", turn_bytes),
-            patch("mansio.core.dispatch.CROWD_BYTES", self.profile.crowd_bytes),
-        ):
-            yield
 
     # -- steps
 
@@ -95,6 +83,10 @@ class World:
         self._step_log()
         if self.now_ns - self._tick_ns >= SECOND_NS:
             self._tick()
+        if self.profile.fenced and rng.random() < 0.005 and not self.oracle.fenced:
+            self._note("another owner takes the log")
+            self.oracle.fenced = True
+            self.store.open(2, 0)
         self._act()
         for _ in range(rng.choice((0, 1, 1, 2))):
             if self.parties:
@@ -115,7 +107,9 @@ class World:
             self._cut(party)
         elif draw < 0.006 * taste["cut"]:
             self.now_ns += rng.randint(1, 30) * SECOND_NS
-        elif draw < 0.008 * taste["freeze"]:
+        elif draw < 0.007 * taste["kick"]:
+            self._kick(party)
+        elif draw < 0.009 * taste["freeze"]:
             party.frozen = not party.frozen
         elif not party.frozen:
             name = self.operations.step(party.client)
@@ -158,8 +152,13 @@ class World:
         front, oracle = party.front, self.oracle
         if party.dropped or front.paused:
             return
-        data, commands = party.client.link.take_up(min(n, READ_BYTES))
+        link = party.client.link
+        n = min(n, READ_BYTES)
+        if self.profile.cross:
+            n = link.before_others(n)
+        data, commands = link.take_up(n)
         party.fed_ns = self.now_ns
+        oracle.fresh.clear()
         oracle.phase = COMMANDS
         if self.note:
             self._note(f"{party.client.name}: {len(data)} bytes arrive, {len(commands)} commands")
@@ -170,9 +169,20 @@ class World:
             if self.note:
                 self._note(f"    {number}: {message or method}")
             oracle.apply(party.model, number, method, message)
+        if self.profile.cross:
+            oracle.arrange(self._orders())
         oracle.end_commands()
         if oracle.tokens:
             raise Violation("the broker has drawn a name that nobody asked for")
+
+    def _orders(self) -> dict[str, list[int]]:
+        """In which order several channels' publishes came into queues: that only the broker can say."""
+        orders: dict[str, list[int]] = {}
+        for queue, entries in self.oracle.fresh.items():
+            if not queue.deleted and len({id(entry.publisher) for entry in entries}) > 1:
+                found = order_of(self.server.broker, queue.name, entries[0].position)
+                orders[queue.name] = [self.oracle.number(*content) for content in found]
+        return orders
 
     def read(self, party: Party, n: int) -> None:
         """The client reads `n` bytes."""
@@ -198,6 +208,17 @@ class World:
         if not party.dropped:
             self._drop(party)
         self._forget(party)
+
+    def _kick(self, party: Party) -> None:
+        """The server ends the connection, politely."""
+        if party.model.state == "open" and not party.dropped:
+            self._note(f"{party.client.name} is told to go")
+            self.oracle.phase = COMMANDS
+            self.server.shutdown(party.front, 320, "shutdown")
+            self.oracle.end_session(party.model)
+            party.model.state = "closing"
+            party.model.expect(0, m.ConnectionClose(320))
+            self.oracle.end_commands()
 
     def _forget(self, party: Party) -> None:
         if party in self.parties:
@@ -241,7 +262,7 @@ class World:
         oracle.end_dispatch()
         oracle.phase = RELEASE
         server.release()
-        oracle.end_release(server.all_durable)
+        oracle.end_release(server.all_durable or server.lost, server.lost)
         self._drop_ended()
         if not server.broker.unfinished:
             oracle.check_served()
@@ -255,7 +276,7 @@ class World:
     def _step_log(self) -> None:
         self.oracle.phase = RELEASE
         self.server.step_log(self.now_ns)
-        self.oracle.end_release(False)
+        self.oracle.end_release(False, self.server.lost)
         self._drop_ended()
 
     def _tick(self) -> None:
@@ -303,7 +324,7 @@ class World:
         for party in self.parties:
             party.frozen = False
         self._rest()
-        self.oracle.check_log()
+        self._check_log()
         for party in list(self.parties):
             if party.client.state == "open" and not party.front.paused:
                 party.client.close()
@@ -314,7 +335,7 @@ class World:
             self._cut(party)
         self._rest()
         self._collect()
-        self.oracle.check_log()
+        self._check_log()
         self._check_empty()
 
     def _rest(self) -> None:
@@ -329,7 +350,7 @@ class World:
                     self.read(party, party.client.link.down_bytes)
                     moved = True
             next_ns = self.server.committer.next_ns()
-            if next_ns is not None or not self.server.all_durable:
+            if next_ns is not None or not (self.server.all_durable or self.server.lost):
                 self.now_ns = max(self.now_ns, next_ns or 0)
                 self._step_log()
                 moved = True
@@ -354,6 +375,10 @@ class World:
         while channel.unacked:
             client.settle(channel, max(channel.unacked), "ack", True)
             self._rest()
+
+    def _check_log(self) -> None:
+        if not self.oracle.fenced:
+            self.oracle.check_log()
 
     def _check_empty(self) -> None:
         for queue in self.oracle.topology.queues.values():

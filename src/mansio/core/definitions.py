@@ -65,6 +65,7 @@ class Definitions:
         gone = self.vhost(session).delete_exchange(name, if_unused)
         if gone is not None and gone.durable:
             self._write("delete exchange", session.vhost, name=name)
+        self._write_dropped(self.vhost(session))
 
     # -- bindings
 
@@ -115,6 +116,13 @@ class Definitions:
     def _unbound(self, session: "Session", binding: Binding | None) -> None:
         if binding is not None and binding.durable:
             self._write("unbind", session.vhost, **_binding(binding))
+        self._write_dropped(self.vhost(session))
+
+    def _write_dropped(self, host: "VHost") -> None:
+        """Exchanges that went with their last binding, which may have been one that is not in the log."""
+        for exchange in host.take_dropped():
+            if exchange.durable:
+                self._write("delete exchange", host.name, name=exchange.name)
 
     # -- queues
 
@@ -169,6 +177,10 @@ class Definitions:
             )
         return queue
 
+    def reserve_queue_id(self, id: int) -> None:
+        """An id that a restored queue has: later ones are higher."""
+        self._next_queue_id = max(self._next_queue_id, id + 1)
+
     def purge_queue(self, queue: Queue) -> int:
         """Settles every ready message; answers how many."""
         return self._broker.settling.drop_ready(queue)
@@ -195,6 +207,7 @@ class Definitions:
             self._broker.tell_cancelled(channel, consumer.tag)
         if queue.logged:
             self._write("delete queue", queue.vhost, name=queue.name, id=queue.id)
+        self._write_dropped(self._broker.vhosts[queue.vhost])
         return count
 
     def declare_reply_queue(self, session: "Session", token: str) -> Queue:

@@ -2,7 +2,7 @@
 
     PUBLISH   01 | queues u16 | routes u16 | count u32 | stride u32 | ends u32 | which u32
               | queues × (id u64, position u64)
-              | routes × (skip u16, channel u16, exchange, routing key: u8 length + bytes)
+              | routes × (skip u16, channel u16, frame-max u32, exchange, routing key: u8 length + bytes)
               | ends | which | data
     SETTLE    02 | queue id u64 | ranges × (first position u64, count u32, step u32)
     TOPOLOGY  03 | JSON, UTF-8: {"do": what, …}
@@ -26,13 +26,23 @@ PUBLISH, SETTLE, TOPOLOGY = 1, 2, 3
 Parts = tuple[bytes, ...]
 _PUBLISH = struct.Struct(">BHHIIII")
 _PLACE = struct.Struct(">QQ")
-_ROUTE = struct.Struct(">HHB")
+_ROUTE = struct.Struct(">HHIB")
 _SETTLE = struct.Struct(">BQ")
 _RANGE = struct.Struct(">QII")
 
 
 class Damaged(ValueError):
     """A record that cannot be read: what and where."""
+
+
+class PublishedRoute(NamedTuple):
+    """What messages of a run were published with; `skip`: bytes of the publish method frame."""
+
+    skip: int
+    channel: int
+    frame_max: int
+    exchange: str
+    key: str
 
 
 class Published(NamedTuple):
@@ -43,9 +53,7 @@ class Published(NamedTuple):
     stride: int
     ends: bytes | None
     which: bytes | None
-    routes: list[
-        tuple[int, int, str, str]
-    ]  # length of the publish method frame, channel, exchange, routing key
+    routes: list[PublishedRoute]
     data: bytes
 
 
@@ -68,7 +76,7 @@ def encode_publish(run: Run, places: Sequence[tuple[int, int]]) -> Parts:
         exchange = route.exchange.encode("utf-8", "surrogateescape")
         key = route.routing_key.encode("utf-8", "surrogateescape")
         parts += [
-            _ROUTE.pack(route.skip, route.channel, len(exchange)),
+            _ROUTE.pack(route.skip, route.channel, route.frame_max, len(exchange)),
             exchange,
             bytes((len(key),)),
             key,
@@ -113,16 +121,16 @@ def _decode_publish(record: bytes) -> Published:
     at = _PUBLISH.size
     places = list(_PLACE.iter_unpack(record[at : at + queues * _PLACE.size]))
     at += queues * _PLACE.size
-    found: list[tuple[int, int, str, str]] = []
+    found: list[PublishedRoute] = []
     for _ in range(routes):
-        skip, channel, size = _ROUTE.unpack_from(record, at)
+        skip, channel, frame_max, size = _ROUTE.unpack_from(record, at)
         at += _ROUTE.size
         exchange = record[at : at + size].decode("utf-8", "surrogateescape")
         at += size
         size = record[at]
         key = record[at + 1 : at + 1 + size].decode("utf-8", "surrogateescape")
         at += 1 + size
-        found.append((skip, channel, exchange, key))
+        found.append(PublishedRoute(skip, channel, frame_max, exchange, key))
     ends = _big_endian(record[at : at + ends_size]) if ends_size else None
     at += ends_size
     which = record[at : at + which_size] if which_size else None

@@ -45,6 +45,8 @@ class VHost:
     def __init__(self, name: str) -> None:
         self.name = name
         self.version = 0
+        self.restoring = False  # nothing goes by itself then: each deletion has its own record
+        self._dropped: list[Exchange] = []
         self.queues: dict[str, Queue] = {}
         self.exchanges: dict[str, Exchange] = {
             name: Exchange(name, type, durable=True, internal=name == "amq.rabbitmq.trace")
@@ -174,8 +176,16 @@ class VHost:
         if isinstance(binding.destination, Queue):
             binding.destination.bindings.pop(id(binding), None)
         self.version += 1
-        if source.auto_delete and not source.bindings and source.name in self.exchanges:
+        if self.restoring or not source.auto_delete or source.bindings:
+            return
+        if source.name in self.exchanges:
             self._drop_exchange(source)
+            self._dropped.append(source)
+
+    def take_dropped(self) -> list[Exchange]:
+        """Auto-delete exchanges that went with their last binding since the last call."""
+        dropped, self._dropped = self._dropped, []
+        return dropped
 
     # -- queues
 

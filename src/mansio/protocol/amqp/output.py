@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from mansio.codec import amqp_methods as m
 from mansio.codec.amqp import encode_deliveries, rechannel
+from mansio.codec.amqp_values import encode_shortstr
 from mansio.core.dispatch import Consumer
 from mansio.core.routing import Route
 from mansio.core.run import Run
@@ -78,6 +79,9 @@ class Output:
         routes = run.routes
         prefix: bytes = consumer.wire
         number = consumer.channel.number
+        if routes[0].fresh is None:  # restored from the log
+            for route in routes:
+                add_tails(route)
         if routes[0].frame_max > self.frame_max:
             self._deliver_reframed(
                 consumer, run, range(start, start + count * step, step), tag, redelivered
@@ -159,3 +163,10 @@ class Output:
         """See `Outbox`."""
         if channel.wire is not None:
             channel.wire.committed(ok)
+
+
+def add_tails(route: Route) -> None:
+    """What `encode_deliveries` needs of a route: for messages that are delivered first, and for those again."""
+    tail = encode_shortstr(route.exchange) + encode_shortstr(route.routing_key) + b"\xce"
+    route.fresh = (route.skip, b"\x00" + tail, route.channel)
+    route.again = (route.skip, b"\x01" + tail, route.channel)

@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING
 
 from mansio.codec import amqp_methods as m
 from mansio.codec.amqp import PERSISTENT, SPECIAL
-from mansio.codec.amqp_values import Properties, encode_shortstr
+from mansio.codec.amqp_values import Properties
 from mansio.core.names import REPLY_TO
 from mansio.core.routing import Route
 from mansio.core.run import Run
 from mansio.protocol.amqp.content import Content, check_expiration, copies
+from mansio.protocol.amqp.output import add_tails
 from mansio.protocol.amqp.replies import NOT_IMPLEMENTED, PRECONDITION_FAILED, Refusal
 
 if TYPE_CHECKING:
@@ -34,9 +35,7 @@ def make_route(channel: "AmqpChannel", frame: bytes) -> Route:
         len(frame),
     )
     route.frame_max = channel.connection.frame_max
-    tail = encode_shortstr(method.exchange) + encode_shortstr(method.routing_key) + b"\xce"
-    route.fresh = (len(frame), b"\x00" + tail, channel.number)
-    route.again = (len(frame), b"\x01" + tail, channel.number)
+    add_tails(route)
     return route
 
 

@@ -1,0 +1,176 @@
+"""A broker that is rebuilt from records has the durable part of the one that wrote them."""
+
+import random
+from typing import Any
+
+import pytest
+
+from mansio.core.broker import Broker
+from mansio.core.check import check
+from mansio.core.errors import BrokerError
+from mansio.core.records import Damaged, encode_topology
+from mansio.core.restore import Restore
+from mansio.core.run import Run
+from mansio.core.session import Channel, Session
+
+
+class Nobody:
+    """An outbox that forgets."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *arguments: None
+
+
+class Writer:
+    """A broker with one session, whose records are kept as a log would keep them."""
+
+    def __init__(self) -> None:
+        self.broker = Broker()
+        self.session: Session = self.broker.open_session(Nobody(), "guest", "/", "test")
+        self.channel: Channel = self.broker.open_channel(self.session, 1)
+        self.records: list[bytes] = []
+        self.number = 0
+
+    def publish(self, exchange: str, key: str, count: int = 1, persistent: bool = True) -> None:
+        route = self.broker.route("/", exchange, key, False, 1, 4)
+        bodies = [b"skip%06d" % (self.number + i) for i in range(count)]
+        self.number += count
+        data = b"".join(bodies)
+        run = Run(data, count, len(bodies[0]), None, (route,), None, persistent)
+        self.broker.publish(self.channel, run, route.queues)
+
+    def turn(self) -> None:
+        self.records += [b"".join(parts) for parts in self.broker.end_turn()]
+
+    def restored(self) -> Broker:
+        broker = Broker()
+        restore = Restore(broker)
+        for record in self.records:
+            restore.apply(record)
+        restore.finish()
+        check(broker)
+        return broker
+
+
+def durable_part(broker: Broker) -> dict[str, Any]:
+    """What has to survive: topology, and by queue the positions and contents of persistent messages."""
+    host = broker.vhosts["/"]
+    held: dict[int, list[tuple[int, bytes]]] = {q.id: [] for q in host.queues.values()}
+    for queue in host.queues.values():
+        for span in queue.ready:
+            if span.run.persistent:
+                held[queue.id] += [
+                    (span.base + i, span.run.message(i)) for i in range(span.start, span.stop)
+                ]
+    for session in broker.sessions:
+        for channel in session.channels.values():
+            for flight in channel.ledger:
+                for piece in flight.open_pieces(0, flight.count):
+                    for i in range(piece.start, piece.start + piece.count * piece.step, piece.step):
+                        if piece.run.persistent and piece.queue.id in held:
+                            held[piece.queue.id].append((piece.base + i, piece.run.message(i)))
+    queues = {
+        name: (queue.id, queue.auto_delete, dict(queue.arguments), sorted(held[queue.id]))
+        for name, queue in host.queues.items()
+        if queue.logged
+    }
+    exchanges = {
+        name: (each.type, each.auto_delete, each.internal, dict(each.arguments))
+        for name, each in host.exchanges.items()
+        if each.durable
+    }
+    bindings = sorted(
+        (each.name, binding.destination.name, binding.key, sorted(binding.arguments.items()))
+        for each in host.exchanges.values()
+        for binding in each.bindings.values()
+        if binding.durable
+    )
+    return {"queues": queues, "exchanges": exchanges, "bindings": bindings}
+
+
+def step(writer: Writer, rng: random.Random) -> None:
+    broker, session, channel = writer.broker, writer.session, writer.channel
+    define = broker.definitions
+    queue, exchange = rng.choice("abcd"), rng.choice("xyz")
+    kind = rng.randrange(12)
+    if kind == 0:
+        arguments = {"bytes": b"\x00", "depth": {"n": [1, 2.5, None]}} if rng.random() < 0.5 else {}
+        define.declare_queue(
+            session, queue, rng.random() < 0.8, rng.random() < 0.1, False, arguments
+        )
+    elif kind == 1:
+        define.declare_exchange(
+            session, exchange, rng.choice(("topic", "fanout")), True, rng.random() < 0.3, False, {}
+        )
+    elif kind == 2:
+        define.bind_queue(session, queue, exchange, rng.choice(("#", "k.*")), {})
+    elif kind == 3:
+        define.unbind_queue(session, queue, exchange, rng.choice(("#", "k.*")), {})
+    elif kind == 4 and rng.random() < 0.2:
+        define.delete_queue(define.queue(session, queue), False, False)
+    elif kind == 5 and rng.random() < 0.2:
+        define.delete_exchange(session, exchange, False)
+    elif kind in (6, 7):
+        writer.publish("", queue, rng.randint(1, 9), rng.random() < 0.8)
+    elif kind == 8:
+        writer.publish(exchange, "k.1", rng.randint(1, 5))
+    elif kind == 9 and f"c{queue}" not in channel.consumers:
+        broker.set_prefetch(channel, rng.randint(0, 6), False)
+        broker.consume(channel, define.queue(session, queue), f"c{queue}", False, False, {})
+    elif kind == 10:
+        flights = list(channel.ledger)
+        if flights:
+            flight = rng.choice(flights)
+            tag = flight.first + rng.randrange(flight.count)
+            broker.settle(channel, tag, tag, rng.random() < 0.2, rng.random() < 0.3)
+    elif kind == 11 and rng.random() < 0.1:
+        define.purge_queue(define.queue(session, queue))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_the_durable_part_survives(seed: int) -> None:
+    rng = random.Random(seed)
+    writer = Writer()
+    for _ in range(200):
+        try:
+            step(writer, rng)
+        except BrokerError:
+            pass
+        if rng.random() < 0.4:
+            writer.turn()
+    writer.turn()
+    assert durable_part(writer.restored()) == durable_part(writer.broker)
+
+
+def test_what_comes_back_is_marked_as_redelivered() -> None:
+    writer = Writer()
+    writer.broker.definitions.declare_queue(writer.session, "q", True, False, False, {})
+    writer.publish("", "q", 3)
+    writer.turn()
+    (span,) = writer.restored().vhosts["/"].queues["q"].ready
+    assert span.redelivered and (span.start, span.stop) == (0, 3)
+
+
+def test_a_new_queue_never_takes_the_id_of_a_restored_one() -> None:
+    writer = Writer()
+    writer.broker.definitions.declare_queue(writer.session, "q", True, False, False, {})
+    writer.turn()
+    broker = writer.restored()
+    session = broker.open_session(Nobody(), "guest", "/", "test")
+    queue = broker.definitions.declare_queue(session, "r", True, False, False, {})
+    assert queue.id > broker.vhosts["/"].queues["q"].id
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"do": "fly", "vhost": "/"},
+        {"do": "delete queue", "vhost": "/", "id": 7, "name": "nobody"},
+        {"do": "declare queue", "vhost": "/"},
+        {"do": "declare queue", "vhost": "/elsewhere"},
+    ],
+)
+def test_a_record_that_does_not_fit_is_damage(change: dict[str, Any]) -> None:
+    restore = Restore(Broker())
+    with pytest.raises(Damaged):
+        restore.apply(b"".join(encode_topology(change)))
