@@ -110,7 +110,9 @@ class Listener:
                 return None
             if frame is None:
                 self.finished = True
-                silent = self.broker_closes and not self.agreed  # whether it waits is its own affair
+                silent = (
+                    self.broker_closes and not self.agreed
+                )  # whether it waits is its own affair
                 return None if silent else self.heard(CLOSED_CHANNEL, "closed")
             text = self._maybe_text(frame)
             if text is not None:

@@ -42,7 +42,8 @@ def make_route(channel: "AmqpChannel", frame: bytes) -> Route:
 def publish(channel: "AmqpChannel", run: Run, flags: int) -> None:
     """Hands a run to the Broker, message by message where each goes its own way."""
     route = run.routes[0]
-    if flags & SPECIAL or any(each.by_content for each in run.routes):
+    alone = flags & SPECIAL or route.by_content
+    if alone or (run.which is not None and any(each.by_content for each in run.routes)):
         for i in range(run.count):
             _publish_one(channel, run.message(i), run.route(i))
     else:
