@@ -21,6 +21,8 @@ class Front(Protocol):
     """Bytes that were received and are not complete yet."""
     closed: bool
     """The connection is over: write what `data_to_send` gives, then close."""
+    lingers: bool
+    """With `closed`: the peer is to close first, since it still has something to read or to be told."""
     paused: bool
     """Nothing more should be read for now: the broker is short of memory and this peer publishes."""
 

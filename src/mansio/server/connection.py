@@ -109,7 +109,7 @@ class Connection(asyncio.BufferedProtocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        if self.front.closed and not self.front.close_reason:
+        if self.front.lingers and not self.front.close_reason:
             asyncio.get_running_loop().call_later(CLOSE_OK_S, transport.write, b"".join(chunks))
         elif len(chunks) == 1:
             transport.write(chunks[0])
@@ -118,11 +118,13 @@ class Connection(asyncio.BufferedProtocol):
                 transport.writelines(chunks)
             else:
                 transport.write(b"".join(chunks))
-        if self.front.closed and not self._lingering_until_ns:
-            self._end(transport)
+        if self.front.closed and not self.front.lingers:
+            transport.close()
+        elif self.front.closed and not self._lingering_until_ns:
+            self._linger(transport)
 
-    def _end(self, transport: asyncio.Transport) -> None:
-        """The front is done. The client gets a while to read why and to close, which it does after close-ok."""
+    def _linger(self, transport: asyncio.Transport) -> None:
+        """The client gets a while to read what was said and to close, which it does after close-ok."""
         self._lingering_until_ns = self._clock.now_ns() + LINGER_NS
         if not transport.is_reading():
             transport.resume_reading()

@@ -281,7 +281,7 @@ class AmqpConnection(Login):
     def _on_close(self, method: m.ConnectionClose) -> None:
         self._end_session()
         self.send_method(0, m.ConnectionCloseOk())
-        self.end("")
+        self.end(self.close_reason, lingers=True)
 
     def _on_close_ok(self, method: m.ConnectionCloseOk) -> None:
         self.end(self.close_reason)
@@ -309,7 +309,7 @@ class AmqpConnection(Login):
     def _fault(self, code: int, text: str) -> None:
         """Bytes that are no frames: what follows cannot be read, so nothing of it is."""
         self.close(Refusal(code, text))
-        self.end(reply_text(code, text))
+        self.end(reply_text(code, text), lingers=True)
 
     def close(self, refusal: Refusal) -> None:
         """Closes the connection with a reply code and waits for the peer's close-ok."""
@@ -331,8 +331,9 @@ class AmqpConnection(Login):
         if session is not None:
             self.broker.close_session(session)
 
-    def end(self, reason: str) -> None:
+    def end(self, reason: str, lingers: bool = False) -> None:
         self._end_session()
+        self.lingers = lingers
         self.state = State.CLOSED
         self.close_reason = reason
         self.closed = True

@@ -27,6 +27,7 @@ class Login(Output):
         self.peer = peer
         self.state = State.HEADER
         self.close_reason = ""  # for the log: why the connection ended, when that was not in order
+        self.lingers = False
         self.session: Session | None = None
         self.user = ""
         self.channel_max = broker.limits.channel_max
@@ -37,8 +38,8 @@ class Login(Output):
         """Closes the connection with a reply code."""
         raise NotImplementedError
 
-    def end(self, reason: str) -> None:
-        """Ends the connection without a word."""
+    def end(self, reason: str, lingers: bool = False) -> None:
+        """Ends the connection without a further word; see `Front.lingers`."""
         raise NotImplementedError
 
     def _on_start_ok(self, method: m.ConnectionStartOk) -> None:
