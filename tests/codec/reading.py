@@ -9,7 +9,7 @@ from typing import Any
 
 from mansio.codec import amqp
 from mansio.codec import amqp_methods as m
-from mansio.codec.amqp_values import Properties, encode_header_payload
+from mansio.codec.amqp_properties import Properties, encode_header_payload
 
 SOURCE = Path(__file__).resolve().parents[2] / "src/mansio/codec/amqp.py"
 FRAME_MAX = 4096

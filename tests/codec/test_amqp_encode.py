@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mansio.codec import amqp_methods as m
-from mansio.codec.amqp_values import Properties
+from mansio.codec.amqp_properties import Properties
 from tests.codec.reading import CODECS, NAMES, Reader, publish, read
 
 every_form = pytest.mark.parametrize("codec", CODECS, ids=NAMES)

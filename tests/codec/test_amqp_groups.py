@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mansio.codec import amqp
 from mansio.codec import amqp_methods as m
-from mansio.codec.amqp_values import Properties
+from mansio.codec.amqp_properties import Properties
 from tests.codec.reading import CODECS, NAMES, PURE, Reader, publish, read
 
 PLAIN, DURABLE = Properties(), Properties(delivery_mode=2)

@@ -6,7 +6,7 @@ import pytest
 
 from mansio.codec import amqp
 from mansio.codec import amqp_methods as m
-from mansio.codec.amqp_values import Properties, encode_header_payload
+from mansio.codec.amqp_properties import Properties, encode_header_payload
 from tests.codec.reading import CODECS, FRAME_MAX, NAMES, PURE, Reader, publish, raw_publish, read
 
 PERSISTENT, SPECIAL = amqp.PERSISTENT, amqp.SPECIAL

@@ -11,20 +11,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mansio.codec.amqp_properties import (
+    Properties,
+    decode_properties,
+    encode_header_payload,
+    encode_properties,
+)
 from mansio.codec.amqp_values import (
     SYNTAX_ERROR,
     TABLE_BYTES_MAX,
     TABLE_DEPTH_MAX,
     CodecError,
-    Properties,
     Table,
     Timestamp,
     Value,
-    decode_properties,
     decode_table,
-    encode_header_payload,
     encode_longstr,
-    encode_properties,
     encode_shortstr,
     encode_table,
 )

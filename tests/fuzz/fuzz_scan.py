@@ -19,10 +19,8 @@ from mansio.codec import amqp
 from mansio.codec.amqp_methods import (
     frame,
 )
-from mansio.codec.amqp_values import (
-    CodecError,
-    decode_properties,
-)
+from mansio.codec.amqp_properties import decode_properties
+from mansio.codec.amqp_values import CodecError
 from tests.fuzz import harness
 from tests.fuzz.harness import Choices
 from tests.fuzz.story import FRAME_MAX, Content, Story, key_of, plain, tell

@@ -7,16 +7,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from decimal import Decimal
 
+from mansio.codec.amqp_properties import Properties, decode_properties, encode_properties
 from mansio.codec.amqp_values import (
     TABLE_DEPTH_MAX,
     CodecError,
-    Properties,
     Table,
     Timestamp,
     Value,
-    decode_properties,
     decode_table,
-    encode_properties,
     encode_table,
 )
 from tests.fuzz import harness

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from mansio.codec import amqp_methods as m
-from mansio.codec.amqp_values import Properties, Table, encode_header_payload, encode_table
+from mansio.codec.amqp_properties import Properties, encode_header_payload
+from mansio.codec.amqp_values import Table, encode_table
 from tests.fuzz.harness import Choices
 from tests.fuzz.world import FRAME_MAX, NO_ACK_TAG, SMALL_FRAME_MAX, Client
 

@@ -10,7 +10,7 @@ from mansio.codec.amqp_methods import (
     frame,
     method_frame,
 )
-from mansio.codec.amqp_values import Properties, encode_header_payload
+from mansio.codec.amqp_properties import Properties, encode_header_payload
 from tests.fuzz.harness import Choices
 from tests.fuzz.story import FRAME_MAX
 

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from mansio.codec import amqp_methods as m
-from mansio.codec.amqp_values import Properties, decode_properties, encode_header_payload
+from mansio.codec.amqp_properties import Properties, decode_properties, encode_header_payload
 from mansio.core.broker import Broker
 from mansio.core.check import check
 from mansio.core.limits import Limits
@@ -150,7 +150,8 @@ class Talker:
             data = data[8:]
         content: dict[int, tuple[Any, bytes, list[bytes], int]] = {}
         while data:
-            kind, channel, size = data[0], int.from_bytes(data[1:3], "big"), int.from_bytes(data[3:7], "big")  # fmt: skip
+            kind, channel = data[0], int.from_bytes(data[1:3], "big")
+            size = int.from_bytes(data[3:7], "big")
             payload, data = data[7 : 7 + size], data[7 + size :]
             assert data[:1] == b"\xce"
             data = data[1:]

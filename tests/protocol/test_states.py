@@ -23,7 +23,7 @@ WITH_VALUES: dict[type, Any] = {
 
 
 def instance(method: Any) -> Any:
-    return WITH_VALUES.get(method, None) or method()
+    return WITH_VALUES.get(method) or method()
 
 
 def send(talker: Talker, channel: int, method: Any) -> None:

@@ -29,6 +29,8 @@ class ClientChannel:
         self.silent = False
         """Nothing is sent until the close has come that was provoked."""
         self.unacked: dict[int, None] = {}
+        self.settled: list[int] = []
+        """Some tags that were settled for good."""
         self.recovering = 0
         """basic.recover that are not answered: deliveries before the answer are void."""
         self.consumers: dict[str, bool] = {}
@@ -173,6 +175,8 @@ class Client:
             del channel.unacked[each]
         if channel.tx:
             channel.tx_settled += gone
+        else:
+            channel.settled[20:] = gone
         if how == "ack":
             method: m.Method = m.BasicAck(tag, multiple)
         elif how.startswith("reject"):
@@ -192,6 +196,8 @@ class Client:
         self.send(channel.number, method)
 
     def recover(self, channel: ClientChannel) -> None:
+        if self.rng.random() < 0.1:
+            self.send(channel.number, m.BasicRecoverAsync(True))
         channel.unacked.clear()
         channel.recovering += 1
         self.send(channel.number, m.BasicRecover(True))

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 from mansio.codec import amqp_methods as m
-from mansio.codec.amqp_values import Properties, Table, encode_header_payload
+from mansio.codec.amqp_properties import Properties, encode_header_payload
+from mansio.codec.amqp_values import Table
 from tests.sim.link import SETTLEMENTS
 from tests.sim.model import Channel, Commit, Connection, Consumer, Delivery, Model, Publish, Refused
 from tests.sim.model import Transaction as Tx
@@ -112,6 +114,9 @@ class Commands(Model):
             connection.state = "closing"
             connection.expect(0, m.ConnectionClose(code, "", *ids))
         else:
+            numbers = list(takewhile(lambda each: channel.pending[each].unrouted, channel.pending))
+            if numbers:
+                connection.early[channel.number] = range(numbers[0], numbers[-1] + 1)
             self.end_channel(channel)
             channel.closing = True
             connection.expect(channel.number, m.ChannelClose(code, "", *ids))
@@ -133,7 +138,8 @@ class Commands(Model):
             number = channel.published = channel.published + 1
         needs = self.enqueue(channel, message, queues, number)
         if channel.confirming:
-            channel.pending[number] = Publish(needs)
+            unrouted = all(queue.deleted for queue in queues)
+            channel.pending[number] = Publish(needs, unrouted)
 
     def _set_reply_to(self, channel: Channel, message: Message, properties: Properties) -> None:
         """The address of the channel's reply queue takes the place of the general one."""
@@ -179,6 +185,8 @@ class Commands(Model):
         if found is None:
             if name.startswith("amq."):
                 raise Refused(403)
+            if not isinstance(method.arguments.get("alternate-exchange", ""), str):
+                raise Refused(406)
             self.topology.exchanges[name] = Exchange(
                 name,
                 method.type,
@@ -262,6 +270,7 @@ class Commands(Model):
             (found.durable == method.durable or owner is not None)
             and found.auto_delete == method.auto_delete
             and _same(found.arguments, method.arguments, "x-max-length")
+            and _same(found.arguments, method.arguments, "x-max-length-bytes")
             and _same(found.arguments, method.arguments, "x-overflow")
         )
         if not same:
@@ -269,6 +278,8 @@ class Commands(Model):
         return found
 
     def queue_bind(self, channel: Channel, method: m.QueueBind) -> Reply:
+        if not (method.queue or channel.last_queue):
+            raise Refused(404)
         source = self._named(method.exchange)
         queue = self._queue(channel, method.queue)
         key = method.routing_key
@@ -279,11 +290,12 @@ class Commands(Model):
         return (m.QueueBindOk(),)
 
     def queue_unbind(self, channel: Channel, method: m.QueueUnbind) -> Reply:
+        name = method.queue or channel.last_queue
+        if not name:
+            raise Refused(404)
         if method.exchange == "":
             raise Refused(403)
-        self._unbind(
-            method.exchange, Binding(True, method.queue, method.routing_key, method.arguments)
-        )
+        self._unbind(method.exchange, Binding(True, name, method.routing_key, method.arguments))
         return (m.QueueUnbindOk(),)
 
     def queue_purge(self, channel: Channel, method: m.QueuePurge) -> Reply:

@@ -59,6 +59,7 @@ class Publish:
     """A publish that waits for its confirm: it has to be in the log in these spots first."""
 
     needs: list[Spot]
+    unrouted: bool = False
     rejected: bool = False
 
 
@@ -132,6 +133,8 @@ class Connection:
     channels: dict[int, Channel] = field(default_factory=dict)
     owned: dict[str, Queue] = field(default_factory=dict)
     expected: list[Expected] = field(default_factory=list)
+    early: dict[int, range] = field(default_factory=dict)
+    """By channel, publishes that led to no queue and may be confirmed now, since the channel is closed."""
     returns: list[tuple[int, int]] = field(default_factory=list)
     """(channel, number of the message) that the broker has to return now."""
 

@@ -56,9 +56,9 @@ class Operations:
     def known_queue(self) -> str:
         """A queue that there is, or nearly always."""
         known = list(self.world.oracle.topology.queues)
-        if known and self.rng.random() < 0.97:
-            return self.rng.choice(known)
-        return self.queue().name
+        if self.mistaken():
+            return self.rng.choice((self.queue().name, ""))
+        return self.rng.choice(known) if known else self.queue().name
 
     def known_exchange(self) -> str:
         known = list(self.world.oracle.topology.exchanges)
@@ -162,9 +162,38 @@ class Operations:
 
     def settle_wrongly(self, client: Client, channel: ClientChannel) -> None:
         """A tag that is settled already, or was never given; the client then waits for its punishment."""
-        tag = self.rng.choice((0, 1_000_000))
+        rng = self.rng
+        tag, multiple = 0, False
+        if channel.settled and not channel.recovering and rng.random() < 0.7:
+            tag = rng.choice(channel.settled)
+            if tag - 1 in channel.unacked:
+                client.settle(channel, tag - 1, "ack", False)
+            multiple = rng.random() < 0.3
+        elif rng.random() < 0.5:
+            tag, multiple = 1_000_000, rng.random() < 0.5
         channel.silent = True
-        client.send(channel.number, m.BasicAck(tag, tag != 0 and self.rng.random() < 0.5))
+        client.send(channel.number, m.BasicAck(tag, multiple))
+
+    def err(self, client: Client, channel: ClientChannel) -> None:
+        """Something that makes no sense."""
+        methods: list[m.Method] = [
+            m.ExchangeDelete("amq.direct"),
+            m.ExchangeDelete(""),
+            m.ExchangeDeclare("x0", arguments={"alternate-exchange": 5}),
+            m.ExchangeDeclare("", passive=True),
+            m.ExchangeDeclare("amq.mine"),
+            m.QueueDeclare("amq.mine"),
+            m.QueueBind("q0", ""),
+            m.QueueUnbind("q0", ""),
+            m.ExchangeBind("", "amq.direct"),
+            m.ExchangeBind("nothing", "amq.direct"),
+            m.ExchangeUnbind("nothing", "amq.direct"),
+            m.QueueUnbind("nothing", "amq.direct"),
+            m.BasicConsume("nothing", "c0"),
+        ]
+        if not channel.tx:
+            methods += [m.TxCommit(), m.TxRollback()]
+        client.send(channel.number, self.rng.choice(methods))
 
     def recover(self, client: Client, channel: ClientChannel) -> None:
         client.recover(channel)
@@ -362,6 +391,7 @@ OPERATIONS: tuple[tuple[float, str, Callable[[Operations, Client, ClientChannel]
     (14, "", Operations.settle),
     (10, "", Operations.settle_row),
     (0.15, "mistake", Operations.settle_wrongly),
+    (0.15, "mistake", Operations.err),
     (1, "recover", Operations.recover),
     (5, "consume", Operations.consume),
     (0.4, "reply", Operations.consume_replies),

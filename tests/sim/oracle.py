@@ -38,7 +38,7 @@ class Oracle(Commands):
             method = item.method
             if isinstance(method, m.BasicDeliver):
                 self._on_deliver(connection, item, method)
-            elif isinstance(method, (m.BasicAck, m.BasicNack)):
+            elif isinstance(method, (m.BasicAck, m.BasicNack)) and self.phase == RELEASE:
                 nacked = isinstance(method, m.BasicNack)
                 self._on_confirm(
                     connection, item.channel, method.delivery_tag, method.multiple, nacked
@@ -108,8 +108,6 @@ class Oracle(Commands):
     ) -> None:
         channel = self._channel(connection, number, "a confirm")
         what = f"{connection.name} channel {number}: confirm of {tag}"
-        if self.phase != RELEASE:
-            _fail(f"{what} outside of its time")
         if tag not in channel.pending:
             _fail(f"{what}: {'nothing' if tag > channel.published else 'no longer'} waits for it")
         for each in [each for each in channel.pending if each == tag or (multiple and each < tag)]:
@@ -192,11 +190,14 @@ class Oracle(Commands):
         for item in items:
             if isinstance(item.method, m.BasicReturn):
                 returned.append((item.channel, self._find(item).number))
+            elif isinstance(item.method, m.BasicAck):
+                self._check_early(connection, item.channel, item.method)
             else:
                 replies.append(item)
         if sorted(returned) != sorted(connection.returns):
             _fail(f"{connection.name}: returned {returned}, expected {connection.returns}")
         connection.returns.clear()
+        connection.early.clear()
         expected = connection.expected
         for i in range(max(len(replies), len(expected))):
             if i >= len(replies) or i >= len(expected) or not self._same(replies[i], expected[i]):
@@ -205,6 +206,12 @@ class Oracle(Commands):
                     f"expected {expected[i] if i < len(expected) else 'nothing'}"
                 )
         expected.clear()
+
+    def _check_early(self, connection: Connection, number: int, method: m.BasicAck) -> None:
+        numbers = connection.early.get(number, range(0))
+        tag = method.delivery_tag
+        if tag not in numbers or method.multiple != (tag > numbers[0]):
+            _fail(f"{connection.name} channel {number}: {method}, safe are {numbers}")
 
     def _same(self, item: Item, expected: Expected) -> bool:
         number, method, message = expected
@@ -231,8 +238,7 @@ class Oracle(Commands):
             del queue.ready[: len(taken)]
         self._served.clear()
         for queue in self.topology.queues.values():
-            if queue.length_max is not None:
-                self._enforce_length(queue, queue.length_max)
+            self._enforce_bounds(queue)
         for channel, tag in self.cancelled:
             if channel.connection.tells_cancel and not channel.closing:
                 channel.connection.expect(channel.number, m.BasicCancel(tag, True))
@@ -244,8 +250,8 @@ class Oracle(Commands):
         self.turn += 1
         self.end_commands()
 
-    def _enforce_length(self, queue: Queue, length_max: int) -> None:
-        while len(queue.ready) > length_max:
+    def _enforce_bounds(self, queue: Queue) -> None:
+        while queue.too_much:
             if not queue.rejects:
                 queue.take_head()
             elif queue.ready[-1].turn == self.turn:

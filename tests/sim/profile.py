@@ -111,6 +111,9 @@ def _queue(rng: Random, name: str) -> QueueSpec:
         arguments["x-max-length"] = rng.choice((0, 1, 3, 10))
         if rng.random() < 0.5:
             arguments["x-overflow"] = rng.choice(("reject-publish", "drop-head"))
+    if rng.random() < 0.1:
+        arguments["x-max-length-bytes"] = rng.choice((0, 8, 50, 500))
+        arguments["x-overflow"] = rng.choice(("reject-publish", "drop-head"))
     exclusive = rng.random() < 0.1
     return QueueSpec(name, rng.random() < 0.6, rng.random() < 0.15, exclusive, arguments)
 

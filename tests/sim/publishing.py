@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from random import Random
 
-from mansio.codec.amqp_values import Properties, Table, Timestamp, encode_header_payload
+from mansio.codec.amqp_properties import Properties, encode_header_payload
+from mansio.codec.amqp_values import Table, Timestamp
 from tests.sim.profile import Profile
 from tests.sim.wire import ID_BYTES, Message, make_body
 

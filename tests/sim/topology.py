@@ -49,6 +49,7 @@ class Queue:
     arguments: Table
     incarnation: int
     length_max: int | None = None
+    bytes_max: int | None = None
     rejects: bool = False
     deleted: bool = False
     ready: list[Entry] = field(default_factory=list)
@@ -88,6 +89,15 @@ class Queue:
         entry = self.ready.pop()
         del self.by_number[entry.message.number]
         return entry
+
+    @property
+    def too_much(self) -> bool:
+        """More is ready than the queue's bounds allow."""
+        if self.length_max is not None and len(self.ready) > self.length_max:
+            return True
+        if self.bytes_max is None:
+            return False
+        return sum(len(entry.message.body) for entry in self.ready) > self.bytes_max
 
     def clear(self) -> int:
         count = len(self.ready)
@@ -145,9 +155,10 @@ class Topology:
     ) -> Queue:
         queue = Queue(name, durable, auto_delete, owner, arguments, self.declared.get(name, 0))
         length_max = arguments.get("x-max-length")
-        if isinstance(length_max, int):
-            queue.length_max = length_max
-            queue.rejects = arguments.get("x-overflow") == "reject-publish"
+        bytes_max = arguments.get("x-max-length-bytes")
+        queue.length_max = length_max if isinstance(length_max, int) else None
+        queue.bytes_max = bytes_max if isinstance(bytes_max, int) else None
+        queue.rejects = arguments.get("x-overflow") == "reject-publish"
         if queue.logged:
             self.declared[name] = queue.incarnation + 1
         self.queues[name] = queue

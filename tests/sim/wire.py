@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from random import Random
 
 from mansio.codec import amqp_methods as m
-from mansio.codec.amqp_values import Properties, Table
+from mansio.codec.amqp_properties import Properties
+from mansio.codec.amqp_values import Table
 
 HEARTBEAT = "heartbeat"
 FILLER = Random(0).randbytes(1 << 18)

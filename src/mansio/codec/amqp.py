@@ -49,7 +49,7 @@ TABLE_DEPTH_MAX = 64
 """Nesting of field tables, as in `amqp_values`: a deeper one is refused."""
 
 _REPLY_TO = b"amq.rabbitmq.reply-to"
-_WAIT, _ALONE, _MISSING, _FAULTY = 0, -1, -2, -3
+_WAIT, _ALONE, _MISSING, _FAULTY, _LATER = 0, -1, -2, -3, -4
 _END = 0xCE
 # content-type, content-encoding | priority is one octet | correlation-id … cluster-id: short strings but for timestamp
 _CONTENT_TYPE, _ENCODING, _HEADERS, _MODE, _PRIORITY = 0x8000, 0x4000, 0x2000, 0x1000, 0x0800
@@ -172,7 +172,7 @@ class Scan:
         return pos
 
     def _next(self, pos: int, end: int, routes: dict[bytes, Any]) -> int:
-        """The length of the publish or settlement at `pos`, taken in; or _WAIT, _ALONE, _MISSING, _FAULTY."""
+        """The length of the publish or settlement at `pos`, taken in; or _WAIT, _ALONE, _MISSING, _FAULTY, _LATER."""
         n = self._frame(pos, end)
         if n <= 0:
             return n
@@ -238,6 +238,8 @@ class Scan:
         if stop <= 0:
             return stop
         flags = self._classify(head + 19, body - 1)
+        if flags & SPECIAL and (self.settle_key or self.settles):
+            return _LATER  # it may be refused, and what was settled before it is settled
         if not self._same_frame(pos, frame_len) or flags != self.flags or flags & SPECIAL:
             route = routes.get(bytes(self.buf[pos:head]))
             if route is None:

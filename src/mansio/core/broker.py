@@ -130,6 +130,8 @@ class Broker:
                 live = tuple(queue for queue in queues if not queue.deleted)
         if not live:
             self._return(channel, run)
+            if channel.confirming:
+                self.confirms.unrouted(channel, run.count)
             return
         self.settling.hold(run, len(live))
         places: list[tuple[int, int]] = []
@@ -207,11 +209,10 @@ class Broker:
         span = queue.take_head(1)
         tag = channel.next_tag
         channel.next_tag = tag + 1
-        flight = Flight(tag, 1, None, queue, span.run, span.start, 1, span.base)
         if no_ack:
-            self.settling.settled(flight)
+            self.settling.settled(queue, span.run, span.base + span.start, 1, 1)
         else:
-            channel.ledger.add(flight)
+            channel.ledger.add(Flight(tag, 1, None, queue, span.run, span.start, 1, span.base))
             queue.in_flight += 1
         return Got(span.run, span.start, tag, span.redelivered, queue.ready_count)
 

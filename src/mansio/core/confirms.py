@@ -28,6 +28,11 @@ class Confirms:
         channel.published += count
         self._publishing[channel] = None
 
+    def unrouted(self, channel: Channel, count: int) -> None:
+        """The last `count` of the channel's publishes led to no queue: they need not wait for the log."""
+        if channel.safe == channel.published - count:
+            channel.safe = channel.published
+
     def committed(self, channel: Channel) -> None:
         """A transaction was applied in this turn."""
         self._committing.append(channel)
@@ -56,6 +61,7 @@ class Confirms:
             for channel, upto, rejected in confirms:
                 if not channel.is_open:
                     continue
+                channel.safe = max(channel.safe, upto)
                 if ok:
                     channel.session.outbox.confirmed(channel, upto, rejected)
                 else:

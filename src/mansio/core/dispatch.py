@@ -7,10 +7,10 @@ that the order is the one of a message-wise round-robin at the cost of one deliv
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mansio.core.inflight import Flight, Piece
+from mansio.core.inflight import Flight
 from mansio.core.limits import CROWD_BYTES
 from mansio.core.routing import NO_HEADERS, Arguments
-from mansio.core.run import Span
+from mansio.core.run import Run, Span
 
 if TYPE_CHECKING:
     from mansio.core.queue import Queue
@@ -74,7 +74,7 @@ class Consumer:
 class Settler(Protocol):
     """What dispatching needs to know of settling."""
 
-    def settled(self, piece: Piece) -> None:
+    def settled(self, queue: "Queue", run: Run, position: int, count: int, step: int) -> None:
         """These messages are done with: delivered to a consumer that does not acknowledge."""
 
 
@@ -188,13 +188,13 @@ def _give(
     channel.next_tag = tag + count
     run = span.run
     start = span.start + offset
-    channel.session.allowance -= count * run.bytes_each()
-    flight = Flight(tag, count, consumer, queue, run, start, step, span.base)
-    if not consumer.no_ack:
-        channel.ledger.add(flight)
-        channel.unsettled += count
-        consumer.unsettled += count
-        queue.in_flight += count
-    channel.session.outbox.deliver(consumer, run, start, count, step, tag, span.redelivered)
+    session = channel.session
+    session.allowance -= count * run.bytes_each()
+    session.outbox.deliver(consumer, run, start, count, step, tag, span.redelivered)
     if consumer.no_ack:
-        settler.settled(flight)
+        settler.settled(queue, run, span.base + start, count, step)
+        return
+    channel.ledger.add(Flight(tag, count, consumer, queue, run, start, step, span.base))
+    channel.unsettled += count
+    consumer.unsettled += count
+    queue.in_flight += count

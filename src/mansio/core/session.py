@@ -67,6 +67,7 @@ class Channel:
         "number",
         "published",
         "rejected",
+        "safe",
         "session",
         "sealed",
         "tx",
@@ -94,6 +95,7 @@ class Channel:
             tuple[int, int]
         ] = []  # of these, in this turn, by queues that are full: [first, last]
         self.sealed = 0  # of these, handed to a turn
+        self.safe = 0  # of these, the first ones: their fate is told, or they led to no queue
         self.tx: Transaction | None = None
         self.wire: Any = None  # the front's own view of the channel
 

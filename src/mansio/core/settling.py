@@ -24,21 +24,20 @@ class Settling:
         run.live = run.count * queues
         self.memory_bytes += len(run.data)
 
-    def settled(self, piece: Piece) -> None:
-        """These messages are done with in their queue."""
-        run, queue, count = piece.run, piece.queue, piece.count
+    def settled(self, queue: Queue, run: Run, position: int, count: int, step: int) -> None:
+        """`count` messages of a queue are done with, from this position in steps of `step`."""
         run.live -= count
         if not run.live:
             self.memory_bytes -= len(run.data)
         if run.persistent and queue.logged:
-            place = (piece.base + piece.start, count, piece.step)
-            self._places.setdefault(queue.id, []).append(place)
+            self._places.setdefault(queue.id, []).append((position, count, step))
 
     def accept(self, pieces: Iterable[Piece]) -> None:
         """Deliveries were acknowledged, or rejected for good."""
         for piece in pieces:
-            piece.queue.in_flight -= piece.count
-            self.settled(piece)
+            queue = piece.queue
+            queue.in_flight -= piece.count
+            self.settled(queue, piece.run, piece.base + piece.start, piece.count, piece.step)
             self._credit(piece)
 
     def requeue(self, pieces: Sequence[Piece]) -> None:
@@ -65,8 +64,7 @@ class Settling:
 
     def drop(self, queue: Queue, span: Span) -> None:
         """Settles ready messages that were taken out of a queue."""
-        count = span.stop - span.start
-        self.settled(Piece(0, count, None, queue, span.run, span.start, 1, span.base))
+        self.settled(queue, span.run, span.base + span.start, span.stop - span.start, 1)
 
     def take_records(self) -> list[Parts]:
         """Takes the records of what was settled in this turn."""

@@ -163,7 +163,7 @@ class Turn:
         self._write()
 
     def tick(self) -> None:
-        """Housekeeping, every second: heartbeats, deadlines."""
+        """Housekeeping, a few times a second: heartbeats, deadlines."""
         now_ns = self._clock.now_ns()
         suppressed = self._log_budget.take_suppressed()
         if suppressed:

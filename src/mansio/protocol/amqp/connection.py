@@ -348,7 +348,7 @@ class AmqpConnection(Login):
                 if lost
                 else "closed during the handshake"
             )
-            self.end(reason)
+            self.end(self.close_reason or reason)
 
     def shutdown(self, code: int, text: str) -> None:
         """See `Front`."""
@@ -386,6 +386,7 @@ class AmqpConnection(Login):
     def unblock(self) -> None:
         """See `Front`."""
         self.paused = False
+        self.received_ns = self.now_ns  # it was not listened to, so its heartbeats were not heard
         self._parked_bytes = 0
         if self._told_blocked:
             self._told_blocked = False

@@ -5,14 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from mansio.codec import amqp_methods as m
-from mansio.codec.amqp_values import (
-    Properties,
-    decode_properties,
-    encode_longstr,
-    encode_shortstr,
-    property_spans,
-    table_spans,
-)
+from mansio.codec.amqp_properties import Properties, decode_properties, property_spans
+from mansio.codec.amqp_values import encode_longstr, encode_shortstr, table_spans
 from mansio.core.equivalence import type_name
 from mansio.protocol.amqp.replies import PRECONDITION_FAILED, UNEXPECTED_FRAME, Refusal
 

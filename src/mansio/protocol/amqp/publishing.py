@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from mansio.codec import amqp_methods as m
 from mansio.codec.amqp import PERSISTENT, SPECIAL
-from mansio.codec.amqp_values import Properties
+from mansio.codec.amqp_properties import Properties
 from mansio.core.names import REPLY_TO
 from mansio.core.routing import Route
 from mansio.core.run import Run
