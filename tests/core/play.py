@@ -10,7 +10,7 @@ from mansio.core.routing import Route
 from mansio.core.run import Run
 from mansio.core.session import Channel, Session
 
-SIZE = 8  # bytes of a message in these runs; the number of the message is its content
+SIZE = 19  # bytes of a message in these runs: its number, and where a header frame has it the size of its body
 
 
 def number(i: int) -> bytes:
@@ -18,8 +18,9 @@ def number(i: int) -> bytes:
 
 
 def make_run(numbers: list[int], persistent: bool = False, size: int = SIZE) -> Run:
-    """A run of messages that say their numbers and are `size` bytes long each."""
-    data = b"".join(number(i).ljust(size, b".") for i in numbers)
+    """A run of messages that say their numbers and are `size` bytes long each; so, they say, are their bodies."""
+    about = b"..." + size.to_bytes(8, "big")
+    data = b"".join((number(i) + about).ljust(size, b".") for i in numbers)
     route = Route("", "key", ())
     return Run(data, len(numbers), size, None, (route,), None, persistent)
 
@@ -45,10 +46,10 @@ class Heard:
         for n in range(count):
             message = run.message(start + n * step)
             self.bytes += len(message)
-            self.deliveries.append((consumer.tag, tag + n, int(message[:SIZE]), redelivered))
+            self.deliveries.append((consumer.tag, tag + n, int(message[:8]), redelivered))
 
     def returned(self, channel: Channel, run: Run, i: int, route: Route) -> None:
-        self.told.append(("returned", channel.number, int(run.message(i)[:SIZE])))
+        self.told.append(("returned", channel.number, int(run.message(i)[:8])))
 
     def cancelled(self, channel: Channel, consumer_tag: str) -> None:
         self.told.append(("cancelled", channel.number, consumer_tag))

@@ -83,6 +83,17 @@ def test_after_a_content_that_was_refused_publishes_come_in_runs_again() -> None
     assert runs(world) == [5]
 
 
+@pytest.mark.parametrize("limit", [0, 100, 200_000])
+def test_the_largest_message(limit: int) -> None:
+    world, talker = pair(message_bytes_max=limit)
+    for size in (limit, limit + 1):
+        talker.publish(1, "q", bytes(size))
+    ((_, close),) = talker.hear()
+    text = f"message size {limit + 1} is larger than configured max size {limit}"
+    assert (close.NAME, close.reply_text) == ("channel.close", f"PRECONDITION_FAILED - {text}")
+    assert runs(world) == [1]
+
+
 @pytest.mark.parametrize("pieces", [[b"", b"abc"], [b"a", b"", b"bc"], [b"abc", b""]])
 def test_empty_body_frames_are_let_through_where_a_body_is_due(pieces: list[bytes]) -> None:
     _, talker = pair()

@@ -64,6 +64,8 @@ class Login(Output):
         )
         self.heartbeat_ns = heartbeat_s * 1_000_000_000
         self.scan = Scan(self.frame_max)
+        # What is larger than a message may be is put together frame by frame, where it is refused.
+        self.scan.whole_max = min(self.scan.whole_max, self.broker.limits.message_bytes_max)
         self.state = State.OPENING
 
     def _on_open(self, method: m.ConnectionOpen) -> None:
