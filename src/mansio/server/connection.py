@@ -37,6 +37,7 @@ class Connection(asyncio.BufferedProtocol):
         self._clock = clock
         self._transport: asyncio.Transport | None = None
         self._lingering_until_ns = 0
+        self._closing_until_ns = 0
         self._discarded_bytes = 0
         self.peer = Peer("", False)
 
@@ -119,6 +120,7 @@ class Connection(asyncio.BufferedProtocol):
             else:
                 transport.write(b"".join(chunks))
         if self.front.closed and not self.front.lingers:
+            self._closing_until_ns = self._clock.now_ns() + LINGER_NS
             transport.close()
         elif self.front.closed and not self._lingering_until_ns:
             self._linger(transport)
@@ -135,12 +137,15 @@ class Connection(asyncio.BufferedProtocol):
         return self._lingering_until_ns > 0
 
     def tick(self, now_ns: int) -> None:
-        """Housekeeping: heartbeats, deadlines, and the end of lingering."""
-        if self._lingering_until_ns:
-            if now_ns >= self._lingering_until_ns and self._transport is not None:
+        """Housekeeping: heartbeats, deadlines, the end of lingering, and of closing when that takes too long."""
+        until_ns = self._closing_until_ns or self._lingering_until_ns
+        if not until_ns:
+            self.front.tick(now_ns)
+        elif now_ns >= until_ns and self._transport is not None:
+            if self._closing_until_ns or self._transport.get_write_buffer_size():
+                self.abort()  # a peer that does not read would keep it open for good
+            else:
                 self._transport.close()
-            return
-        self.front.tick(now_ns)
 
     def shutdown(self, code: int, text: str) -> None:
         """Says goodbye to the client."""

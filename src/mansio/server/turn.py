@@ -145,6 +145,8 @@ class Turn:
     def _on_failed(self, ticket: int) -> None:
         self.broker.failed(ticket)
         self._write()
+        if self.broker.unfinished:
+            self.schedule()
 
     def _on_blocked(self, blocked: bool) -> None:
         self._was_blocked = blocked
