@@ -12,8 +12,10 @@ from mansio.core.broker import Broker
 from mansio.core.confirms import Confirms
 from mansio.core.inflight import Piece
 from mansio.core.queue import Queue
+from mansio.core.routing import Binding, Route
 from mansio.core.run import Span
 from mansio.core.settling import Settling
+from mansio.core.topology import VHost
 
 if TYPE_CHECKING:
     from tests.sim.cli import Result
@@ -121,6 +123,29 @@ def _lost_settlement() -> AbstractContextManager[Any]:
     return patch.object(Settling, "take_records", forgetful)
 
 
+def _shared_run() -> AbstractContextManager[Any]:
+    """Publishes of two channels are grouped as if they came from one."""
+    init = Route.__init__
+
+    def mixed(self: Route, *args: Any) -> None:
+        init(self, *args)
+        self.group = frozenset([(0, queue.id) for queue in self.queues] or [(0, 0)])
+
+    return patch.object(Route, "__init__", mixed)
+
+
+def _stale_routes() -> AbstractContextManager[Any]:
+    """A connection goes on to use the routes that it knows when a binding is removed."""
+    remove = VHost.remove_binding
+
+    def silent(self: VHost, binding: Binding) -> None:
+        version = self.version
+        remove(self, binding)
+        self.version = version
+
+    return patch.object(VHost, "remove_binding", silent)
+
+
 PLANTED = (
     Planted("confirm before durable", _confirm_early),
     Planted("requeue at the wrong end", _requeue_behind),
@@ -128,4 +153,6 @@ PLANTED = (
     Planted("redelivered flag forgotten", _not_redelivered),
     Planted("lost confirm", _lost_confirm),
     Planted("lost settlement record", _lost_settlement),
+    Planted("channels share a run", _shared_run),
+    Planted("stale routes", _stale_routes),
 )
