@@ -52,7 +52,7 @@ def test_a_run_in_two_queues_is_counted_once_until_both_are_done() -> None:
 
 
 def test_publishers_are_blocked_above_the_limit_and_freed_well_below_it() -> None:
-    broker = make_broker(memory_bytes_max=10 * SIZE)
+    broker = make_broker(memory_bytes_max=10 * SIZE, run_bytes=0)
     client = Client(broker)
     queue = client.declare()
     blocked = []
@@ -331,3 +331,16 @@ def test_every_count_agrees_after_every_command(script: list[tuple[Any, ...]]) -
     for queue in list(broker.vhosts["/"].queues.values()):
         broker.definitions.drop_queue(queue)
     assert broker.memory_bytes == 0
+
+
+def test_small_messages_that_come_one_at_a_time_count_with_what_they_cost() -> None:
+    broker = make_broker(memory_bytes_max=10_000, run_bytes=1_000)
+    client = Client(broker)
+    queue = client.declare()
+    for i in range(9):
+        client.publish(queue, i)
+    broker.end_turn()
+    assert not broker.blocked
+    client.publish(queue, 9)
+    broker.end_turn()
+    assert broker.blocked

@@ -71,3 +71,13 @@ def test_heartbeats_of_one_second_come_within_it(broker: BrokerProcess) -> None:
         assert frame is not None and frame.type == HEARTBEAT
         assert time.monotonic() - before < 0.95
     wire.close()
+
+
+def test_the_protocol_header_of_0_9_leads_to_0_9_1(broker: BrokerProcess) -> None:
+    """aioamqp sends it."""
+    wire = Wire(broker.host, broker.port)
+    for part in (b"AMQP\x01", b"\x01\x00\x09"):
+        wire.send_raw(part)
+    start = wire.expect("connection.start")
+    assert (start["version_major"], start["version_minor"]) == (0, 9)
+    wire.close()

@@ -68,7 +68,15 @@ def test_start_says_who_we_are() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"AMQP\0\0\x09\0", b"AMQP\x01\x01\0\x0a", b"GET / HTTP/1.1\r\n", b"A\0", b"\0", b"AMQPX"],
+    [
+        b"AMQP\0\0\x09\0",
+        b"AMQP\x01\x01\x08\0",
+        b"AMQP\x01\x01\0\x0a",
+        b"GET / HTTP/1.1\r\n",
+        b"A\0",
+        b"\0",
+        b"AMQPX",
+    ],
 )
 def test_another_protocol_is_told_ours_and_closed(data: bytes) -> None:
     for split in (False, True):

@@ -12,12 +12,11 @@ from mansio.codec.amqp_values import Table
 from tests.sim.client import Client, ClientChannel
 from tests.sim.commands import REPLY_TO
 from tests.sim.profile import ExchangeSpec, Profile, QueueSpec
-from tests.sim.publishing import KEYS, Shape, make_headers, make_message, make_shape
+from tests.sim.publishing import Shape, make_headers, make_message, make_shape
 
 if TYPE_CHECKING:
     from tests.sim.world import World
 
-PATTERNS = ("#", "*", "a.*", "a.#", "#.b", "*.b.#", "*.*", "#.#", "a.b", "", "*.#")
 HOWS = ("ack", "ack", "ack", "ack", "nack", "requeue", "reject", "reject-requeue")
 
 
@@ -42,8 +41,30 @@ class Operations:
                 return "open_channel"
             return ""
         operation = self.rng.choices(self._operations, cum_weights=self._weights)[0]
+        if not self.world.oracle.topology.queues and not self.mistaken():
+            operation = Operations.declare_queue
         operation(self, client, self.rng.choice(channels))
         return operation.__name__
+
+    def begin(self, client: Client) -> None:
+        """A client that has just connected opens channels for its purposes."""
+        rng, taste = self.rng, self.profile.taste
+        for _ in range(rng.randint(1, self.profile.channels)):
+            channel = client.open_channel()
+            if channel is None:
+                return
+            if rng.random() < 0.4 * taste["qos"]:
+                self.qos(client, channel)
+            if rng.random() < 0.3 * taste["confirm"]:
+                self.confirm(client, channel)
+            elif rng.random() < 0.15 * taste["tx"]:
+                self.transact(client, channel)
+            if not self.world.oracle.topology.queues:
+                for _ in self.profile.queues:
+                    self.declare_exchange(client, channel)
+                    self.declare_queue(client, channel)
+            elif rng.random() < 0.5 * taste["consume"]:
+                self.consume(client, channel)
 
     # -- names
 
@@ -61,11 +82,11 @@ class Operations:
         return self.rng.choice(known) if known else self.queue().name
 
     def known_exchange(self) -> str:
-        known = list(self.world.oracle.topology.exchanges)
-        name = self.rng.choice(known)
-        if self.rng.random() < 0.5 * self.profile.taste["mistake"] / 30:
-            name = self.exchange().name
-        return name or "amq.fanout"
+        sources = self.profile.sources
+        if not self.mistaken():
+            known = self.world.oracle.topology.exchanges
+            sources = [name for name in sources if name in known]
+        return self.rng.choice(sources)
 
     def no_wait(self) -> bool:
         return self.rng.random() < 0.15 * self.profile.taste["no_wait"]
@@ -76,6 +97,13 @@ class Operations:
     # -- publishing
 
     def publish(self, client: Client, channel: ClientChannel) -> None:
+        self._publish_on(client, [channel])
+
+    def publish_across(self, client: Client, channel: ClientChannel) -> None:
+        """Several channels publish to the same places, their frames mixed."""
+        self._publish_on(client, client.usable())
+
+    def _publish_on(self, client: Client, channels: list[ClientChannel]) -> None:
         rng = self.rng
         known = list(self.world.oracle.topology.queues)
         routes = [self._route(known) for _ in range(rng.choice((1, 1, 2, 3)))]
@@ -86,6 +114,7 @@ class Operations:
         for _ in range(count):
             exchange, key, mandatory = rng.choice(routes) if len(routes) > 1 else routes[0]
             shape = rng.choice(shapes) if len(shapes) > 1 else shapes[0]
+            channel = rng.choice(channels) if len(channels) > 1 else channels[0]
             self._publish_one(client, channel, exchange, key, mandatory, shape)
 
     def _route(self, known: list[str]) -> tuple[str, str, bool]:
@@ -93,15 +122,14 @@ class Operations:
         mandatory = rng.random() < 0.2 * self.profile.taste["mandatory"]
         if known and rng.random() < 0.5:
             return "", rng.choice(known), mandatory
+        keys = self.profile.keys
+        if self.mistaken():
+            return self.exchange().name, rng.choice(keys), mandatory
         exchanges = self.world.oracle.topology.exchanges
         busy = [name for name, each in exchanges.items() if each.bindings and not each.internal]
-        if self.mistaken():
-            return self.exchange().name, rng.choice(KEYS), mandatory
         if busy and rng.random() < 0.9:
-            name = rng.choice(busy)
-            keys = [binding.key for binding in exchanges[name].bindings.values()]
-            return name, rng.choice([*KEYS, *keys]), mandatory
-        return rng.choice(("", "amq.topic")), rng.choice(KEYS), mandatory
+            return rng.choice(busy), rng.choice(keys), mandatory
+        return rng.choice(("", "amq.topic")), rng.choice(keys), mandatory
 
     def _publish_one(
         self,
@@ -118,7 +146,7 @@ class Operations:
         cuts: list[int] = []
         if shape.size and self.rng.random() < 0.03:
             cuts = [self.rng.randint(0, shape.size) for _ in range(self.rng.randint(1, 3))]
-        cross = self.profile.cross and self.rng.random() < 0.8
+        cross = self.profile.cross and self.rng.random() < 0.95
         client.publish(channel.number, message, cuts, cross)
 
     # -- settling
@@ -285,7 +313,8 @@ class Operations:
 
     def _key(self, exchange: str) -> str:
         known = self.world.oracle.topology.exchanges.get(exchange)
-        return self.rng.choice(PATTERNS if known and known.type == "topic" else KEYS)
+        topic = known is not None and known.type == "topic"
+        return self.rng.choice(self.profile.patterns if topic else self.profile.keys)
 
     def _arguments(self, exchange: str) -> Table:
         known = self.world.oracle.topology.exchanges.get(exchange)
@@ -387,9 +416,10 @@ class Operations:
 
 
 OPERATIONS: tuple[tuple[float, str, Callable[[Operations, Client, ClientChannel], None]], ...] = (
-    (30, "", Operations.publish),
-    (14, "", Operations.settle),
-    (10, "", Operations.settle_row),
+    (25, "", Operations.publish),
+    (5, "", Operations.publish_across),
+    (20, "", Operations.settle),
+    (16, "", Operations.settle_row),
     (0.15, "mistake", Operations.settle_wrongly),
     (0.15, "mistake", Operations.err),
     (1, "recover", Operations.recover),

@@ -57,7 +57,7 @@ class Profile:
         self.large_bytes = rng.choice((20, 4096))
         self.compact_at = rng.choice((2, 512))
         self.routes_max = rng.choice((1, 4, 4096))
-        self.cross = rng.random() < 0.3
+        self.cross = rng.random() < 0.4
         """Channels of one connection publish to the same queues, where nobody knows who comes first."""
         self.fenced = rng.random() < 0.04
         """Another owner takes the log away in the middle."""
@@ -77,6 +77,13 @@ class Profile:
         self.persistent = rng.choice((0.0, 0.5, 0.9))
         self.queues = [_queue(rng, f"q{i}") for i in range(rng.randint(1, 5))]
         self.exchanges = [_exchange(rng, f"x{i}") for i in range(rng.randint(1, 5))]
+        self.keys = rng.sample(KEYS, rng.randint(1, 4))
+        self.patterns = [*rng.sample(PATTERNS, rng.randint(1, 4)), *self.keys]
+        system = ("amq.direct", "amq.fanout", "amq.headers", "amq.match", "amq.topic")
+        self.sources = [spec.name for spec in self.exchanges] + rng.sample(
+            system, rng.randint(1, 2)
+        )
+        """Exchanges that are bound and published to: few, so that much happens to each."""
         self.taste = {name: rng.choice((0.0, 0.3, 1.0, 1.0, 3.0)) for name in TASTES}
 
     @contextmanager
@@ -96,6 +103,9 @@ class Profile:
         """The broker's."""
         return Limits(memory_bytes_max=self.memory_bytes_max, parked_bytes_max=10_000)
 
+
+KEYS = ("", "a", "b", "a.b", "b.a", "a.b.c", "a.a.b")
+PATTERNS = ("#", "*", "a.*", "a.#", "#.b", "*.b.#", "*.*", "#.#", "*.#")
 
 TASTES = (
     "topology", "consume", "get", "cancel", "requeue", "multiple", "tx", "confirm", "close", "cut",

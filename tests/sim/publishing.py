@@ -10,7 +10,6 @@ from mansio.codec.amqp_values import Table, Timestamp
 from tests.sim.profile import Profile
 from tests.sim.wire import ID_BYTES, Message, make_body
 
-KEYS = ("", "a", "b", "a.b", "b.a", "a.b.c", "a.a.b")
 SIZES = (0, 1, 7, 8, 9, 20, 64)
 BIG = (1000, 4088, 4100, 9000, 40_000, 131_000, 131_100, 200_000)
 
@@ -51,14 +50,14 @@ def make_shape(rng: Random, profile: Profile, queues: list[str]) -> Shape:
         properties.priority = rng.randint(0, 9)
     shape = Shape(size, properties)
     if rng.random() < 0.08 * profile.taste["special"]:
-        _make_special(rng, shape, queues)
+        _make_special(rng, shape, profile.keys, queues)
         if rng.random() < 0.02 * profile.taste["mistake"]:
             shape.mistaken = True
             properties.user_id = "mallory"
     return shape
 
 
-def _make_special(rng: Random, shape: Shape, queues: list[str]) -> None:
+def _make_special(rng: Random, shape: Shape, keys: list[str], queues: list[str]) -> None:
     """Properties that the broker has to look at."""
     properties = shape.properties
     draw = rng.random()
@@ -69,7 +68,7 @@ def _make_special(rng: Random, shape: Shape, queues: list[str]) -> None:
     elif draw < 0.5:
         properties.expiration = "315360000000"
     else:
-        shape.copies = tuple(rng.choice([*KEYS, *queues]) for _ in range(rng.randint(1, 2)))
+        shape.copies = tuple(rng.choice([*keys, *queues]) for _ in range(rng.randint(1, 2)))
         shape.blind = rng.random() < 0.5
         headers: Table = {"BCC" if shape.blind else "CC": list(shape.copies)}
         properties.headers = {**(properties.headers or {}), **headers}

@@ -98,7 +98,7 @@ class World:
     def _act(self) -> None:
         rng, taste = self.rng, self.profile.taste
         if len(self.parties) < self.profile.clients and rng.random() < 0.3:
-            self._connect()
+            self._begin(self._connect())
         if not self.parties:
             return
         party = rng.choice(self.parties)
@@ -128,6 +128,15 @@ class World:
         self._by_front[front] = party
         self._note(f"{name} connects")
         return party
+
+    def _begin(self, party: Party) -> None:
+        """Most clients get through the handshake at once."""
+        if self.rng.random() < 0.9:
+            while party.client.state == "starting":
+                self.feed(party, len(party.client.link.up))
+                self.end_turn()
+                self.read(party, party.client.link.down_bytes)
+            self.operations.begin(party.client)
 
     def _pump(self, party: Party) -> None:
         """Some bytes arrive, at either end."""

@@ -369,7 +369,5 @@ class Broker:
 
     def _check_memory(self) -> None:
         limit = self.limits.memory_bytes_max
-        if self.blocked:
-            self.blocked = self.memory_bytes > limit * 0.9
-        else:
-            self.blocked = self.memory_bytes > limit
+        held = self.memory_bytes + self.settling.runs * self.limits.run_bytes
+        self.blocked = held > (limit * 0.9 if self.blocked else limit)

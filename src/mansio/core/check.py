@@ -13,6 +13,7 @@ session knows that it is starved and asks again once it may be sent more. Otherw
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from mansio.core.check_topology import InvariantBroken, check_vhost
@@ -33,11 +34,10 @@ __all__ = ["InvariantBroken", "check"]
 class _Tally:
     """What was found while walking over the sessions and queues, to be compared with what they say."""
 
-    __slots__ = ("in_flight", "live", "places", "unsettled")
+    __slots__ = ("live", "places", "unsettled")
 
     def __init__(self) -> None:
         self.live: defaultdict[Run, int] = defaultdict(int)
-        self.in_flight: defaultdict[Queue, int] = defaultdict(int)
         self.places: defaultdict[Queue, list[Sequence[int]]] = defaultdict(list)
         self.unsettled: defaultdict[Consumer, int] = defaultdict(int)
 
@@ -56,16 +56,17 @@ def check(broker: "Broker", topology: bool = True, turn_bytes: int = TURN_BYTES)
             raise InvariantBroken(
                 f"{_name(consumer)} counts {consumer.unsettled} unsettled, the ledger has {count}"
             )
+    for queue, groups in tally.places.items():
+        count = sum(map(len, groups))
+        if queue.in_flight != count:
+            raise InvariantBroken(
+                f"queue {queue.name} counts {queue.in_flight} in flight, the ledgers have {count}"
+            )
     for host in broker.vhosts.values():
         for queue in host.queues.values():
             _check_queue(queue, broker, tally)
         if topology:
             check_vhost(host)
-    for queue, count in tally.in_flight.items():
-        if queue.in_flight != count:
-            raise InvariantBroken(
-                f"queue {queue.name} counts {queue.in_flight} in flight, the ledgers have {count}"
-            )
     _check_runs(broker, tally)
     _check_dirty(broker)
     _check_confirms(broker.confirms)
@@ -115,7 +116,7 @@ def _check_channel(channel: "Channel", tally: _Tally) -> None:
     if channel.tx is not None:
         for pieces, _ in channel.tx.settled:
             for piece in pieces:
-                counted += _count(piece, _places(piece), piece.count, tally)
+                counted += _count(piece, _places(piece), tally)
     if counted != channel.unsettled:
         raise InvariantBroken(
             f"{_where(channel)} counts {channel.unsettled} unsettled, its ledger has {counted}"
@@ -126,19 +127,20 @@ def _check_ledger(channel: "Channel", tally: _Tally) -> int:
     """Answers how many of the deliveries in the ledger went to consumers."""
     last = total = counted = 0
     for flight in channel.ledger:
-        if flight.first <= last:
-            raise InvariantBroken(
-                f"{_where(channel)}: a flight from tag {flight.first} behind tag {last}"
-            )
-        last = flight.first + flight.count - 1
-        places = _open_places(flight)
+        first = flight.first
+        if first <= last:
+            raise InvariantBroken(f"{_where(channel)}: a flight from tag {first} behind tag {last}")
+        last = first + flight.count - 1
+        places = _places(flight)
+        if flight.settled is not None:
+            places = _open_places(flight, places)
         left = len(places)
         if left != flight.left or not left:
             raise InvariantBroken(
-                f"{_where(channel)}: flight {flight.first}-{last} has {left} open, says {flight.left}"
+                f"{_where(channel)}: flight {first}-{last} has {left} open, says {flight.left}"
             )
         total += left
-        counted += _count(flight, places, left, tally)
+        counted += _count(flight, places, tally)
     if last >= channel.next_tag:
         raise InvariantBroken(f"{_where(channel)}: tag {last}, the next is {channel.next_tag}")
     if total != channel.ledger.total:
@@ -150,30 +152,28 @@ def _check_ledger(channel: "Channel", tally: _Tally) -> int:
 
 def _places(piece: "Piece") -> Sequence[int]:
     """The positions of its messages in their queue."""
-    first = piece.base + piece.start
-    return range(first, first + piece.count * piece.step, piece.step)
+    first, step = piece.base + piece.start, piece.step
+    return range(first, first + piece.count * step, step)
 
 
-def _open_places(flight: "Flight") -> Sequence[int]:
-    """The positions of those that are unsettled."""
-    settled = flight.settled
-    if settled is None:
-        return _places(flight)
+def _open_places(flight: "Flight", places: Sequence[int]) -> Sequence[int]:
+    """Those of the positions that are unsettled."""
+    settled = flight.settled or b""
     if len(settled) != flight.count:
         raise InvariantBroken(
             f"flight of tag {flight.first}: {len(settled)} marks of {flight.count}"
         )
-    return [place for place, gone in zip(_places(flight), settled, strict=True) if not gone]
+    return [place for place, gone in zip(places, settled, strict=True) if not gone]
 
 
-def _count(piece: "Piece", places: Sequence[int], count: int, tally: _Tally) -> int:
+def _count(piece: "Piece", places: Sequence[int], tally: _Tally) -> int:
     """Takes a delivery into the tally; answers how many count against the channel's limit."""
-    run, queue, consumer = piece.run, piece.queue, piece.consumer
+    run, consumer = piece.run, piece.consumer
     if piece.start < 0 or piece.start + (piece.count - 1) * piece.step >= run.count:
         raise InvariantBroken(f"a delivery of tag {piece.first} is outside of its run")
+    count = len(places)
     tally.live[run] += count
-    tally.in_flight[queue] += count
-    tally.places[queue].append(places)
+    tally.places[piece.queue].append(places)
     if consumer is None:
         return 0
     tally.unsettled[consumer] += count
@@ -187,7 +187,7 @@ def _check_queue(queue: "Queue", broker: "Broker", tally: _Tally) -> None:
     name = queue.name
     if queue.deleted:
         raise InvariantBroken(f"queue {name} is deleted, and its virtual host still has it")
-    if queue.in_flight and queue not in tally.in_flight:
+    if queue.in_flight and queue not in tally.places:
         raise InvariantBroken(f"queue {name} counts {queue.in_flight} in flight, no ledger does")
     owner = queue.owner
     if owner is not None and (owner not in broker.sessions or owner.owned.get(name) is not queue):
@@ -201,10 +201,8 @@ def _check_queue(queue: "Queue", broker: "Broker", tally: _Tally) -> None:
 
 
 def _check_ready(queue: "Queue", tally: _Tally) -> None:
-    flying: set[int] = set()
-    for places in tally.places.get(queue, ()):
-        flying.update(places)
-    if len(flying) != tally.in_flight.get(queue, 0):
+    flying = set(chain.from_iterable(tally.places.get(queue, ())))
+    if len(flying) != queue.in_flight:
         raise InvariantBroken(f"queue {queue.name}: a message is in flight twice")
     end = ready = 0
     for span in queue.ready:

@@ -37,6 +37,9 @@ class Limits:
     """Heartbeat that we propose; a peer is given up after twice the negotiated time without a byte."""
     message_bytes_max: int = 134_217_728
     """Body of one message; a larger one closes the channel with 406."""
+    run_bytes: int = 400
+    """What a run costs beside its data (measured: objects, their headers, places in queues): most of the memory
+    that small messages hold which come one at a time."""
     memory_bytes_max: int = 1 << 62
     """Memory held by messages above which publishers are blocked, never consumers or acknowledgements."""
     handshake_ns: int = 10 * NS

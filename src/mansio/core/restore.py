@@ -93,6 +93,7 @@ class Restore:
         run.live -= count
         if not run.live:
             self._broker.settling.memory_bytes -= len(run.data)
+            self._broker.settling.runs -= 1
 
     # -- topology
 

@@ -14,6 +14,7 @@ class Settling:
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self.memory_bytes = 0  # of runs that are not settled everywhere
+        self.runs = 0  # their number
         self._dispatcher = dispatcher
         self._places: dict[
             int, list[tuple[int, int, int]]
@@ -23,12 +24,14 @@ class Settling:
         """A run enters this many queues."""
         run.live = run.count * queues
         self.memory_bytes += len(run.data)
+        self.runs += 1
 
     def settled(self, queue: Queue, run: Run, position: int, count: int, step: int) -> None:
         """`count` messages of a queue are done with, from this position in steps of `step`."""
         run.live -= count
         if not run.live:
             self.memory_bytes -= len(run.data)
+            self.runs -= 1
         if run.persistent and queue.logged:
             self._places.setdefault(queue.id, []).append((position, count, step))
 

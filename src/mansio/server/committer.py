@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from mansio.log.base import Log, LogError, Unavailable
+from mansio.log.base import Log, LogError
 from mansio.log.entry import Record
 from mansio.log.group_commit import GroupCommit, State
 from mansio.server.clock import Clock
@@ -89,8 +89,10 @@ class Committer:
                 return True
             try:
                 last = (await self._log.bounds()).last_seq
-                entry = await self._log.read(last, 0, self._log.capabilities.entry_bytes_max)
-            except Unavailable as again:
+                entry = None
+                if last != group.last_seq:  # which may have been trimmed
+                    entry = await self._log.read(last, 0, self._log.capabilities.entry_bytes_max)
+            except LogError as again:
                 state = group.failed(again)
                 continue
             self._settled(group.tail_read(last, entry))

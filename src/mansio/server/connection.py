@@ -150,6 +150,7 @@ class Connection(asyncio.BufferedProtocol):
     def shutdown(self, code: int, text: str) -> None:
         """Says goodbye to the client."""
         self.front.shutdown(code, text)
+        self.resume_reading()
         self._turn.schedule()
 
     def abort(self) -> None:

@@ -38,7 +38,7 @@ from mansio.protocol.amqp.replies import (
 from mansio.protocol.amqp.states import CONNECTION, State
 from mansio.protocol.base import Peer
 
-PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
+PROTOCOL_HEADER = handshake.PROTOCOL_HEADERS[0]
 HEARTBEAT_FRAME = m.frame(m.FRAME_HEARTBEAT, 0, b"")
 
 
@@ -99,10 +99,10 @@ class AmqpConnection(Login):
 
     def _receive_header(self, data: bytes) -> int:
         """The eight bytes with which a client says which version it speaks (specification 4.2.2)."""
-        if len(data) < 8 and PROTOCOL_HEADER.startswith(data):
+        if len(data) < 8 and any(known.startswith(data) for known in handshake.PROTOCOL_HEADERS):
             self.tail = data
             return len(data)
-        if not data.startswith(PROTOCOL_HEADER):
+        if not data.startswith(handshake.PROTOCOL_HEADERS):
             self.send_raw(PROTOCOL_HEADER)
             self.end(f"protocol header {data[:8].hex()} is not AMQP 0-9-1")
             return 0
@@ -155,7 +155,7 @@ class AmqpConnection(Login):
             publishing.publish(channel, run, flags)
         except (BrokerError, CodecError, Refusal) as error:
             self._refuse(error, channel.number, m.BasicPublish.ID)
-        if self.broker.blocked:
+        if self.broker.blocked and self.state is State.OPEN:
             self._hold_back(len(run.data))
 
     def _hold_back(self, size: int) -> None:
@@ -317,6 +317,7 @@ class AmqpConnection(Login):
             return
         self._end_session()
         self.state = State.CLOSING
+        self.paused = False  # close-ok has to be read
         text = reply_text(refusal.code, refusal.text)
         self.close_reason = self.close_reason or text
         self._deadline_ns = self.now_ns + self.broker.limits.handshake_ns

@@ -12,6 +12,9 @@ from mansio.protocol.amqp.sasl import MECHANISMS, read_credentials
 from mansio.protocol.amqp.states import State
 from mansio.protocol.base import Peer
 
+PROTOCOL_HEADERS: Final = (b"AMQP\x00\x00\x09\x01", b"AMQP\x01\x01\x00\x09")
+"""Of AMQP 0-9-1, and of 0-9: aioamqp sends that one and speaks 0-9-1, and RabbitMQ takes it so, too."""
+
 COMPATIBLE_PRODUCT: Final = "RabbitMQ"
 COMPATIBLE_VERSION: Final = "3.13.7"
 """Clients choose their behaviour by these two, so they name the broker whose behaviour they will find."""
