@@ -57,6 +57,18 @@ def raw_publish(key: str, header: bytes, body: bytes = b"", channel: int = 1) ->
     return frames + (m.frame(3, channel, body) if body else b"")
 
 
+def ack(tag: int, multiple: bool = False, channel: int = 1) -> bytes:
+    return m.method_frame(channel, m.BasicAck(tag, multiple))
+
+
+def nack(tag: int, multiple: bool = False, requeue: bool = True, channel: int = 1) -> bytes:
+    return m.method_frame(channel, m.BasicNack(tag, multiple, requeue))
+
+
+def reject(tag: int, requeue: bool = True, channel: int = 1) -> bytes:
+    return m.method_frame(channel, m.BasicReject(tag, requeue))
+
+
 @dataclass(eq=False)
 class FakeRoute:
     """What a routing key leads to: every letter is a queue; "!" is unknown."""

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from mansio.codec import amqp_methods as m
+from mansio.codec.amqp_properties import Properties, encode_header_payload
 from mansio.core.broker import Broker
 from mansio.core.limits import Limits
 from mansio.log.base import Bounds, LogError
@@ -213,3 +214,23 @@ def play(script: Callable[[Stage], Awaitable[None]], **limits: Any) -> Stage:
         return stage
 
     return asyncio.run(main())
+
+
+def publish(key: str, body: bytes = b"hello", persistent: bool = False) -> bytes:
+    properties = Properties(delivery_mode=2) if persistent else Properties()
+    return (
+        m.method_frame(1, m.BasicPublish("", key))
+        + m.frame(2, 1, encode_header_payload(len(body), properties))
+        + m.frame(3, 1, body)
+    )
+
+
+def publisher(stage: Stage, durable: bool = True) -> Actor:
+    actor = stage.actor()
+    actor.say(1, m.QueueDeclare("q", durable=durable), m.ConfirmSelect())
+    return actor
+
+
+async def told(stage: Stage, actor: Actor) -> list[str]:
+    await stage.settle()
+    return actor.names()

@@ -7,14 +7,19 @@ import pytest
 from mansio.codec import amqp_methods as m
 from mansio.codec.amqp import WHOLE_BYTES_MAX
 from mansio.codec.amqp_properties import Properties, encode_header_payload
-from mansio.server.connection import DISCARD_BYTES_MAX, LINGER_NS, WRITE_HIGH_BYTES
+from mansio.server.connection import (
+    DISCARD_BYTES_MAX,
+    LINGER_NS,
+    UNREAD_BYTES_MAX,
+    WRITE_HIGH_BYTES,
+)
 from tests.server.stage import Actor, Stage, play
 
 S = 1_000_000_000
 
 
-def content(size: int, step: int) -> bytes:
-    data = m.method_frame(1, m.BasicPublish("", "q"))
+def content(size: int, step: int, key: str = "q") -> bytes:
+    data = m.method_frame(1, m.BasicPublish("", key))
     data += m.frame(2, 1, encode_header_payload(size, Properties()))
     return data + b"".join(
         m.frame(3, 1, bytes(min(step, size - at))) for at in range(0, size, step)
@@ -182,6 +187,69 @@ def test_nothing_is_delivered_while_writes_pile_up() -> None:
         assert len(actor.transport.take()) + piled > 20 * 100_000
 
     play(scene)
+
+
+def test_a_client_that_asks_and_does_not_read_is_not_read_from_either() -> None:
+    async def scene(stage: Stage) -> None:
+        actor = stage.actor(heartbeat=10)
+        name = "q" * 255
+        actor.say(1, m.QueueDeclare(name))
+        actor.transport.stuck = True
+        ask = m.method_frame(1, m.QueueDeclare(name, passive=True)) * 500
+        asked = 0
+        while actor.transport.reading:
+            actor.send(ask)
+            stage.turn.end()
+            asked += 500
+            assert asked < 200_000, "the answers pile up without end"
+        assert UNREAD_BYTES_MAX < actor.transport.pending_bytes < UNREAD_BYTES_MAX + 1_000_000
+        actor.connection.resume_reading()
+        assert not actor.transport.reading, "what the broker's memory allows is another matter"
+        for second in (15, 30, 45):
+            actor.transport.pending_bytes -= 100_000
+            stage.clock.ns = second * S
+            stage.turn.tick()
+        assert not actor.connection.front.closed, "it reads, only slowly"
+        actor.transport.unstick()
+        assert actor.transport.reading
+
+    play(scene)
+
+
+def test_a_client_that_has_stopped_to_read_its_answers_is_given_up() -> None:
+    async def scene(stage: Stage) -> None:
+        actor = stage.actor(heartbeat=10)
+        actor.transport.stuck = True
+        actor.say(1, m.QueueDeclare("q"))
+        actor.transport.pending_bytes = UNREAD_BYTES_MAX
+        stage.turn.end()
+        assert not actor.transport.reading
+        for second in (15, 30):
+            stage.clock.ns = second * S
+            stage.turn.tick()
+        assert actor.connection.front.closed
+
+    play(scene)
+
+
+def test_a_paused_publisher_that_gets_something_to_acknowledge_is_read_from() -> None:
+    """Otherwise two clients that publish and consume could wait for each other's memory for ever."""
+
+    async def scene(stage: Stage) -> None:
+        actor, other = stage.actor(), stage.actor()
+        actor.say(1, m.QueueDeclare("q"), m.QueueDeclare("mine"), m.BasicConsume("mine", "c"))
+        actor.send(content(2000, 2000))
+        await stage.settle()
+        actor.send(content(5, 5))
+        assert not actor.transport.reading
+        other.send(content(5, 5, "mine"))
+        await stage.settle()
+        assert actor.names()[-1] == "basic.deliver" and actor.transport.reading
+        actor.say(1, m.BasicAck(1))
+        actor.send(content(5, 5))
+        assert not actor.transport.reading
+
+    play(scene, memory_bytes_max=1000)
 
 
 def test_a_paused_publisher_is_read_from_again_only_when_it_may_go_on() -> None:

@@ -12,8 +12,9 @@ from functools import partial
 from multiprocessing import get_context
 from random import SystemRandom
 
+from tests.sim.network import Note
 from tests.sim.planted import PLANTED, find
-from tests.sim.world import Note, World
+from tests.sim.world import World
 
 STEPS = 500
 FRESH = 1000

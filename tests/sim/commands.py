@@ -5,7 +5,6 @@ Codes are those of RabbitMQ 3.10.8; texts are not looked at.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import takewhile
@@ -13,25 +12,22 @@ from typing import Any
 
 from mansio.codec import amqp_methods as m
 from mansio.codec.amqp_properties import Properties, encode_header_payload
-from mansio.codec.amqp_values import Table
+from tests.sim.definitions import Definitions, Reply
 from tests.sim.link import SETTLEMENTS
-from tests.sim.model import Channel, Commit, Connection, Consumer, Delivery, Model, Publish, Refused
+from tests.sim.model import Channel, Commit, Connection, Consumer, Delivery, Publish, Refused
 from tests.sim.model import Transaction as Tx
-from tests.sim.topology import PREDECLARED, Binding, Exchange, Queue
+from tests.sim.topology import Queue
 from tests.sim.wire import ID_BYTES, Message
 
 HARD = (501, 502, 503, 504, 505, 530, 540, 541)
 REPLY_TO = "amq.rabbitmq.reply-to"
-TYPES = ("direct", "fanout", "topic", "headers")
 
 
-class Commands(Model):
+class Commands(Definitions):
     """Applies the commands of clients in the order in which they reached the broker."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.tokens: deque[str] = deque()
-        """Random name parts that the broker has drawn and the model has not used yet."""
         self.messages: dict[int, Message] = {}
         self.by_header: dict[bytes, Message] = {}
         """Messages whose body is too short for their number."""
@@ -148,169 +144,6 @@ class Commands(Model):
         mine = replace(properties, reply_to=channel.reply_queue.name)
         message.header = encode_header_payload(len(message.body), mine)
         self.add_message(message)
-
-    # -- names
-
-    def _exchange(self, name: str) -> Exchange:
-        found = self.topology.exchanges.get(name)
-        if found is None:
-            raise Refused(404)
-        return found
-
-    def _named(self, name: str) -> Exchange:
-        if name == "":
-            raise Refused(403)
-        return self._exchange(name)
-
-    def _queue(self, channel: Channel, name: str) -> Queue:
-        found = self.topology.queues.get(name or channel.last_queue)
-        if found is None:
-            raise Refused(404)
-        if found.owner is not None and found.owner is not channel.connection:
-            raise Refused(405)
-        return found
-
-    # -- exchanges
-
-    def exchange_declare(self, channel: Channel, method: m.ExchangeDeclare) -> Reply:
-        name, reply = method.exchange, (m.ExchangeDeclareOk(),)
-        if method.passive:
-            self._named(name)
-            return reply
-        if method.type not in TYPES:
-            raise Refused(503)
-        if name == "":
-            raise Refused(403)
-        found = self.topology.exchanges.get(name)
-        if found is None:
-            if name.startswith("amq."):
-                raise Refused(403)
-            if not isinstance(method.arguments.get("alternate-exchange", ""), str):
-                raise Refused(406)
-            self.topology.exchanges[name] = Exchange(
-                name,
-                method.type,
-                method.durable,
-                method.auto_delete,
-                method.internal,
-                method.arguments,
-            )
-            return reply
-        same = (
-            found.type == method.type
-            and found.durable == method.durable
-            and found.auto_delete == method.auto_delete
-            and found.internal == method.internal
-            and _same(found.arguments, method.arguments, "alternate-exchange")
-        )
-        if not same:
-            raise Refused(406)
-        return reply
-
-    def exchange_delete(self, channel: Channel, method: m.ExchangeDelete) -> Reply:
-        name = method.exchange
-        if name == "":
-            raise Refused(403)
-        found = self.topology.exchanges.get(name)
-        if found is not None:
-            if name in PREDECLARED:
-                raise Refused(403)
-            if method.if_unused and found.bindings:
-                raise Refused(406)
-            self.topology.remove_exchange(name)
-        return (m.ExchangeDeleteOk(),)
-
-    def exchange_bind(self, channel: Channel, method: m.ExchangeBind) -> Reply:
-        if "" in (method.source, method.destination):
-            raise Refused(403)
-        source = self._exchange(method.source)
-        self._exchange(method.destination)
-        binding = Binding(False, method.destination, method.routing_key, method.arguments)
-        source.bindings.setdefault(binding.identity, binding)
-        return (m.ExchangeBindOk(),)
-
-    def exchange_unbind(self, channel: Channel, method: m.ExchangeUnbind) -> Reply:
-        if "" in (method.source, method.destination):
-            raise Refused(403)
-        binding = Binding(False, method.destination, method.routing_key, method.arguments)
-        self._unbind(method.source, binding)
-        return (m.ExchangeUnbindOk(),)
-
-    def _unbind(self, name: str, binding: Binding) -> None:
-        """What there is not is gone already."""
-        source = self.topology.exchanges.get(name)
-        if source is not None:
-            self.topology.unbind(source, binding)
-
-    # -- queues
-
-    def queue_declare(self, channel: Channel, method: m.QueueDeclare) -> Reply:
-        queue = (
-            self._queue(channel, method.queue) if method.passive else self._declare(channel, method)
-        )
-        channel.last_queue = queue.name
-        return (m.QueueDeclareOk(queue.name, len(queue.ready), len(queue.consumers)),)
-
-    def _declare(self, channel: Channel, method: m.QueueDeclare) -> Queue:
-        name = method.queue or f"amq.gen-{self.tokens.popleft()}"
-        owner = channel.connection if method.exclusive else None
-        if method.queue.startswith("amq."):
-            raise Refused(403)
-        found = self.topology.queues.get(name)
-        if found is None:
-            found = self.topology.add_queue(
-                name, method.durable, method.auto_delete, owner, method.arguments
-            )
-            if owner is not None:
-                owner.owned[name] = found
-            return found
-        if found.owner is not owner:
-            raise Refused(405)
-        same = (
-            (found.durable == method.durable or owner is not None)
-            and found.auto_delete == method.auto_delete
-            and _same(found.arguments, method.arguments, "x-max-length")
-            and _same(found.arguments, method.arguments, "x-max-length-bytes")
-            and _same(found.arguments, method.arguments, "x-overflow")
-        )
-        if not same:
-            raise Refused(406)
-        return found
-
-    def queue_bind(self, channel: Channel, method: m.QueueBind) -> Reply:
-        if not (method.queue or channel.last_queue):
-            raise Refused(404)
-        source = self._named(method.exchange)
-        queue = self._queue(channel, method.queue)
-        key = method.routing_key
-        if not method.queue and not key:
-            key = queue.name
-        binding = Binding(True, queue.name, key, method.arguments)
-        source.bindings.setdefault(binding.identity, binding)
-        return (m.QueueBindOk(),)
-
-    def queue_unbind(self, channel: Channel, method: m.QueueUnbind) -> Reply:
-        name = method.queue or channel.last_queue
-        if not name:
-            raise Refused(404)
-        if method.exchange == "":
-            raise Refused(403)
-        self._unbind(method.exchange, Binding(True, name, method.routing_key, method.arguments))
-        return (m.QueueUnbindOk(),)
-
-    def queue_purge(self, channel: Channel, method: m.QueuePurge) -> Reply:
-        return (m.QueuePurgeOk(self._queue(channel, method.queue).clear()),)
-
-    def queue_delete(self, channel: Channel, method: m.QueueDelete) -> Reply:
-        name = method.queue or channel.last_queue
-        if not name:
-            raise Refused(404)
-        if name not in self.topology.queues:
-            return (m.QueueDeleteOk(0),)
-        queue = self._queue(channel, name)
-        if (method.if_unused and queue.consumers) or (method.if_empty and queue.ready):
-            raise Refused(406)
-        return (m.QueueDeleteOk(self.drop_queue(queue)),)
 
     # -- consumers
 
@@ -451,8 +284,6 @@ class Commands(Model):
         return (m.ChannelCloseOk(),)
 
 
-Reply = tuple[m.Method] | tuple[m.Method, Message] | None
-
 HANDLERS: dict[type, Callable[[Commands, Channel, Any], Reply]] = {
     m.ExchangeDeclare: Commands.exchange_declare,
     m.ExchangeDelete: Commands.exchange_delete,
@@ -479,7 +310,3 @@ HANDLERS: dict[type, Callable[[Commands, Channel, Any], Reply]] = {
     m.ChannelFlow: Commands.channel_flow,
     m.ChannelClose: Commands.channel_close,
 }
-
-
-def _same(one: Table, other: Table, key: str) -> bool:
-    return repr(one.get(key)) == repr(other.get(key))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from mansio.core.records import Published, Settled, decode
 from mansio.log.entry import Lineage, decode_entry
@@ -25,6 +26,10 @@ class Durable:
 
     def __init__(self, store: MemoryStore) -> None:
         self.places: dict[Place, Stored] = {}
+        self.changes: list[dict[str, Any]] = []
+        """Of exchanges, queues and bindings, in order."""
+        self.next_positions: dict[tuple[str, int], int] = {}
+        """The position behind the last message that a queue has in the log."""
         self.queues: dict[int, tuple[str, int]] = {}
         """(name, incarnation) of the queues that are declared and not deleted, by id."""
         self._all: dict[int, tuple[str, int]] = {}
@@ -63,6 +68,7 @@ class Durable:
                         raise ValueError(f"position {position} of {name} is settled twice")
                     stored.settled = True
         elif isinstance(record, dict):
+            self.changes.append(record)
             if record["do"] == "declare queue":
                 name = record["name"]
                 incarnation = self._declared.get(name, 0)
@@ -84,4 +90,6 @@ class Durable:
                 if place in self.places:
                     raise ValueError(f"position {base + i} of {name} is published twice")
                 self.places[place] = Stored(frames)
+                last = self.next_positions.get(place[:2], 0)
+                self.next_positions[place[:2]] = max(last, base + i + 1)
             start = stop

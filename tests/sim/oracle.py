@@ -12,6 +12,7 @@ from mansio.codec import amqp_methods as m
 from tests.sim.commands import Commands
 from tests.sim.durable import Durable, Place
 from tests.sim.model import Channel, Connection, Consumer, Delivery, Expected, Spot, Violation
+from tests.sim.restart import rebuild
 from tests.sim.topology import Entry, Queue
 from tests.sim.wire import HEARTBEAT, ID_BYTES, Item, Message, parse_content
 
@@ -29,6 +30,18 @@ class Oracle(Commands):
         """Another owner has taken the log: what is not in it now will be refused."""
         self._seen: dict[Connection, list[Item]] = {}
         self._served: dict[Queue, None] = {}
+
+    def restart(self) -> None:
+        """The broker is gone, and a new one has read the log."""
+        for connection in list(self.connections):
+            self.end_connection(connection)
+        self.cancelled.clear()
+        self.fresh.clear()
+        self.tokens.clear()
+        self._seen.clear()
+        self.fenced = False
+        self.durable.update()
+        self.topology = rebuild(self.durable, self.message)
 
     # -- what the broker sends
 
@@ -152,12 +165,13 @@ class Oracle(Commands):
 
     def _find(self, item: Item) -> Message:
         """The message that these bytes are, every one of them."""
-        message = self._message(item.header, item.body)
+        message = self.message(item.header, item.body)
         if message is None:
             _fail(f"{item.name}: {len(item.body)} bytes that nobody has published")
         return message
 
-    def _message(self, header: bytes, body: bytes) -> Message | None:
+    def message(self, header: bytes, body: bytes) -> Message | None:
+        """The message that these bytes are, every one of them."""
         if len(body) >= ID_BYTES:
             message = self.messages.get(int.from_bytes(body[:ID_BYTES], "big"))
         else:
@@ -168,7 +182,7 @@ class Oracle(Commands):
 
     def number(self, header: bytes, body: bytes) -> int:
         """The number of the message that these bytes are."""
-        message = self._message(header, body)
+        message = self.message(header, body)
         if message is None:
             _fail(f"{len(body)} bytes in a queue that nobody has published")
         return message.number

@@ -13,6 +13,7 @@ from zlib import crc32
 from mansio.codec.amqp import WHOLE_BYTES_MAX
 from mansio.core.broker import Broker
 from mansio.core.limits import FRAME_MIN_BYTES, Limits
+from mansio.core.restore import Restore
 from mansio.core.users import Users
 from mansio.log.group_commit import GroupCommit, State
 from mansio.log.memory import MemoryStore
@@ -86,6 +87,11 @@ class Server:
         epoch, nonce = store.bounds().epoch + 1, rng.getrandbits(64)
         log = FaultyLog(rng, store, faults)
         seq = log.open(epoch, nonce)
+        restore = Restore(self.broker)
+        for _, entry in store.replay(1):
+            for record in entry.records:
+                restore.apply(record)
+        restore.finish()
         self.group = GroupCommit(epoch, nonce, seq, group_bytes_max)
         self.committer = Committer(self.group, log)
         self._ticket = 0

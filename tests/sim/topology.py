@@ -144,6 +144,8 @@ class Topology:
         self.queues: dict[str, Queue] = {}
         self.declared: dict[str, int] = {}
         """How many durable queues of a name there have been."""
+        self.restoring = False
+        """Nothing goes by itself: the log names whatever went."""
 
     def add_queue(
         self,
@@ -176,7 +178,8 @@ class Topology:
         """Removes a binding, and with it an auto-delete source that has no other."""
         if source.bindings.pop(binding.identity, None) is None:
             return
-        if source.auto_delete and not source.bindings and source.name in self.exchanges:
+        unused = source.auto_delete and not source.bindings and not self.restoring
+        if unused and source.name in self.exchanges:
             self.remove_exchange(source.name)
 
     def _unbind_all(self, to_queue: bool, name: str) -> None:

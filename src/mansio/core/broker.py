@@ -17,7 +17,7 @@ from mansio.core.definitions import Definitions
 from mansio.core.dispatch import Consumer, Dispatcher
 from mansio.core.errors import AccessRefused, NotAllowed, PreconditionFailed
 from mansio.core.inflight import Flight
-from mansio.core.limits import OPEN_RUNS_MAX, TURN_BYTES, Limits
+from mansio.core.limits import OPEN_BYTES_MAX, OPEN_RUNS_MAX, TURN_BYTES, Limits
 from mansio.core.queue import Queue
 from mansio.core.queue_arguments import check_consumer_arguments
 from mansio.core.records import Parts, encode_publish
@@ -117,6 +117,7 @@ class Broker:
         """Puts a run into these queues, or, in a transaction, keeps it until the commit."""
         if channel.tx is not None:
             self._check_open_runs(channel)
+            channel.tx.bytes += len(run.data)
             channel.tx.publishes.append((run, queues))
             return
         if channel.confirming:
@@ -298,9 +299,15 @@ class Broker:
 
     def _check_open_runs(self, channel: Channel) -> None:
         tx = channel.tx
-        if tx is not None and len(tx.publishes) + len(tx.settled) >= OPEN_RUNS_MAX:
+        if tx is None:
+            return
+        if len(tx.publishes) + len(tx.settled) >= OPEN_RUNS_MAX:
             raise PreconditionFailed(
                 f"transaction holds more than {OPEN_RUNS_MAX} operations; commit more often"
+            )
+        if tx.bytes >= OPEN_BYTES_MAX:
+            raise PreconditionFailed(
+                f"transaction holds more than {OPEN_BYTES_MAX >> 20} MiB; commit more often"
             )
 
     # -- turns

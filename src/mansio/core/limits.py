@@ -24,6 +24,9 @@ ROUTES_MAX: Final = 4096
 OPEN_RUNS_MAX: Final = 65_536
 """Operations that one open transaction may hold; at the limit the channel is closed with 406."""
 
+OPEN_BYTES_MAX: Final = 256 << 20
+"""Messages in one open transaction, which nobody can consume yet; at the limit the channel is closed with 406."""
+
 
 @dataclass(slots=True)
 class Limits:

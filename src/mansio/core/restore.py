@@ -52,6 +52,9 @@ class Restore:
             if queue is not None:
                 self._take_out(queue, ranges)
         self._settled.clear()
+        for queue in self._queues.values():
+            if queue.bound is not None:  # what it has dropped may have been lost with the log's end
+                self._broker.dispatcher.touch(queue)
         for host in self._broker.vhosts.values():
             host.restoring = False
 

@@ -46,10 +46,11 @@ class Outbox(Protocol):
 class Transaction:
     """What a channel in tx mode has done since the last commit or rollback."""
 
-    __slots__ = ("publishes", "settled")
+    __slots__ = ("bytes", "publishes", "settled")
 
     def __init__(self) -> None:
         self.publishes: list[tuple[Run, tuple[Queue, ...]]] = []
+        self.bytes = 0  # of these
         self.settled: list[tuple[list[Piece], bool]] = []  # (pieces, requeue)
 
 

@@ -15,6 +15,9 @@ logger = logging.getLogger("mansio.connection")
 
 WRITE_HIGH_BYTES: Final = 262_144
 """What may wait to be written before the client counts as one that does not read."""
+UNREAD_BYTES_MAX: Final = 16 << 20
+"""What may wait to be written before requests are not read either: deliveries stop long before, but answers to a client
+that only asks would pile up without end. Far more than a client that stops reading for a while makes us hold."""
 LINGER_NS: Final = 2_000_000_000
 """How long a connection that has ended waits for the client to close it: closing it before the client has read
 everything would reset it, and RabbitMQ's clients expect to close first."""
@@ -39,6 +42,9 @@ class Connection(asyncio.BufferedProtocol):
         self._lingering_until_ns = 0
         self._closing_until_ns = 0
         self._discarded_bytes = 0
+        self._unread_bytes = (
+            0  # what waited to be written when requests had to wait for it; 0: they do not
+        )
         self.peer = Peer("", False)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -95,12 +101,16 @@ class Connection(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self.front.set_writable(True)
+        self._unread_bytes = 0
+        self.resume_reading()
         self._turn.release()
         self._turn.schedule()
 
     def resume_reading(self) -> None:
-        """The broker has memory again."""
-        if self._transport is None or self._transport.is_closing() or self.front.paused:
+        """The broker has memory again, or the client has read."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self.front.paused or self._unread_bytes:
             return
         if not self._transport.is_reading():
             self._transport.resume_reading()
@@ -119,6 +129,9 @@ class Connection(asyncio.BufferedProtocol):
                 transport.writelines(chunks)
             else:
                 transport.write(b"".join(chunks))
+        if transport.get_write_buffer_size() > UNREAD_BYTES_MAX and not self._unread_bytes:
+            self._unread_bytes = transport.get_write_buffer_size()
+            transport.pause_reading()
         if self.front.closed and not self.front.lingers:
             self._closing_until_ns = self._clock.now_ns() + LINGER_NS
             transport.close()
@@ -140,6 +153,11 @@ class Connection(asyncio.BufferedProtocol):
         """Housekeeping: heartbeats, deadlines, the end of lingering, and of closing when that takes too long."""
         until_ns = self._closing_until_ns or self._lingering_until_ns
         if not until_ns:
+            if self._unread_bytes and self._transport is not None:
+                waiting = self._transport.get_write_buffer_size()
+                if waiting < self._unread_bytes:  # it reads: that is as good as a heartbeat
+                    self.front.received_ns = now_ns
+                self._unread_bytes = waiting
             self.front.tick(now_ns)
         elif now_ns >= until_ns and self._transport is not None:
             if self._closing_until_ns or self._transport.get_write_buffer_size():

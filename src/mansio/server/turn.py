@@ -134,6 +134,8 @@ class Turn:
                 shell.write(chunks)
                 if front.session is not None:
                     self.broker.grant(front.session)
+                if front.paused and front.may_go_on():
+                    shell.resume_reading()
         speaking.clear()
 
     def _on_durable(self, ticket: int) -> None:

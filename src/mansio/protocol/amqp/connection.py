@@ -164,9 +164,15 @@ class AmqpConnection(Login):
             self._told_blocked = True
             if self.capable("connection.blocked"):
                 self.send_method(0, m.ConnectionBlocked(reason="low on memory"))
+        self.paused = True
+        self.may_go_on()
+
+    def may_go_on(self) -> bool:
+        """Reads on from a peer that has something to acknowledge: otherwise memory might never be given back."""
         owes = any(channel.core.ledger.total for channel in self.channels.values())
-        if not owes or self._parked_bytes > self.broker.limits.parked_bytes_max:
-            self.paused = True
+        if owes and self._parked_bytes <= self.broker.limits.parked_bytes_max:
+            self.paused = False
+        return not self.paused
 
     def _on_settle(self, item: Any) -> None:
         _, number, method, first, last, bits = item
@@ -303,7 +309,7 @@ class AmqpConnection(Login):
             self.close(refusal)
 
     def refuse_storage(self, number: int) -> None:
-        """What a channel asked to be kept could not be: the channel ends, so that its client does not rely on it."""
+        """What a channel asked to be kept could not be: 506 closes the connection, so that nobody relies on it."""
         self._refuse(Refusal(RESOURCE_ERROR, "the log could not be written", m.TxCommit.ID), number)
 
     def _fault(self, code: int, text: str) -> None:
@@ -343,12 +349,9 @@ class AmqpConnection(Login):
     def receive_eof(self) -> None:
         """See `Front`."""
         if not self.closed:
-            lost = self.state in (State.OPEN, State.CLOSING)
-            reason = (
-                "client unexpectedly closed TCP connection"
-                if lost
-                else "closed during the handshake"
-            )
+            reason = "closed during the handshake"
+            if self.state in (State.OPEN, State.CLOSING):
+                reason = "client unexpectedly closed TCP connection"
             self.end(self.close_reason or reason)
 
     def shutdown(self, code: int, text: str) -> None:
@@ -365,12 +368,8 @@ class AmqpConnection(Login):
         self.now_ns = now_ns
         if self.state is not State.OPEN:
             if now_ns >= self._deadline_ns and not self.closed:
-                closing = self.state is State.CLOSING
-                self.end(
-                    self.close_reason
-                    if closing
-                    else f"handshake took too long, state {self.state.name}"
-                )
+                late = f"handshake took too long, state {self.state.name}"
+                self.end(self.close_reason or late)
             return
         interval = self.heartbeat_ns
         if interval:

@@ -1,0 +1,162 @@
+"""What clients do to exchanges, queues and bindings."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING
+
+from mansio.codec import amqp_methods as m
+from mansio.codec.amqp_values import Table
+from tests.sim.client import Client, ClientChannel
+from tests.sim.profile import ExchangeSpec, Profile, QueueSpec
+from tests.sim.publishing import make_headers
+
+if TYPE_CHECKING:
+    from tests.sim.world import World
+
+
+class Declaring:
+    """The part of the operations that is about topology, and the names that all of them use."""
+
+    def __init__(self, world: World, rng: Random, profile: Profile) -> None:
+        self.world = world
+        self.rng = rng
+        self.profile = profile
+
+    # -- names
+
+    def queue(self) -> QueueSpec:
+        return self.rng.choice(self.profile.queues)
+
+    def exchange(self) -> ExchangeSpec:
+        return self.rng.choice(self.profile.exchanges)
+
+    def known_queue(self) -> str:
+        """A queue that there is, or nearly always."""
+        known = list(self.world.oracle.topology.queues)
+        if self.mistaken():
+            return self.rng.choice((self.queue().name, ""))
+        return self.rng.choice(known) if known else self.queue().name
+
+    def known_exchange(self) -> str:
+        sources = self.profile.sources
+        if not self.mistaken():
+            known = self.world.oracle.topology.exchanges
+            sources = [name for name in sources if name in known]
+        return self.rng.choice(sources)
+
+    def no_wait(self) -> bool:
+        return self.rng.random() < 0.15 * self.profile.taste["no_wait"]
+
+    def mistaken(self) -> bool:
+        return self.rng.random() < 0.02 * self.profile.taste["mistake"]
+
+    # -- topology
+
+    def declare_queue(self, client: Client, channel: ClientChannel) -> None:
+        spec, rng = self.queue(), self.rng
+        method = m.QueueDeclare(
+            spec.name,
+            False,
+            spec.durable,
+            spec.exclusive,
+            spec.auto_delete,
+            self.no_wait(),
+            spec.arguments,
+        )
+        draw = rng.random()
+        if draw < 0.1:
+            method.passive = True
+        elif draw < 0.15:
+            method.queue, method.no_wait = "", False
+        elif self.mistaken():
+            method.durable = not method.durable
+        elif self.mistaken():
+            method.queue = "amq.mine"
+        client.send(channel.number, method)
+        if rng.random() < 0.7 and method.queue:
+            self._bind(client, channel, method.queue)
+
+    def bind(self, client: Client, channel: ClientChannel) -> None:
+        self._bind(client, channel, self.known_queue())
+
+    def _bind(self, client: Client, channel: ClientChannel, queue: str) -> None:
+        exchange = self.known_exchange()
+        client.send(
+            channel.number,
+            m.QueueBind(
+                queue, exchange, self._key(exchange), self.no_wait(), self._arguments(exchange)
+            ),
+        )
+
+    def _key(self, exchange: str) -> str:
+        known = self.world.oracle.topology.exchanges.get(exchange)
+        topic = known is not None and known.type == "topic"
+        return self.rng.choice(self.profile.patterns if topic else self.profile.keys)
+
+    def _arguments(self, exchange: str) -> Table:
+        known = self.world.oracle.topology.exchanges.get(exchange)
+        if known is None or known.type != "headers":
+            return {}
+        arguments = make_headers(self.rng)
+        if self.rng.random() < 0.2:
+            arguments["h"] = None
+        if self.rng.random() < 0.6:
+            arguments["x-match"] = self.rng.choice(("all", "any", "all-with-x", "any-with-x"))
+        return arguments
+
+    def unbind(self, client: Client, channel: ClientChannel) -> None:
+        exchanges = [
+            each for each in self.world.oracle.topology.exchanges.values() if each.bindings
+        ]
+        if not exchanges:
+            self.bind(client, channel)
+            return
+        source = self.rng.choice(exchanges)
+        binding = self.rng.choice(list(source.bindings.values()))
+        method: m.Method
+        if binding.to_queue:
+            method = m.QueueUnbind(binding.destination, source.name, binding.key, binding.arguments)
+        else:
+            method = m.ExchangeUnbind(
+                binding.destination, source.name, binding.key, self.no_wait(), binding.arguments
+            )
+        client.send(channel.number, method)
+
+    def bind_exchange(self, client: Client, channel: ClientChannel) -> None:
+        source, target = self.known_exchange(), self.known_exchange()
+        method = m.ExchangeBind(
+            target, source, self._key(source), self.no_wait(), self._arguments(source)
+        )
+        client.send(channel.number, method)
+
+    def declare_exchange(self, client: Client, channel: ClientChannel) -> None:
+        spec = self.exchange()
+        method = m.ExchangeDeclare(
+            spec.name,
+            spec.type,
+            False,
+            spec.durable,
+            spec.auto_delete,
+            spec.internal,
+            self.no_wait(),
+            spec.arguments,
+        )
+        if self.rng.random() < 0.05:
+            method.passive = True
+        elif self.mistaken():
+            method.type = self.rng.choice(("direct", "topic", "nonsense"))
+        client.send(channel.number, method)
+
+    def delete_exchange(self, client: Client, channel: ClientChannel) -> None:
+        name = self.exchange().name
+        client.send(channel.number, m.ExchangeDelete(name, self.rng.random() < 0.2, self.no_wait()))
+
+    def delete_queue(self, client: Client, channel: ClientChannel) -> None:
+        method = m.QueueDelete(self.known_queue(), no_wait=self.no_wait())
+        method.if_unused = self.mistaken()
+        method.if_empty = self.mistaken()
+        client.send(channel.number, method)
+
+    def purge(self, client: Client, channel: ClientChannel) -> None:
+        client.send(channel.number, m.QueuePurge(self.known_queue(), self.no_wait()))

@@ -1,0 +1,265 @@
+"""The lines between clients and the broker, and the server's turns: what happens to bytes, and the oracle beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from mansio.codec import amqp_methods as m
+from mansio.core.check import check
+from mansio.log.memory import MemoryStore
+from tests.sim.client import HEARTBEAT_FRAME, Client
+from tests.sim.durable import Durable
+from tests.sim.model import Connection, Violation
+from tests.sim.oracle import COMMANDS, DISPATCH, RELEASE, TIME, Oracle
+from tests.sim.profile import Profile
+from tests.sim.server import READ_BYTES, Front, Server, order_of
+from tests.sim.wire import Item
+
+SECOND_NS = 1_000_000_000
+Note = Callable[[str], None]
+
+
+@dataclass(slots=True, eq=False)
+class Party:
+    """A client, its front in the broker, and what the oracle knows of the two."""
+
+    client: Client
+    front: Front
+    model: Connection
+    fed_ns: int
+    frozen: bool = False
+    dropped: bool = False
+    """The broker has closed its end of the socket."""
+
+
+class Network:
+    """Parties and the server between them. Nothing happens here by itself."""
+
+    def __init__(self, seed: int, note: Note | None = None, checking: bool = True) -> None:
+        self.rng = Random(seed)
+        self.profile = Profile(self.rng)
+        self.now_ns = SECOND_NS
+        self.steps = 0
+        self.note = note
+        self.checking = checking
+        self.store = MemoryStore()
+        self.oracle = Oracle(Durable(self.store))
+        self.server = self._start_server()
+        self.parties: list[Party] = []
+        self._by_front: dict[Front, Party] = {}
+        self._connected = 0
+        self._tick_ns = self.now_ns
+        self._version = -1
+        self._ended: list[Party] = []
+
+    def _start_server(self) -> Server:
+        """A broker on the log as it is."""
+        profile = self.profile
+        return Server(
+            self.rng,
+            profile.limits(),
+            self.store,
+            profile.faults,
+            profile.group_bytes_max,
+            profile.whole_bytes_max,
+            self._on_made,
+            self._on_written,
+        )
+
+    def _connect(self) -> Party:
+        self._connected += 1
+        name = f"client{self._connected}"
+        front = self.server.connect(name, self.now_ns)
+        party = Party(Client(name, self.rng), front, Connection(name), self.now_ns)
+        self.parties.append(party)
+        self.oracle.connections.append(party.model)
+        self._by_front[front] = party
+        self._note(f"{name} connects")
+        return party
+
+    # -- bytes
+
+    def feed(self, party: Party, n: int) -> None:
+        """The broker reads up to `n` bytes."""
+        front, oracle = party.front, self.oracle
+        if party.dropped or front.paused:
+            return
+        link = party.client.link
+        n = min(n, READ_BYTES)
+        if self.profile.cross:
+            n = link.before_others(n)
+        data, commands = link.take_up(n)
+        party.fed_ns = self.now_ns
+        oracle.fresh.clear()
+        oracle.phase = COMMANDS
+        if self.note:
+            self._note(f"{party.client.name}: {len(data)} bytes arrive, {len(commands)} commands")
+        self.server.receive(front, data, self.now_ns)
+        oracle.tokens.extend(self.server.tokens)
+        self.server.tokens.clear()
+        for number, method, message in commands:
+            if self.note:
+                self._note(f"    {number}: {message or method}")
+            oracle.apply(party.model, number, method, message)
+        if self.profile.cross:
+            oracle.arrange(self._orders())
+        oracle.end_commands()
+        if oracle.tokens:
+            raise Violation("the broker has drawn a name that nobody asked for")
+
+    def _orders(self) -> dict[str, list[int]]:
+        """In which order several channels' publishes came into queues: that only the broker can say."""
+        orders: dict[str, list[int]] = {}
+        for queue, entries in self.oracle.fresh.items():
+            if not queue.deleted and len({id(entry.publisher) for entry in entries}) > 1:
+                found = order_of(self.server.broker, queue.name, entries[0].position)
+                orders[queue.name] = [self.oracle.number(*content) for content in found]
+        return orders
+
+    def read(self, party: Party, n: int) -> None:
+        """The client reads `n` bytes."""
+        link = party.client.link
+        for item in link.take_down(n):
+            if self.note:
+                self._note(f"{party.client.name} reads {item.channel}: {item.method}")
+            party.client.on_item(item)
+        if not party.model.writable and link.down_bytes <= self.profile.write_high_bytes // 4:
+            self._set_writable(party, True)
+        if party.dropped and not link.down_bytes:
+            self._forget(party)
+
+    def _set_writable(self, party: Party, writable: bool) -> None:
+        if party.model.writable != writable:
+            party.model.writable = writable
+            self._note(f"{party.client.name}: writable {writable}")
+            self.server.set_writable(party.front, writable)
+
+    def _cut(self, party: Party) -> None:
+        """The line breaks, wherever the bytes are."""
+        self._note(f"{party.client.name} is cut off")
+        if not party.dropped:
+            self._drop(party)
+        self._forget(party)
+
+    def _kick(self, party: Party) -> None:
+        """The server ends the connection, politely."""
+        if party.model.state == "open" and not party.dropped:
+            self._note(f"{party.client.name} is told to go")
+            self.oracle.phase = COMMANDS
+            self.server.shutdown(party.front, 320, "shutdown")
+            self.oracle.end_session(party.model)
+            party.model.state = "closing"
+            party.model.expect(0, m.ConnectionClose(320))
+            self.oracle.end_commands()
+
+    def _forget(self, party: Party) -> None:
+        if party in self.parties:
+            self.parties.remove(party)
+        self._by_front.pop(party.front, None)
+
+    def _drop(self, party: Party) -> None:
+        """The broker's end of the socket is closed."""
+        party.dropped = True
+        self.oracle.phase = COMMANDS
+        self.server.lose(party.front)
+        self.oracle.end_connection(party.model)
+        self.oracle.end_commands()
+
+    # -- what the server tells
+
+    def _on_made(self, front: Front, items: list[Item]) -> None:
+        model = self._by_front[front].model
+        if self.note:
+            for item in items:
+                content = f" {len(item.body)} bytes {item.body[:8].hex()}" if item.header else ""
+                self._note(f"    to {model.name} {item.channel}: {item.method}{content}")
+        self.oracle.on_output(model, items)
+
+    def _on_written(self, front: Front, items: list[Item]) -> None:
+        party = self._by_front[front]
+        party.client.link.put_down(items)
+        if front.closed:
+            self._ended.append(party)
+        if party.client.link.down_bytes > self.profile.write_high_bytes:
+            self._set_writable(party, False)
+
+    # -- time
+
+    def end_turn(self) -> None:
+        """The server's turn ends."""
+        oracle, server = self.oracle, self.server
+        self._note("turn")
+        oracle.phase = DISPATCH
+        server.dispatch()
+        oracle.end_dispatch()
+        oracle.phase = RELEASE
+        server.release()
+        oracle.end_release(server.all_durable or server.lost, server.lost)
+        self._drop_ended()
+        if not server.broker.unfinished:
+            oracle.check_served()
+        for front in server.fronts:
+            session = front.session
+            if session is not None and session.writable and session.allowance <= 0:
+                raise Violation(
+                    f"{front.peer.name} may be sent nothing, and nothing will change that"
+                )
+
+    def _step_log(self) -> None:
+        self.oracle.phase = RELEASE
+        self.server.step_log(self.now_ns)
+        self.oracle.end_release(False, self.server.lost)
+        self._drop_ended()
+
+    def _tick(self) -> None:
+        self._tick_ns = self.now_ns
+        for party in self.parties:
+            if party.client.heartbeat_s and party.client.state == "open" and not party.frozen:
+                party.client.link.send(HEARTBEAT_FRAME, None)
+        self.oracle.phase = TIME
+        self.server.tick(self.now_ns)
+        for party in self.parties:
+            if not party.dropped:
+                self._check_alive(party)
+        self.oracle.end_commands()
+
+    def _check_alive(self, party: Party) -> None:
+        """Whether the broker has given up on the client when it had to, and not before."""
+        model, front = party.model, party.front
+        silent_ns = self.now_ns - party.fed_ns
+        if model.state == "open":
+            due = 0 < 2 * model.heartbeat_s * SECOND_NS < silent_ns and not front.paused
+            if due != front.closed:
+                raise Violation(
+                    f"{model.name} was silent for {silent_ns} ns, closed: {front.closed}"
+                )
+        if front.closed and model.state != "closed":
+            self.oracle.end_connection(model)
+
+    def _drop_ended(self) -> None:
+        """The broker closes the sockets behind its last words."""
+        ended, self._ended = self._ended, []
+        for party in ended:
+            if not party.dropped:
+                if party.model.state != "closed":
+                    raise Violation(
+                        f"the broker closed {party.model.name}: {party.front.close_reason}"
+                    )
+                self._drop(party)
+                if not party.client.link.down_bytes:
+                    self._forget(party)
+
+    # -- checks
+
+    def check(self) -> None:
+        """Everything that always holds."""
+        if self.checking:
+            version = self.server.broker.vhosts["/"].version
+            check(self.server.broker, version != self._version, self.profile.turn_bytes)
+            self._version = version
+
+    def _note(self, text: str) -> None:
+        if self.note:
+            self.note(f"[{self.steps}] {self.now_ns / SECOND_NS:.6f} {text}")

@@ -1,0 +1,71 @@
+"""What a restart has to bring back, read from the log by the oracle itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mansio.core.records import unpack_table
+from tests.sim.durable import Durable
+from tests.sim.model import Channel, Connection, Violation
+from tests.sim.topology import Binding, Entry, Exchange, Topology
+from tests.sim.wire import Message, parse_content
+
+THE_LOG = Channel(Connection("the log"), 0)
+"""The publisher of what was restored: nobody waits for a confirm."""
+
+
+def rebuild(durable: Durable, find: Callable[[bytes, bytes], Message | None]) -> Topology:
+    """Durable exchanges, queues and bindings with the messages that were not settled, all of them redelivered.
+
+    `find` knows a message by its header payload and body.
+    """
+    topology = Topology()
+    topology.restoring = True
+    for change in durable.changes:
+        _change(topology, change)
+    topology.restoring = False
+    for place, frames in sorted(durable.live().items()):
+        name, incarnation, position = place
+        queue = topology.queues[name]
+        message = find(*parse_content(frames))
+        if message is None or queue.incarnation != incarnation:
+            raise Violation(
+                f"the log has {len(frames)} bytes for {place} that nobody has published"
+            )
+        entry = Entry(position, message, -1, THE_LOG, 0, delivered=True)
+        queue.ready.append(entry)
+        queue.by_number[message.number] = entry
+    for queue in topology.queues.values():
+        queue.next_position = durable.next_positions.get((queue.name, queue.incarnation), 0)
+    return topology
+
+
+def _change(topology: Topology, change: dict[str, Any]) -> None:
+    do, name = change["do"], change.get("name", "")
+    if do == "declare exchange":
+        topology.exchanges[name] = Exchange(
+            name,
+            change["type"],
+            True,
+            change["auto_delete"],
+            change["internal"],
+            unpack_table(change["arguments"]),
+        )
+    elif do == "delete exchange":
+        topology.remove_exchange(name)
+    elif do == "declare queue":
+        arguments = unpack_table(change["arguments"])
+        topology.add_queue(name, True, change["auto_delete"], None, arguments)
+    elif do == "delete queue":
+        topology.remove_queue(name)
+    else:
+        source = topology.exchanges.get(change["source"])
+        arguments = unpack_table(change["arguments"])
+        to_queue = change["to"] == "queue"
+        binding = Binding(to_queue, change["destination"], change["key"], arguments)
+        if do == "bind":
+            assert source is not None
+            source.bindings[binding.identity] = binding
+        elif source is not None:
+            topology.unbind(source, binding)
