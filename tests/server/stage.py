@@ -189,8 +189,11 @@ class Stage:
         """A client with channel 1 open."""
         actor = Actor(self)
         actor.send(PROTOCOL_HEADER)
+        self.turn.end()
         actor.say(0, m.ConnectionStartOk({}, "PLAIN", b"\0guest\0guest"))
+        self.turn.end()
         actor.say(0, m.ConnectionTuneOk(0, 0, heartbeat), m.ConnectionOpen("/"))
+        self.turn.end()
         actor.say(1, m.ChannelOpen())
         self.turn.end()
         assert actor.names()[-1] == "channel.open-ok"

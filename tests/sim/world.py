@@ -6,6 +6,7 @@ step:  the log goes on ─► a client does something ─► bytes arrive ─►
 from __future__ import annotations
 
 from mansio.codec import amqp_methods as m
+from tests.log.faulty import NO_FAULTS
 from tests.sim.model import Violation
 from tests.sim.network import SECOND_NS, Network, Note, Party
 from tests.sim.operations import Operations
@@ -108,6 +109,8 @@ class World(Network):
 
     def finish(self) -> None:
         """All faults end. What is where it should be is compared, everything is consumed, and nothing must be left."""
+        log = self.server.committer.log
+        log._faults, log._full_until_ns = NO_FAULTS, -1
         for party in self.parties:
             party.frozen = False
         self._rest()

@@ -11,7 +11,7 @@ from mansio.server.tasks import Tasks
 
 logger = logging.getLogger("mansio.listeners")
 
-ACCEPTS_PER_TURN: Final = 4
+ACCEPTS_PER_TURN: Final = 2
 """The event loop takes every waiting connection at once: 200 of them delayed all others by some 40 ms (measured)."""
 PAUSE_S: Final = 1.0
 """How long nothing is accepted when the process has no file descriptor left."""

@@ -24,6 +24,8 @@ everything would reset it, and RabbitMQ's clients expect to close first."""
 CLOSE_OK_S: Final = 0.002
 """How long connection.close-ok waits. RabbitMQ answers after some milliseconds too; a client that hears it before it
 has begun to wait for it (aiormq 7.2.4) takes the close for a failure."""
+STRANGER_BYTES: Final = 8192
+"""What is read at a time from a connection that is not open yet; a handshake is much shorter."""
 DISCARD_BYTES_MAX: Final = 65_536
 """What is read from a connection that has ended before its input is left alone."""
 LOOPBACK: Final = ("127.", "::1", "::ffff:127.")
@@ -61,6 +63,8 @@ class Connection(asyncio.BufferedProtocol):
         n = len(tail)
         if n:
             self._turn.buffer[:n] = tail
+        if self.front.session is None:
+            return self._turn.view[n : n + STRANGER_BYTES]
         return self._turn.view[n:]
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -69,6 +73,12 @@ class Connection(asyncio.BufferedProtocol):
             return
         front = self.front
         turn = self._turn
+        if front.session is None and not turn.admits():
+            front.tail = bytes(turn.view[: len(front.tail) + nbytes])
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.pause_reading()
+                turn.wait(self)
+            return
         front.receive_buffer(turn.buffer, len(front.tail) + nbytes, self._clock.now_ns())
         session = front.session
         if front.paused and self._transport is not None:
@@ -78,6 +88,12 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.pause_reading()
             turn.hold(self)
         turn.schedule()
+
+    def go_on(self) -> None:
+        """What has arrived before the connection was open is looked at now."""
+        if self._transport is not None:
+            self.front.receive_data(b"", self._clock.now_ns())
+            self.resume_reading()
 
     def _discard(self, nbytes: int) -> None:
         """Input behind the end: a little is read to see the client close, a flood is left to TCP."""
