@@ -11,7 +11,7 @@ NAME_BYTES_MAX: Final = 255
 FRAME_MIN_BYTES: Final = 4096
 """Every peer must accept frames of this size (specification 1.4.1); a smaller frame-max is refused with 530."""
 
-TURN_BYTES: Final = 1 << 18
+TURN_BYTES: Final = 1 << 19
 """What one session is sent in one turn. More would hold up the others; the rest follows in the next turn."""
 
 CROWD_BYTES: Final = 4 << 20
