@@ -31,7 +31,3 @@ class NotAllowed(BrokerError):
 
 class InvalidCommand(BrokerError):
     """A value that the command cannot have, such as an unknown exchange type; closes the connection."""
-
-
-class NotImplementedHere(BrokerError):
-    """Part of AMQP that no broker implements any more; closes the connection."""

@@ -5,9 +5,6 @@ from typing import Final
 
 NS: Final = 1_000_000_000
 
-NAME_BYTES_MAX: Final = 255
-"""Names of queues and exchanges: a short string of AMQP 0-9-1 holds no more (specification 4.2.5.3)."""
-
 FRAME_MIN_BYTES: Final = 4096
 """Every peer must accept frames of this size (specification 1.4.1); a smaller frame-max is refused with 530."""
 

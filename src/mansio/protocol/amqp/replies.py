@@ -47,7 +47,6 @@ BROKER_ERRORS: Final[dict[type[errors.BrokerError], int]] = {
     errors.PreconditionFailed: PRECONDITION_FAILED,
     errors.NotAllowed: NOT_ALLOWED,
     errors.InvalidCommand: COMMAND_INVALID,
-    errors.NotImplementedHere: NOT_IMPLEMENTED,
 }
 
 CHANNEL_LEVEL: Final = frozenset(
