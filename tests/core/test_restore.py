@@ -8,7 +8,7 @@ import pytest
 from mansio.core.broker import Broker
 from mansio.core.check import check
 from mansio.core.errors import BrokerError
-from mansio.core.records import Damaged, encode_topology
+from mansio.core.records import STARTED, Damaged, encode_topology
 from mansio.core.restore import Restore
 from mansio.core.run import Run
 from mansio.core.session import Channel, Session
@@ -30,6 +30,7 @@ class Writer:
         self.channel: Channel = self.broker.open_channel(self.session, 1)
         self.records: list[bytes] = []
         self.number = 0
+        self.broker.journal.started("test", new=True)
 
     def publish(self, exchange: str, key: str, count: int = 1, persistent: bool = True) -> None:
         route = self.broker.route("/", exchange, key, False, 1, 4)
@@ -172,5 +173,6 @@ def test_a_new_queue_never_takes_the_id_of_a_restored_one() -> None:
 )
 def test_a_record_that_does_not_fit_is_damage(change: dict[str, Any]) -> None:
     restore = Restore(Broker())
+    restore.apply(b"".join(encode_topology({"do": STARTED, "version": "test", "new": True})))
     with pytest.raises(Damaged):
         restore.apply(b"".join(encode_topology(change)))

@@ -206,44 +206,63 @@ def test_impossible_calls() -> None:
     assert commit.appended(FENCE_SEQ + 1) == 1
 
 
-def test_large_turns_are_cut_between_records() -> None:
+def test_groups_are_cut_between_turns() -> None:
     commit = fresh(group_bytes_max=200)
     commit.add([b"a" * 50, b"b" * 50])
-    commit.add([b"c" * 52])  # 40 + 2 * (4 + 50) + (4 + 48) would be 200
-    commit.add([b"d" * 500])
+    commit.add([b"c" * 53])  # 40 + 2 * (4 + 50) + (4 + 48) would be 200
+    commit.add([b"d" * 300, b"d" * 200])
     commit.add([b"e"])
+    commit.add([b"f"])
     taken: list[tuple[int, list[bytes]]] = []
     while not commit.idle:
         entry = take(commit)
-        assert len(entry) <= 200 or len(records(entry)) == 1
         taken.append((commit.appended(commit.last_seq + 1), records(entry)))
     assert taken == [
         (1, [b"a" * 50, b"b" * 50]),
-        (2, [b"c" * 52]),
-        (3, [b"d" * 500]),
-        (4, [b"e"]),
-    ]
+        (2, [b"c" * 53]),
+        (3, [b"d" * 300, b"d" * 200]),
+        (5, [b"e", b"f"]),
+    ], "a turn is in one entry, however large"
     assert commit.pending_bytes == 0
 
 
-@pytest.mark.parametrize("more", [[], [b"more"]])
 @pytest.mark.parametrize(("spare", "count"), [(0, 3), (1, 2)])
-def test_an_entry_is_filled_to_the_last_byte(spare: int, count: int, more: list[bytes]) -> None:
+def test_an_entry_is_filled_to_the_last_byte(spare: int, count: int) -> None:
     commit = fresh(group_bytes_max=200)
     commit.add([b"a" * 50, b"b" * 50])
-    commit.add([b"c" * (48 + spare), *more])
+    commit.add([b"c" * (48 + spare)])
     entry = take(commit)
     assert len(records(entry)) == count
     assert len(entry) == (200 if count == 3 else 148)
 
 
-def test_ticket_is_durable_with_its_last_record() -> None:
-    commit = fresh(group_bytes_max=100)
-    for _ in range(2):
-        commit.add([b"%d" % n * 40 for n in range(3)])
+def test_only_a_turn_that_no_entry_can_hold_is_cut() -> None:
+    """Its ticket is durable with its last record."""
+    commit = GroupCommit(EPOCH, NONCE, FENCE_SEQ, 100, entry_bytes_max=100)
+    for turn in range(2):
+        commit.add([b"%d" % n * 40 for n in range(3)], [(0, turn), (2, turn + 10)])
     for durable in (0, 0, 1, 1, 1, 2):
         assert len(records(take(commit))) == 1
         assert commit.appended(commit.last_seq + 1) == durable
+    assert [(each.owner, each.seq - FENCE_SEQ, each.size) for each in commit.take_placed()] == [
+        (0, 1, 40),
+        (10, 3, 40),
+        (1, 4, 40),
+        (11, 6, 40),
+    ]
+
+
+def test_owners_learn_where_their_records_lie() -> None:
+    commit = fresh()
+    commit.add([b"a", (b"bb", b"b"), b"cccc"], [(1, "B"), (2, "C")])
+    commit.add([b"ddddd"], [(0, "D")])
+    entry = take(commit)
+    assert commit.take_placed() == []
+    commit.appended(FENCE_SEQ + 1)
+    placed = commit.take_placed()
+    assert [(each.owner, each.seq) for each in placed] == [(n, FENCE_SEQ + 1) for n in "BCD"]
+    assert [entry[each.offset :][: each.size] for each in placed] == [b"bbb", b"cccc", b"ddddd"]
+    assert commit.take_placed() == []
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mansio.core.records import Published, Settled, decode
+from mansio.core.records import SNAPSHOT, STARTED, Published, Settled, decode
 from mansio.log.entry import Lineage, decode_entry
 from mansio.log.memory import MemoryStore
 
@@ -37,12 +37,15 @@ class Durable:
         self._store = store
         self._lineage = Lineage()
         self._seen = 0
+        self._carried: set[Place] = set()
+        """What this entry has brought again: an entry that is to be cut off had it."""
 
     def update(self) -> None:
         """Reads on. ValueError for records that make no sense."""
         entries = self._store.entries
         while (data := entries.get(self._seen + 1)) is not None:
             self._seen += 1
+            self._carried.clear()
             if self._lineage.admit(self._seen, data):
                 for record in decode_entry(data).records:
                     self._take(decode(record))
@@ -64,10 +67,14 @@ class Durable:
             for first, count, step in record.ranges:
                 for position in range(first, first + count * step, step):
                     stored = self.places[name, incarnation, position]
-                    if stored.settled:
+                    if stored.settled and (name, incarnation, position) not in self._carried:
                         raise ValueError(f"position {position} of {name} is settled twice")
                     stored.settled = True
         elif isinstance(record, dict):
+            if record["do"] == SNAPSHOT:
+                self._take_snapshot(record)
+            if record["do"] in (SNAPSHOT, STARTED):
+                return
             self.changes.append(record)
             if record["do"] == "declare queue":
                 name = record["name"]
@@ -76,6 +83,13 @@ class Durable:
                 self._all[record["id"]] = self.queues[record["id"]] = (name, incarnation)
             elif record["do"] == "delete queue":
                 del self.queues[record["id"]]
+
+    def _take_snapshot(self, record: dict[str, Any]) -> None:
+        """It says where queues go on, also behind transient messages."""
+        for host in record["vhosts"].values():
+            for queue in host["queues"]:
+                key = self._all[queue["id"]]
+                self.next_positions[key] = max(self.next_positions.get(key, 0), queue["next"])
 
     def _take_published(self, record: Published) -> None:
         ends = memoryview(record.ends).cast("I") if record.ends is not None else None
@@ -87,9 +101,10 @@ class Durable:
             for queue, base in record.places:
                 name, incarnation = self._all[queue]
                 place = (name, incarnation, base + i)
-                if place in self.places:
+                before = self.places.setdefault(place, Stored(frames))
+                if before.frames != frames:
                     raise ValueError(f"position {base + i} of {name} is published twice")
-                self.places[place] = Stored(frames)
+                self._carried.add(place)
                 last = self.next_positions.get(place[:2], 0)
                 self.next_positions[place[:2]] = max(last, base + i + 1)
             start = stop

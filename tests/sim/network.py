@@ -66,6 +66,7 @@ class Network:
             profile.whole_bytes_max,
             self._on_made,
             self._on_written,
+            self.oracle.durable.update,
         )
 
     def _connect(self) -> Party:

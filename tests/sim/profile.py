@@ -67,6 +67,8 @@ class Profile:
         self.memory_bytes_max = rng.choice((UNLIMITED,) * 5 + (8000, 100_000))
         self.faults = rng.choice((NO_FAULTS, NO_FAULTS, ROUGH, SLOW, STUCK))
         self.group_bytes_max = rng.choice((GROUP_BYTES_MAX, GROUP_BYTES_MAX, 300, 3000))
+        self.bucket_bytes = rng.choice((300, 3000, 1 << 20))
+        """How finely the log is cut off in front."""
         self.turn = rng.choice((0.2, 0.5, 0.5, 1.0))
         """The chance that the turn ends with a step."""
         self.pieces = rng.choice((0.0, 0.2, 0.9))
@@ -103,7 +105,12 @@ class Profile:
 
     def limits(self) -> Limits:
         """The broker's."""
-        return Limits(memory_bytes_max=self.memory_bytes_max, parked_bytes_max=10_000)
+        return Limits(
+            memory_bytes_max=self.memory_bytes_max,
+            parked_bytes_max=10_000,
+            bucket_bytes=self.bucket_bytes,
+            garbage_bytes=self.bucket_bytes * 2,
+        )
 
 
 KEYS = ("", "a", "b", "a.b", "b.a", "a.b.c", "a.a.b")

@@ -73,8 +73,10 @@ class Server:
         whole_bytes_max: int,
         watch: Callable[[Front, list[Item]], None],
         write: Callable[[Front, list[Item]], None],
+        before_cut: Callable[[], None],
     ) -> None:
-        """`watch` is told of output when it is made, `write` when it goes to the socket."""
+        """`watch` is told of output when it is made, `write` when it goes to the socket, `before_cut` before the log
+        is cut off in front."""
         self.rng = rng
         self.broker = Broker(limits)
         self.users = Users()
@@ -84,17 +86,23 @@ class Server:
         """The turn will end once everything that has arrived is read. Nothing else ends it."""
         self._watch = watch
         self._write_to = write
+        self._before_cut = before_cut
         epoch, nonce = store.bounds().epoch + 1, rng.getrandbits(64)
         log = FaultyLog(rng, store, faults)
         seq = log.open(epoch, nonce)
         restore = Restore(self.broker)
-        for _, entry in store.replay(1):
-            for record in entry.records:
-                restore.apply(record)
+        for entry_seq, entry in store.replay(1):
+            restore.entry(entry_seq, len(store.entries[entry_seq]))
+            for record, offset in zip(entry.records, entry.starts, strict=True):
+                restore.apply(record, offset)
         restore.finish()
+        self.broker.journal.started("simulation", new=not restore.records)
+        self.scheduled = True
+        self.store = store
         self.group = GroupCommit(epoch, nonce, seq, group_bytes_max)
         self.committer = Committer(self.group, log)
         self._ticket = 0
+        self._placed_seq = seq
         self.lost = False
         """Nothing will be durable any more."""
         self._whole_bytes_max = whole_bytes_max
@@ -148,7 +156,7 @@ class Server:
         broker = self.broker
         records = broker.end_turn()
         if records:
-            self._ticket = self.group.add(records)
+            self._ticket = self.group.add(records, broker.journal.owners)
         broker.seal(self._ticket)
 
     def release(self) -> None:
@@ -173,6 +181,7 @@ class Server:
         """The log goes on; what has become durable is confirmed."""
         before = self.group.durable
         durable = self.committer.step(now_ns)
+        self._place()
         if durable > before:
             self.broker.durable(durable)
             self._write()
@@ -183,6 +192,17 @@ class Server:
             self.broker.failed(self._ticket)
             self._write()
             self.scheduled = True
+
+    def _place(self) -> None:
+        """What has landed is told to the broker, and what it needs no more is cut off."""
+        journal = self.broker.journal
+        if self.group.last_seq == self._placed_seq:
+            return
+        self._placed_seq = self.group.last_seq
+        size = len(self.store.entries[self._placed_seq])
+        journal.placed(self._placed_seq, size, self.group.take_placed())
+        self._before_cut()
+        self.store.trim(journal.retention.cut())
 
     def shutdown(self, front: Front, code: int, text: str) -> None:
         """The server says goodbye."""

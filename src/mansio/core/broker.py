@@ -17,12 +17,13 @@ from mansio.core.definitions import Definitions
 from mansio.core.dispatch import Consumer, Dispatcher
 from mansio.core.errors import AccessRefused, NotAllowed, PreconditionFailed
 from mansio.core.inflight import Flight
+from mansio.core.journal import Journal
 from mansio.core.limits import OPEN_BYTES_MAX, OPEN_RUNS_MAX, TURN_BYTES, Limits
 from mansio.core.queue import Queue
 from mansio.core.queue_arguments import check_consumer_arguments
-from mansio.core.records import Parts, encode_publish
+from mansio.core.records import Parts
 from mansio.core.routing import Arguments, Route
-from mansio.core.run import Run
+from mansio.core.run import Place, Run
 from mansio.core.session import Channel, Outbox, Session, Transaction
 from mansio.core.settling import Settling
 from mansio.core.topology import VHost
@@ -50,11 +51,11 @@ class Broker:
         self.sessions: set[Session] = set()
         self.definitions = Definitions(self)
         self.dispatcher = Dispatcher()
-        self.settling = Settling(self.dispatcher)
+        self.journal = Journal(self)
+        self.settling = Settling(self.dispatcher, self.journal.retention)
         self.confirms = Confirms()
         self.blocked = False  # publishers are to be held back
         self.notices: list[str] = []  # for the log; the server takes them
-        self._records: list[Parts] = []
         self._cancelled: list[tuple[Channel, str]] = []
 
     @property
@@ -135,7 +136,7 @@ class Broker:
                 self.confirms.unrouted(channel, run.count)
             return
         self.settling.hold(run, len(live))
-        places: list[tuple[int, int]] = []
+        places: list[Place] = []
         for queue in live:
             base = queue.append(run)
             if queue.bound is not None:
@@ -148,7 +149,8 @@ class Broker:
             if not queue.dirty:
                 self.dispatcher.touch(queue)
         if places:
-            self._records.append(encode_publish(run, places))
+            run.places = tuple(places)
+            self.journal.publish(run)
 
     def _return(self, channel: Channel, run: Run) -> None:
         if not any(route.mandatory for route in run.routes):
@@ -319,18 +321,12 @@ class Broker:
         for channel, tag in cancelled:
             if channel.is_open:
                 channel.session.outbox.cancelled(channel, tag)
-        records, self._records = self._records, []
-        records += self.settling.take_records()
         self._check_memory()
-        return records
+        return self.journal.take()
 
     def tell_cancelled(self, channel: Channel, tag: str) -> None:
         """A consumer is gone with its queue; its client hears of it behind the replies of this turn."""
         self._cancelled.append((channel, tag))
-
-    def record(self, parts: Parts) -> None:
-        """Adds a record to this turn's."""
-        self._records.append(parts)
 
     def seal(self, ticket: int) -> None:
         """What was published and committed since the last call waits for the log entry `ticket`."""

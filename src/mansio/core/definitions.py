@@ -1,6 +1,5 @@
 """Declaring, binding and deleting: the Broker's commands on its topology, each with its record."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mansio.core.equivalence import describe
@@ -8,8 +7,9 @@ from mansio.core.errors import PreconditionFailed
 from mansio.core.names import REPLY_TO, check_not_default, check_not_reserved, clean
 from mansio.core.queue import Queue
 from mansio.core.queue_arguments import NO_EFFECT_YET, check_queue_arguments, check_quorum
-from mansio.core.records import encode_topology, pack_table
-from mansio.core.routing import Arguments, Binding, Exchange
+from mansio.core.records import encode_topology
+from mansio.core.routing import Arguments, Binding
+from mansio.core.topology_records import binding_fields, exchange_fields, queue_fields
 
 if TYPE_CHECKING:
     from mansio.core.broker import Broker
@@ -22,7 +22,7 @@ class Definitions:
 
     def __init__(self, broker: "Broker") -> None:
         self._broker = broker
-        self._next_queue_id = 1
+        self.next_queue_id = 1  # ids are never used again
 
     def vhost(self, session: "Session") -> "VHost":
         return self._broker.vhosts[session.vhost]
@@ -45,15 +45,7 @@ class Definitions:
             name, type, durable, auto_delete, internal, arguments
         )
         if made is not None and durable:
-            self._write(
-                "declare exchange",
-                session.vhost,
-                name=name,
-                type=type,
-                auto_delete=auto_delete,
-                internal=internal,
-                arguments=pack_table(arguments),
-            )
+            self._write("declare exchange", session.vhost, **exchange_fields(made))
 
     def check_exchange(self, session: "Session", name: str) -> None:
         """exchange.declare, passive."""
@@ -111,11 +103,11 @@ class Definitions:
 
     def _bound(self, session: "Session", binding: Binding | None) -> None:
         if binding is not None and binding.durable:
-            self._write("bind", session.vhost, **_binding(binding))
+            self._write("bind", session.vhost, **binding_fields(binding))
 
     def _unbound(self, session: "Session", binding: Binding | None) -> None:
         if binding is not None and binding.durable:
-            self._write("unbind", session.vhost, **_binding(binding))
+            self._write("unbind", session.vhost, **binding_fields(binding))
         self._write_dropped(self.vhost(session))
 
     def _write_dropped(self, host: "VHost") -> None:
@@ -156,8 +148,8 @@ class Definitions:
             return found
         check_queue_arguments(name, host.name, arguments)
         check_quorum(name, host.name, durable, exclusive, arguments)
-        queue = Queue(self._next_queue_id, host.name, name, durable, auto_delete, owner, arguments)
-        self._next_queue_id += 1
+        queue = Queue(self.next_queue_id, host.name, name, durable, auto_delete, owner, arguments)
+        self.next_queue_id += 1
         host.add_queue(queue)
         if owner is not None:
             session.owned[name] = queue
@@ -167,19 +159,8 @@ class Definitions:
                 f"{describe('queue', name, host.name)}: accepted without effect yet: {', '.join(ignored)}"
             )
         if queue.logged:
-            self._write(
-                "declare queue",
-                host.name,
-                name=name,
-                id=queue.id,
-                auto_delete=auto_delete,
-                arguments=pack_table(arguments),
-            )
+            self._write("declare queue", host.name, **queue_fields(queue))
         return queue
-
-    def reserve_queue_id(self, id: int) -> None:
-        """An id that a restored queue has: later ones are higher."""
-        self._next_queue_id = max(self._next_queue_id, id + 1)
 
     def purge_queue(self, queue: Queue) -> int:
         """Settles every ready message; answers how many."""
@@ -217,15 +198,4 @@ class Definitions:
         )
 
     def _write(self, do: str, vhost: str, **fields: Any) -> None:
-        change: Mapping[str, Any] = {"do": do, "vhost": vhost, **fields}
-        self._broker.record(encode_topology(change))
-
-
-def _binding(binding: Binding) -> dict[str, Any]:
-    return {
-        "source": binding.source.name,
-        "destination": binding.destination.name,
-        "to": "exchange" if isinstance(binding.destination, Exchange) else "queue",
-        "key": binding.key,
-        "arguments": pack_table(binding.arguments),
-    }
+        self._broker.journal.write(encode_topology({"do": do, "vhost": vhost, **fields}))

@@ -48,5 +48,9 @@ class Limits:
     """Connections at once; one more is closed at once."""
     parked_bytes_max: int = 16 << 20
     """What a blocked connection that still has deliveries to acknowledge may publish before its input stops too."""
+    bucket_bytes: int = 1 << 20
+    """Granularity in which the log is given back; up to as much is carried in one turn (see retention.py)."""
+    garbage_bytes: int = 24 << 20
+    """What may lie in the log beside live messages before those that pin it are carried; or as much as is live."""
     consumers_per_channel_max: int = 65_535
     """Consumers of one channel; one more closes the connection with 530."""

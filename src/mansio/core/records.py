@@ -6,6 +6,7 @@
               | ends | which | data
     SETTLE    02 | queue id u64 | ranges × (first position u64, count u32, step u32)
     TOPOLOGY  03 | JSON, UTF-8: {"do": what, …}
+    RETURNED  04 | as SETTLE: at an orderly stop, the messages of a queue that had been delivered before
 
 Positions name messages: the first of a queue is 0, and each publish says where its run begins in each queue.
 Changing a record: give it a new number, read the old one for as long as logs with it may exist, and add a transcript
@@ -19,9 +20,12 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from mansio.core.run import Run
+from mansio.core.run import Place, Range, Run
 
-PUBLISH, SETTLE, TOPOLOGY = 1, 2, 3
+PUBLISH, SETTLE, TOPOLOGY, RETURNED = 1, 2, 3, 4
+
+SNAPSHOT, STARTED, STOPPED = "snapshot", "start", "stop"
+"""What TOPOLOGY records do beside changes: all of it at once; a broker goes on with the log; it has ended in order."""
 
 Parts = tuple[bytes, ...]
 _PUBLISH = struct.Struct(">BHHIIII")
@@ -48,7 +52,7 @@ class PublishedRoute(NamedTuple):
 class Published(NamedTuple):
     """A run and its places: (queue id, position of its first message)."""
 
-    places: list[tuple[int, int]]
+    places: list[Place]
     messages: int
     stride: int
     ends: bytes | None
@@ -61,10 +65,17 @@ class Settled(NamedTuple):
     """Messages of one queue that are done with: ranges of (first position, count, step)."""
 
     queue: int
-    ranges: list[tuple[int, int, int]]
+    ranges: list[Range]
 
 
-def encode_publish(run: Run, places: Sequence[tuple[int, int]]) -> Parts:
+class Returned(NamedTuple):
+    """Messages of one queue that were delivered before and wait again."""
+
+    queue: int
+    ranges: list[Range]
+
+
+def encode_publish(run: Run, places: Sequence[Place]) -> Parts:
     """A run that went to these (queue id, position) places, as parts of a record."""
     ends, which = run.ends or b"", run.which or b""
     head = _PUBLISH.pack(
@@ -88,9 +99,14 @@ def encode_publish(run: Run, places: Sequence[tuple[int, int]]) -> Parts:
     return b"".join(parts), run.data
 
 
-def encode_settle(queue_id: int, ranges: Sequence[tuple[int, int, int]]) -> Parts:
+def encode_settle(queue_id: int, ranges: Sequence[Range]) -> Parts:
     """Messages of a queue that are done with."""
     return (_SETTLE.pack(SETTLE, queue_id) + b"".join([_RANGE.pack(*each) for each in ranges]),)
+
+
+def encode_returned(queue_id: int, ranges: Sequence[Range]) -> Parts:
+    """Messages of a queue that were delivered before and wait again."""
+    return (_SETTLE.pack(RETURNED, queue_id) + b"".join([_RANGE.pack(*each) for each in ranges]),)
 
 
 def encode_topology(change: Mapping[str, Any]) -> Parts:
@@ -98,15 +114,16 @@ def encode_topology(change: Mapping[str, Any]) -> Parts:
     return (bytes((TOPOLOGY,)) + json.dumps(change, separators=(",", ":")).encode(),)
 
 
-def decode(record: bytes) -> Published | Settled | dict[str, Any]:
+def decode(record: bytes) -> Published | Settled | Returned | dict[str, Any]:
     """What a record says; Damaged when it cannot be read."""
     try:
         kind = record[0]
         if kind == PUBLISH:
             return _decode_publish(record)
-        if kind == SETTLE:
+        if kind in (SETTLE, RETURNED):
             _, queue = _SETTLE.unpack_from(record)
-            return Settled(queue, list(_RANGE.iter_unpack(record[_SETTLE.size :])))
+            ranges = list(_RANGE.iter_unpack(record[_SETTLE.size :]))
+            return Settled(queue, ranges) if kind == SETTLE else Returned(queue, ranges)
         if kind == TOPOLOGY:
             change = json.loads(record[1:])
             if isinstance(change, dict):

@@ -1,19 +1,39 @@
-"""Rebuilds a Broker from the records that an earlier one wrote: `apply` each in order, then `finish` once.
+"""Rebuilds a Broker from the records that earlier ones wrote: `entry` and `apply` in order, then `finish` once.
 
-Settlements are gathered and taken out of the queues at the end, since they may lie far behind what they settle.
-Everything that comes back is marked as redelivered: it may have been delivered before.
+    entry ─► apply each record ─► … ─► finish
+             publishes and settlements gather by queue id; the topology is changed at once
+
+Settlements are taken out at the end, since they may lie far behind what they settle. The log may begin anywhere: what
+was cut off in front is settled; the topology counts from its beginning or from a snapshot on. A run that was carried
+is in the log twice: the later record counts.
+
+Everything that comes back is marked as redelivered, since it may have been delivered before; after an orderly stop, at
+which the broker wrote down what had been, only that.
 """
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from mansio.core.queue import Queue
-from mansio.core.records import Damaged, Published, PublishedRoute, Settled, decode, unpack_table
-from mansio.core.routing import Exchange, Route
-from mansio.core.run import Run, Span
+from mansio.core.records import (
+    SNAPSHOT,
+    STARTED,
+    STOPPED,
+    Published,
+    PublishedRoute,
+    Returned,
+    Settled,
+    decode,
+)
+from mansio.core.routing import Route
+from mansio.core.run import Range, Run, Span
+from mansio.core.topology_restore import TopologyRestore
 
 if TYPE_CHECKING:
     from mansio.core.broker import Broker
-    from mansio.core.topology import VHost
+
+Interval = tuple[int, int]
+"""Positions [first, stop)."""
 
 
 class Restore:
@@ -22,136 +42,96 @@ class Restore:
     def __init__(self, broker: "Broker") -> None:
         """`broker` has served nobody yet."""
         self._broker = broker
-        for host in broker.vhosts.values():
-            host.restoring = True
-        self._queues: dict[int, Queue] = {}
-        self._settled: dict[
-            int, list[tuple[int, int, int]]
-        ] = {}  # by queue id: (first position, count, step)
+        self._topology = TopologyRestore(broker)
+        self._spans: dict[int, dict[int, Span]] = {}  # by queue id and base position
+        self._settled: dict[int, list[Range]] = {}  # by queue id
+        self._returned: dict[int, list[Range]] = {}
+        self._in_order = False  # nothing was written since an orderly stop
+        self._seq = 0
+        self.records = 0  # that were read so far
+        self.messages = 0  # that these have published
 
-    def apply(self, record: bytes) -> None:
-        """One record; Damaged when it cannot be read or does not fit what came before."""
+    def entry(self, seq: int, size: int) -> None:
+        """The records that follow come from entry `seq` of the log, which has this many bytes."""
+        self._seq = seq
+        self._broker.journal.retention.entry(seq, size)
+
+    def apply(self, record: bytes, offset: int = 0) -> None:
+        """One record, from this byte of its entry; Damaged when it cannot be read or does not fit."""
+        self.records += 1
         found = decode(record)
+        if isinstance(found, Returned):
+            self._returned.setdefault(found.queue, []).extend(found.ranges)
+            return
+        self._in_order = False
         if isinstance(found, Published):
-            self._publish(found)
+            self._publish(found, offset, len(record))
         elif isinstance(found, Settled):
-            if found.queue in self._queues:
-                self._settled.setdefault(found.queue, []).extend(found.ranges)
-        else:
-            try:
-                self._change(found)
-            except KeyError as error:
-                raise Damaged(
-                    f"record {found.get('do')!r} names {error}, which is not there"
-                ) from error
+            self._settled.setdefault(found.queue, []).extend(found.ranges)
+        elif found["do"] == STOPPED:
+            self._in_order = True
+        elif found["do"] == STARTED:
+            self._returned.clear()
+            if found["new"]:
+                self._topology.begin()
+        elif (deleted := self._topology.change(found)) is not None:
+            self._spans.pop(deleted, None)
+            self._settled.pop(deleted, None)
+        elif found["do"] == SNAPSHOT:
+            self._broker.journal.retention.place(SNAPSHOT, self._seq, offset, len(record))
 
     def finish(self) -> None:
-        """Takes settled messages out; from here on the broker may serve."""
-        for queue_id, ranges in self._settled.items():
-            queue = self._queues.get(queue_id)
-            if queue is not None:
-                self._take_out(queue, ranges)
-        self._settled.clear()
-        for queue in self._queues.values():
+        """Fills the queues with what is not settled; from here on the broker may serve."""
+        queues = self._topology.finish()
+        runs: dict[Run, None] = {}
+        for queue in queues:
+            for span in self._restore_queue(queue):
+                runs[span.run] = None
+        for run in runs:
+            bucket, run.bucket = run.bucket, None
+            self._broker.settling.count(run)
+            if bucket is not None:
+                self._broker.journal.retention.hold(run, bucket, run.seq, run.offset, run.size)
+        for queue in queues:
             if queue.bound is not None:  # what it has dropped may have been lost with the log's end
                 self._broker.dispatcher.touch(queue)
-        for host in self._broker.vhosts.values():
-            host.restoring = False
+        self._spans.clear()
+        self._settled.clear()
+        self._returned.clear()
 
-    def _publish(self, found: Published) -> None:
-        queues = [(self._queues[i], base) for i, base in found.places if i in self._queues]
-        if not queues:
-            return
+    def _publish(self, found: Published, offset: int, size: int) -> None:
+        self.messages += found.messages
         routes = tuple(_route(each) for each in found.routes)
         run = Run(found.data, found.messages, found.stride, found.ends, routes, found.which, True)
-        self._broker.settling.hold(run, len(queues))
-        for queue, base in queues:
-            queue.ready.append(Span(run, 0, run.count, base, True))
-            queue.ready_count += run.count
-            queue.next_position = max(queue.next_position, base + run.count)
+        run.places = tuple(found.places)
+        buckets = self._broker.journal.retention.buckets
+        run.bucket = buckets[-1] if buckets else None
+        run.seq, run.offset, run.size = self._seq, offset, size
+        for queue_id, base in found.places:
+            self._spans.setdefault(queue_id, {})[base] = Span(run, 0, run.count, base)
 
-    def _take_out(self, queue: Queue, ranges: list[tuple[int, int, int]]) -> None:
-        """Drops the messages at these positions; spans and positions both rise."""
-        gone = _intervals(ranges)
-        kept: list[Span] = []
-        at = 0
-        for span in queue.take_all():
-            low, high = span.base + span.start, span.base + span.stop
-            while at < len(gone) and gone[at][1] <= low:
-                at += 1
-            i = at
-            while i < len(gone) and gone[i][0] < high:
-                first, stop = max(gone[i][0], low), min(gone[i][1], high)
-                if first > low:
-                    kept.append(Span(span.run, low - span.base, first - span.base, span.base, True))
-                self._settle(span.run, stop - first)
-                low = stop
-                i += 1
-            if low < high:
-                kept.append(Span(span.run, low - span.base, high - span.base, span.base, True))
-        queue.ready.extend(kept)
-        queue.ready_count = sum(span.stop - span.start for span in kept)
-
-    def _settle(self, run: Run, count: int) -> None:
-        run.live -= count
-        if not run.live:
-            self._broker.settling.memory_bytes -= len(run.data)
-            self._broker.settling.runs -= 1
-
-    # -- topology
-
-    def _change(self, change: dict[str, Any]) -> None:
-        host = self._broker.vhosts[change["vhost"]]
-        do = change["do"]
-        if do == "declare exchange":
-            host.declare_exchange(
-                change["name"],
-                change["type"],
-                True,
-                change["auto_delete"],
-                change["internal"],
-                unpack_table(change["arguments"]),
-            )
-        elif do == "delete exchange":
-            if change["name"] in host.exchanges:  # else gone with its last binding
-                host.delete_exchange(change["name"], False)
-        elif do == "declare queue":
-            self._declare_queue(host, change)
-        elif do == "delete queue":
-            self._queues.pop(change["id"], None)
-            self._settled.pop(change["id"], None)
-            queue = host.queues[change["name"]]
-            for span in queue.take_all():
-                self._settle(span.run, span.stop - span.start)
-            host.remove_queue(queue)
-        elif do in ("bind", "unbind"):
-            self._bind(host, change)
-        else:
-            raise Damaged(f"unknown change {do!r}")
-
-    def _declare_queue(self, host: "VHost", change: dict[str, Any]) -> None:
-        queue = Queue(
-            change["id"],
-            host.name,
-            change["name"],
-            durable=True,
-            auto_delete=change["auto_delete"],
-            arguments=unpack_table(change["arguments"]),
-        )
-        self._queues[queue.id] = queue
-        self._broker.definitions.reserve_queue_id(queue.id)
-        host.add_queue(queue)
-
-    def _bind(self, host: "VHost", change: dict[str, Any]) -> None:
-        target: Queue | Exchange | None
-        name = change["destination"]
-        target = host.exchanges.get(name) if change["to"] == "exchange" else host.queues.get(name)
-        if target is None or change["source"] not in host.exchanges:
-            if change["do"] == "unbind":  # gone with its source or destination
-                return
-            raise KeyError(name if target is None else change["source"])
-        act = host.bind if change["do"] == "bind" else host.unbind
-        act(change["source"], target, change["key"], unpack_table(change["arguments"]))
+    def _restore_queue(self, queue: Queue) -> Iterable[Span]:
+        by_base = self._spans.pop(queue.id, {})
+        spans = [by_base[base] for base in sorted(by_base)]
+        settled = _intervals(self._settled.get(queue.id, ()))
+        returned = _intervals(self._returned.get(queue.id, ()))
+        for gone in settled[-1:]:
+            queue.next_position = max(queue.next_position, gone[1])
+        for span in spans[-1:]:
+            queue.next_position = max(queue.next_position, span.base + span.stop)
+        for span, inside in _split(spans, settled):
+            if inside:
+                if span.run.gone is None:
+                    span.run.gone = []
+                count = span.stop - span.start
+                span.run.gone.append((queue.id, (span.base + span.start, count, 1)))
+                continue
+            for piece, delivered in _split([span], returned) if self._in_order else [(span, True)]:
+                piece.redelivered = delivered
+                queue.ready.append(piece)
+                queue.ready_count += piece.stop - piece.start
+                piece.run.live += piece.stop - piece.start
+        return queue.ready
 
 
 def _route(found: PublishedRoute) -> Route:
@@ -160,16 +140,33 @@ def _route(found: PublishedRoute) -> Route:
     return route
 
 
-def _intervals(ranges: list[tuple[int, int, int]]) -> list[tuple[int, int]]:
-    """Positions as sorted [first, stop) intervals, joined where they touch."""
-    pieces: list[tuple[int, int]] = []
+def _split(spans: Iterable[Span], intervals: list[Interval]) -> Iterator[tuple[Span, bool]]:
+    """The spans, cut where an interval begins or ends, each with whether it lies inside of one. Both rise."""
+    at = 0
+    for span in spans:
+        low, high = span.base + span.start, span.base + span.stop
+        while at < len(intervals) and intervals[at][1] <= low:
+            at += 1
+        i = at
+        while low < high:
+            first, stop = intervals[i] if i < len(intervals) else (high, high)
+            inside = first <= low
+            until = min(stop if inside else first, high)
+            yield Span(span.run, low - span.base, until - span.base, span.base), inside
+            low = until
+            i += inside
+
+
+def _intervals(ranges: Iterable[Range]) -> list[Interval]:
+    """Positions as sorted intervals, joined where they touch."""
+    pieces: list[Interval] = []
     for first, count, step in ranges:
         if step == 1:
             pieces.append((first, first + count))
         else:
             pieces += [(i, i + 1) for i in range(first, first + count * step, step)]
     pieces.sort()
-    joined: list[tuple[int, int]] = []
+    joined: list[Interval] = []
     for first, stop in pieces:
         if joined and first <= joined[-1][1]:
             joined[-1] = (joined[-1][0], max(stop, joined[-1][1]))

@@ -5,12 +5,22 @@
 
 A run is shared by all queues that it was routed to and never changes; what is left of it in one queue is a `Span`.
 `live` counts (queue, message) pairs that are not settled: at 0 its memory is given back.
+
+A persistent run that went to a durable queue has a record in the log. `places` and `gone` are what that record, and
+those of settlements, say of it: where it went and what is settled since. Once the record is durable, `bucket`, `seq`,
+`offset` and `size` tell where it lies.
 """
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mansio.core.retention import Bucket
     from mansio.core.routing import Route
+
+Place = tuple[int, int]
+"""(queue id, position of the run's first message in that queue)."""
+Range = tuple[int, int, int]
+"""Messages of a queue by position: (first, count, step)."""
 
 
 class Run:
@@ -19,7 +29,22 @@ class Run:
     `which[i]` is the number of message i's route in `routes`; None when there is only one.
     """
 
-    __slots__ = ("count", "data", "ends", "live", "persistent", "routes", "stride", "which")
+    __slots__ = (
+        "bucket",
+        "count",
+        "data",
+        "ends",
+        "gone",
+        "live",
+        "offset",
+        "persistent",
+        "places",
+        "routes",
+        "seq",
+        "size",
+        "stride",
+        "which",
+    )
 
     def __init__(
         self,
@@ -39,6 +64,12 @@ class Run:
         self.which = which
         self.persistent = persistent
         self.live = 0
+        self.places: tuple[Place, ...] = ()
+        self.gone: list[tuple[int, Range]] | None = None  # (queue id, range)
+        self.bucket: Bucket | None = None
+        self.seq = 0
+        self.offset = 0
+        self.size = 0
 
     def bounds(self, i: int) -> tuple[int, int]:
         """Where message `i` lies in `data`: [start, stop), its publish method frame included."""

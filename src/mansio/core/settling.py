@@ -6,34 +6,49 @@ from mansio.core.dispatch import Dispatcher
 from mansio.core.inflight import Piece
 from mansio.core.queue import Queue
 from mansio.core.records import Parts, encode_settle
-from mansio.core.run import Run, Span
+from mansio.core.retention import Retention
+from mansio.core.run import Range, Run, Span
 
 
 class Settling:
     """Accounts for messages from the moment they are in a queue until they are settled in every one."""
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: Dispatcher, retention: Retention) -> None:
         self.memory_bytes = 0  # of runs that are not settled everywhere
         self.runs = 0  # their number
         self._dispatcher = dispatcher
-        self._places: dict[
-            int, list[tuple[int, int, int]]
-        ] = {}  # settled in this turn, by queue id
+        self._retention = retention
+        self._ranges: dict[int, list[Range]] = {}  # settled in this turn, by queue id
 
     def hold(self, run: Run, queues: int) -> None:
         """A run enters this many queues."""
         run.live = run.count * queues
+        self.count(run)
+
+    def count(self, run: Run) -> None:
+        """A run is there that is not settled everywhere."""
         self.memory_bytes += len(run.data)
         self.runs += 1
 
     def settled(self, queue: Queue, run: Run, position: int, count: int, step: int) -> None:
         """`count` messages of a queue are done with, from this position in steps of `step`."""
         run.live -= count
-        if not run.live:
-            self.memory_bytes -= len(run.data)
-            self.runs -= 1
         if run.persistent and queue.logged:
-            self._places.setdefault(queue.id, []).append((position, count, step))
+            settled = (position, count, step)
+            self._ranges.setdefault(queue.id, []).append(settled)
+            if run.live:
+                if run.gone is None:
+                    run.gone = []
+                run.gone.append((queue.id, settled))
+        if not run.live:
+            self.release(run)
+
+    def release(self, run: Run) -> None:
+        """A run is settled everywhere."""
+        self.memory_bytes -= len(run.data)
+        self.runs -= 1
+        if run.bucket is not None:
+            self._retention.release(run)
 
     def accept(self, pieces: Iterable[Piece]) -> None:
         """Deliveries were acknowledged, or rejected for good."""
@@ -71,10 +86,10 @@ class Settling:
 
     def take_records(self) -> list[Parts]:
         """Takes the records of what was settled in this turn."""
-        if not self._places:
+        if not self._ranges:
             return []
-        places, self._places = self._places, {}
-        return [encode_settle(queue_id, ranges) for queue_id, ranges in places.items()]
+        settled, self._ranges = self._ranges, {}
+        return [encode_settle(queue_id, ranges) for queue_id, ranges in settled.items()]
 
     def _credit(self, piece: Piece) -> None:
         consumer = piece.consumer

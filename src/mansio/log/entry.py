@@ -67,6 +67,7 @@ _MAGIC = b"Ms"
 _HEAD = struct.Struct(">2sBBIQQQI")
 _OWNER = struct.Struct(">BIQQQ")
 _CRC = struct.Struct(">I")
+_COUNT = struct.Struct(">I")
 
 _CRC_PARTS_MAX = 32
 """From here on, joining the parts first (a copy) is cheaper than one crc32 call for each."""
@@ -163,6 +164,16 @@ def decode_entry(entry: bytes) -> Entry:
         raise Damaged("bytes that belong to no record", HEAD_BYTES)
     records = [entry[start:stop] for start, stop in zip(starts, ends, strict=count > 0)]
     return Entry(epoch, nonce, prev_seq, bool(flags & FENCE), records, starts)
+
+
+def record_place(entry: bytes, number: int) -> tuple[int, int]:
+    """(offset, size) of one record of an entry, read without checking the CRC."""
+    count = _COUNT.unpack_from(entry, HEAD_BYTES - _COUNT.size)[0]
+    at = HEAD_BYTES + _START_BYTES * number
+    start: int = _COUNT.unpack_from(entry, at)[0]
+    if number == count - 1:
+        return start, len(entry) - _CRC_BYTES - start
+    return start, _COUNT.unpack_from(entry, at + _START_BYTES)[0] - start
 
 
 def read_owner(entry: bytes) -> tuple[int, int, int, int]:

@@ -43,24 +43,28 @@ A ticket that fails is one that will not be confirmed; its records may be in the
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 from enum import IntEnum
+from typing import Any, NamedTuple
 
 from mansio.log.base import Damaged, Fenced, Full, Unavailable
 from mansio.log.entry import (
+    ENTRY_BYTES_MAX,
     ENTRY_OVERHEAD_BYTES,
     RECORD_OVERHEAD_BYTES,
     Record,
     encode_entry,
     entry_id,
+    record_place,
 )
 
 GROUP_BYTES_MAX = (1 << 20) - (4 << 10)
 """Entries stay below 1 MiB, the usual largest message of a distributed log, headers included.
 
-Beyond it the pending records are cut, between two records, into several entries. A record that
-is larger by itself becomes an entry of its own.
+Beyond it the pending turns are cut, between two turns, into several entries. A turn that is larger
+by itself becomes an entry of its own: what it did is durable whole or not at all.
 """
 
 
@@ -119,6 +123,27 @@ class WrongEvent(RuntimeError):
     """The driver reported something that cannot have happened in this state: a bug in it."""
 
 
+class Placed(NamedTuple):
+    """Where the record of an owner lies in the log: `size` bytes of entry `seq` from `offset` on."""
+
+    owner: Any
+    seq: int
+    offset: int
+    size: int
+
+
+class _Turn:
+    """The records of one turn, or a piece of a turn that is too large for any entry."""
+
+    __slots__ = ("owners", "records", "size", "ticket")
+
+    def __init__(self, ticket: int) -> None:
+        self.ticket = ticket  # durable with this piece; 0: with a later one
+        self.records: list[Record] = []
+        self.owners: list[tuple[int, Any]] = []  # (number of the record, whose it is)
+        self.size = 0  # in an entry
+
+
 class GroupCommit:
     """The state machine above, for one owner of one log.
 
@@ -129,18 +154,24 @@ class GroupCommit:
     """
 
     __slots__ = (
-        "_counts", "_entry", "_entry_ticket", "_epoch", "_failed_from", "_group_bytes_max",
-        "_last_ticket", "_nonce", "_pending", "_sizes", "durable", "fatal", "last_seq",
-        "pending_bytes", "state",
+        "_entry", "_entry_bytes_max", "_entry_owners", "_entry_ticket", "_epoch", "_failed_from",
+        "_group_bytes_max", "_last_ticket", "_nonce", "_placed", "_turns", "durable", "fatal",
+        "last_seq", "pending_bytes", "state",
     )  # fmt: skip
 
     def __init__(
-        self, epoch: int, nonce: int, last_seq: int, group_bytes_max: int = GROUP_BYTES_MAX
+        self,
+        epoch: int,
+        nonce: int,
+        last_seq: int,
+        group_bytes_max: int = GROUP_BYTES_MAX,
+        entry_bytes_max: int = ENTRY_BYTES_MAX,
     ) -> None:
         """For the owner that opened the log with epoch and nonce.
 
-        `last_seq`: what `open` returned. `group_bytes_max`: not above the engine's
-        capabilities.entry_bytes_max.
+        `last_seq`: what `open` returned. `group_bytes_max`: what turns are gathered up to.
+        `entry_bytes_max`: the engine's capabilities.entry_bytes_max; only a turn that is larger
+        is cut, between two records.
         """
         self.state = OPEN
         self.durable = 0
@@ -150,13 +181,14 @@ class GroupCommit:
         self._epoch = epoch
         self._nonce = nonce
         self._group_bytes_max = group_bytes_max
+        self._entry_bytes_max = entry_bytes_max
         self._last_ticket = 0
         self._failed_from = 0
-        self._pending: list[Record] = []
-        self._sizes: list[int] = []  # of the pending records, in the entry
-        self._counts: deque[int] = deque()  # pending records of each pending ticket
+        self._turns: deque[_Turn] = deque()  # not taken yet
         self._entry = b""
         self._entry_ticket = 0  # the highest ticket whose last record has been taken
+        self._entry_owners: list[tuple[int, Any]] = []
+        self._placed: list[Placed] = []
 
     @property
     def blocked(self) -> bool:
@@ -171,11 +203,17 @@ class GroupCommit:
     @property
     def idle(self) -> bool:
         """Is every record that was added durable?"""
-        return self.state is OPEN and not self._pending
+        return self.state is OPEN and not self._turns
 
-    def add(self, records: Sequence[Record]) -> int:
+    @property
+    def entry_bytes(self) -> int:
+        """Size of the entry that is in flight, or 0."""
+        return len(self._entry)
+
+    def add(self, records: Sequence[Record], owners: Sequence[tuple[int, Any]] = ()) -> int:
         """Gather a turn's records and return the turn's ticket: 1, 2, 3, …
 
+        `owners`: (number of a record, an object that wants to know its place), by rising number.
         After the end (FATAL) the ticket has failed already. Errors: ValueError for no records: a
         turn without records has nothing to wait for.
         """
@@ -183,23 +221,14 @@ class GroupCommit:
             raise ValueError("a ticket needs a record")
         self._go(Event.ADD)
         ticket = self._last_ticket = self._last_ticket + 1
-        if self.state is FATAL:
-            return ticket
-        pending_bytes = self.pending_bytes
-        for record in records:
-            size = sum(map(len, record)) if isinstance(record, tuple) else len(record)
-            size += RECORD_OVERHEAD_BYTES
-            self._sizes.append(size)
-            pending_bytes += size
-        self.pending_bytes = pending_bytes
-        self._pending += records
-        self._counts.append(len(records))
+        if self.state is not FATAL:
+            self._turns += self._cut(ticket, records, owners)
         return ticket
 
     def take(self) -> tuple[bytes, int] | None:
         """The entry to append now and its expected_seq; None if there is none or it must wait."""
         if self.state is OPEN:
-            if not self._pending:
+            if not self._turns:
                 return None
             self._entry = encode_entry(
                 self._epoch, self._nonce, self.last_seq, self._take_records()
@@ -215,6 +244,11 @@ class GroupCommit:
         Errors: ValueError if seq cannot be: a log that breaks its contract.
         """
         return self._settle(Event.APPENDED, seq)
+
+    def take_placed(self) -> list[Placed]:
+        """Where the owned records lie that have become durable since the last call, in order."""
+        placed, self._placed = self._placed, []
+        return placed
 
     def failed(self, error: Exception) -> State:
         """The append, or reading the tail after it, raised error. Returns the new state."""
@@ -270,6 +304,8 @@ class GroupCommit:
         self._go(event)
         self.last_seq = seq
         self.durable = self._entry_ticket
+        for number, owner in self._entry_owners:
+            self._placed.append(Placed(owner, seq, *record_place(self._entry, number)))
         self._entry = b""
         return self.durable
 
@@ -277,30 +313,45 @@ class GroupCommit:
         self._go(event)
         self.fatal = error
         self._failed_from = self.durable + 1
-        self._pending, self._sizes, self._entry = [], [], b""
-        self._counts.clear()
+        self._entry = b""
+        self._turns.clear()
         self.pending_bytes = 0
 
+    def _cut(
+        self, ticket: int, records: Sequence[Record], owners: Sequence[tuple[int, Any]]
+    ) -> list[_Turn]:
+        """The turn, in as many pieces as the engine needs: nearly always one."""
+        room = self._entry_bytes_max - ENTRY_OVERHEAD_BYTES
+        turns = [_Turn(0)]
+        starts = [0]
+        for number, record in enumerate(records):
+            size = sum(map(len, record)) if isinstance(record, tuple) else len(record)
+            size += RECORD_OVERHEAD_BYTES
+            self.pending_bytes += size
+            if turns[-1].records and turns[-1].size + size > room:
+                turns.append(_Turn(0))
+                starts.append(number)
+            turns[-1].records.append(record)
+            turns[-1].size += size
+        turns[-1].ticket = ticket
+        for number, owner in owners:
+            at = bisect_right(starts, number) - 1
+            turns[at].owners.append((number - starts[at], owner))
+        return turns
+
     def _take_records(self) -> list[Record]:
-        """The pending records that fit into one entry, at least one."""
+        """The records of the pending turns that fit into one entry, of at least one."""
         room = self._group_bytes_max - ENTRY_OVERHEAD_BYTES
-        if self.pending_bytes <= room:
-            records = self._pending
-            self._pending, self._sizes, self.pending_bytes = [], [], 0
-            self._counts.clear()
-            self._entry_ticket = self._last_ticket
-            return records
-        count, taken_bytes = 0, 0
-        for size in self._sizes:
-            if count and taken_bytes + size > room:
-                break
-            count, taken_bytes = count + 1, taken_bytes + size
-        records = self._pending[:count]
-        del self._pending[:count], self._sizes[:count]
+        turns = self._turns
+        turn = turns.popleft()
+        taken_bytes, records, owners = turn.size, turn.records, turn.owners
+        self._entry_ticket = turn.ticket or self._entry_ticket
+        while turns and taken_bytes + turns[0].size <= room:
+            turn = turns.popleft()
+            owners += [(number + len(records), owner) for number, owner in turn.owners]
+            records += turn.records
+            taken_bytes += turn.size
+            self._entry_ticket = turn.ticket or self._entry_ticket
         self.pending_bytes -= taken_bytes
-        while count and self._counts[0] <= count:
-            count -= self._counts.popleft()
-            self._entry_ticket += 1
-        if count:
-            self._counts[0] -= count
+        self._entry_owners = owners
         return records

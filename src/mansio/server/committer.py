@@ -3,11 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from mansio.log.base import Log, LogError
 from mansio.log.entry import Record
-from mansio.log.group_commit import GroupCommit, State
+from mansio.log.group_commit import GroupCommit, Placed, State
 from mansio.server.clock import Clock
 from mansio.server.tasks import Tasks
 
@@ -25,16 +25,21 @@ class Committer:
         log: Log,
         clock: Clock,
         tasks: Tasks,
+        on_placed: Callable[[int, int, list[Placed]], int],
         on_durable: Callable[[int], None],
         on_failed: Callable[[int], None],
     ) -> None:
+        """`on_placed(seq, bytes of the entry, owners' records)` answers up to where the log may be cut."""
         self._log = log
         self._clock = clock
         self._tasks = tasks
+        self._on_placed = on_placed
         self._on_durable = on_durable
         self._on_failed = on_failed
         self._group: GroupCommit | None = None
         self._added = asyncio.Event()
+        self._trim_seq = 0
+        self._trim_due = asyncio.Event()
         self._last = 0  # newest ticket
         self.durable = 0  # newest ticket that is durable
         self.lost = False  # nothing will be durable any more
@@ -43,19 +48,21 @@ class Committer:
         """Takes the log over and starts to write."""
         epoch = (await self._log.bounds()).epoch + 1
         seq = await self._log.open(epoch, nonce)
-        self._group = GroupCommit(epoch, nonce, seq)
+        entry_bytes_max = self._log.capabilities.entry_bytes_max
+        self._group = GroupCommit(epoch, nonce, seq, entry_bytes_max=entry_bytes_max)
         self._tasks.start(self._run(self._group), "log writer")
+        self._tasks.start(self._trim(), "log trimmer")
 
     @property
     def idle(self) -> bool:
         """Whether everything that was added is durable."""
         return self.durable >= self._last
 
-    def add(self, records: Sequence[Record]) -> int:
-        """A turn's records; answers the ticket that the turn's confirms wait for."""
+    def add(self, records: Sequence[Record], owners: Sequence[tuple[int, Any]] = ()) -> int:
+        """A turn's records, and whose they are; answers the ticket that the turn's confirms wait for."""
         if records:
             assert self._group is not None, "the log is not open"
-            self._last = self._group.add(records)
+            self._last = self._group.add(records, owners)
             self._added.set()
         return self._last
 
@@ -71,12 +78,27 @@ class Committer:
                     if not await self._recover(group, error):
                         return
                 else:
-                    self._settled(group.appended(seq))
+                    self._settled(group, group.appended(seq), len(entry))
 
-    def _settled(self, ticket: int) -> None:
+    def _settled(self, group: GroupCommit, ticket: int, size: int) -> None:
+        placed = group.take_placed()
+        if size:
+            upto = self._on_placed(group.last_seq, size, placed)
+            if upto > self._trim_seq:
+                self._trim_seq = upto
+                self._trim_due.set()
         if ticket > self.durable:
             self.durable = ticket
             self._on_durable(ticket)
+
+    async def _trim(self) -> None:
+        while True:
+            await self._trim_due.wait()
+            self._trim_due.clear()
+            try:
+                await self._log.trim(self._trim_seq)
+            except LogError as error:
+                logger.warning("cutting the log failed: %s: %s", type(error).__name__, error)
 
     async def _recover(self, group: GroupCommit, error: LogError) -> bool:
         """Finds out what became of the entry; False when the log is lost to us."""
@@ -95,7 +117,8 @@ class Committer:
             except LogError as again:
                 state = group.failed(again)
                 continue
-            self._settled(group.tail_read(last, entry))
+            ticket = group.tail_read(last, entry)
+            self._settled(group, ticket, len(entry) if entry and group.state is State.OPEN else 0)
             state = group.state
         if state is State.FATAL:
             self.lost = True

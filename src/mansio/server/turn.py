@@ -17,6 +17,7 @@ from mansio.core.broker import Broker
 from mansio.core.limits import FRAME_MIN_BYTES
 from mansio.core.users import Users
 from mansio.log.base import Log
+from mansio.log.group_commit import Placed
 from mansio.protocol.amqp.connection import AmqpConnection
 from mansio.protocol.base import Peer
 from mansio.server.clock import Clock
@@ -50,7 +51,9 @@ class Turn:
         self.connections: set[Connection] = set()
         self._clock = clock
         self._tasks = tasks
-        self._committer = Committer(log, clock, tasks, self._on_durable, self._on_failed)
+        self._committer = Committer(
+            log, clock, tasks, self._on_placed, self._on_durable, self._on_failed
+        )
         self._speaking: list[AmqpConnection] = []  # fronts with output
         self._shells: dict[AmqpConnection, Connection] = {}
         self._held: list[Connection] = []
@@ -123,7 +126,7 @@ class Turn:
         self._admit()
         broker = self.broker
         records = broker.end_turn()
-        ticket = self._committer.add(records)
+        ticket = self._committer.add(records, broker.journal.owners)
         broker.seal(ticket)
         if ticket <= self._committer.durable:
             broker.durable(ticket)
@@ -163,6 +166,11 @@ class Turn:
                 if front.paused and front.may_go_on():
                     shell.resume_reading()
         speaking.clear()
+
+    def _on_placed(self, seq: int, size: int, placed: list[Placed]) -> int:
+        journal = self.broker.journal
+        journal.placed(seq, size, placed)
+        return journal.retention.cut()
 
     def _on_durable(self, ticket: int) -> None:
         self.broker.durable(ticket)

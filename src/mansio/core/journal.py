@@ -1,0 +1,93 @@
+"""What the broker writes: the records of a turn, whose they are, and what of the log they make superfluous.
+
+publish, settle, declare …  ──►  end_turn: take() ──► records, owners (runs that want to know where theirs lie)
+the entry is durable        ──►  placed(…)        ──► cut() tells what the log may forget
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from mansio.core.records import (
+    SNAPSHOT,
+    STARTED,
+    STOPPED,
+    Parts,
+    encode_publish,
+    encode_returned,
+    encode_settle,
+    encode_topology,
+)
+from mansio.core.retention import Retention
+from mansio.core.run import Range, Run
+from mansio.core.topology_records import take_snapshot
+
+if TYPE_CHECKING:
+    from mansio.core.broker import Broker
+
+Owners = list[tuple[int, Any]]
+"""(number of a record, the run or the SNAPSHOT that it is for)."""
+
+
+class Journal:
+    """The broker's view of its log."""
+
+    def __init__(self, broker: "Broker") -> None:
+        self.retention = Retention(broker.limits)
+        self.owners: Owners = []  # of the records that were taken last
+        self._broker = broker
+        self._records: list[Parts] = []
+        self._owners: Owners = []
+
+    def write(self, parts: Parts) -> None:
+        """Adds a record to this turn's."""
+        self._records.append(parts)
+
+    def publish(self, run: Run) -> None:
+        """A run went to its `places`."""
+        self._owners.append((len(self._records), run))
+        self._records.append(encode_publish(run, run.places))
+
+    def take(self) -> list[Parts]:
+        """The turn's records; `owners` are theirs."""
+        retention = self.retention
+        for run in retention.take_carried():
+            self._carry(run)
+        if retention.take_snapshot_due():
+            self._owners.append((len(self._records), SNAPSHOT))
+            self._records.append(encode_topology(take_snapshot(self._broker)))
+        records, self._records = self._records, []
+        self.owners, self._owners = self._owners, []
+        records += self._broker.settling.take_records()
+        return records
+
+    def placed(self, seq: int, size: int, placed: Iterable[tuple[Any, int, int, int]]) -> None:
+        """Entry `seq` of this many bytes is durable; `placed`: (owner, seq, offset, size of the record)."""
+        self.retention.entry(seq, size)
+        for each in placed:
+            self.retention.place(*each)
+
+    def started(self, version: str, new: bool) -> None:
+        """This broker goes on with the log, or begins one that is `new`: it has had no record yet."""
+        self.write(encode_topology({"do": STARTED, "version": version, "new": new}))
+
+    def stopped(self) -> None:
+        """Nobody is connected any more: what waits to be delivered again is written down."""
+        for host in self._broker.vhosts.values():
+            for queue in host.queues.values():
+                if queue.logged:
+                    returned = [
+                        (span.base + span.start, span.stop - span.start, 1)
+                        for span in queue.ready
+                        if span.redelivered and span.run.persistent
+                    ]
+                    if returned:
+                        self.write(encode_returned(queue.id, returned))
+        self.write(encode_topology({"do": STOPPED}))
+
+    def _carry(self, run: Run) -> None:
+        self.publish(run)
+        gone: dict[int, list[Range]] = {}
+        for queue_id, settled in run.gone or ():
+            gone.setdefault(queue_id, []).append(settled)
+        for queue_id, ranges in gone.items():
+            self.write(encode_settle(queue_id, ranges))

@@ -1,0 +1,137 @@
+"""Which part of the log is still needed: its live runs by bucket, and what may be cut off at the front.
+
+    seq   1 ─────────── 40 │ 41 ────────── 77 │ 78 ───────── …
+          bucket           │ bucket           │ bucket              each about Limits.bucket_bytes
+          no live run      │ 2 live runs      │ 9 live runs
+          └── may be cut ──┘                                        if the topology is written again behind it
+
+A run that stays in the oldest bucket while everything behind it is settled would keep the whole log. It is *carried*:
+its record is appended again, with what is settled of it, and from then on it lives in a new bucket. The topology is
+carried as a whole, in a *snapshot*.
+"""
+
+from collections import deque
+from itertools import islice
+from typing import Any, Final
+
+from mansio.core.limits import Limits
+from mansio.core.records import SNAPSHOT
+from mansio.core.run import Run
+
+SNAPSHOT_LAG_BUCKETS: Final = 4
+"""How much may lie in front of the first live run, at least, before the topology is written again behind it."""
+SNAPSHOT_LAG_FACTOR: Final = 4
+"""And how many times the size of the snapshot: what is kept for it and what it costs are in proportion."""
+
+
+class Bucket:
+    """Entries [first_seq, last_seq] of the log, and the runs whose records lie there."""
+
+    __slots__ = ("bytes", "first_seq", "last_seq", "moving", "runs")
+
+    def __init__(self, seq: int) -> None:
+        self.first_seq = seq
+        self.last_seq = seq
+        self.bytes = 0
+        self.runs: set[Run] = set()
+        self.moving: set[Run] = set()  # carried, but their new record is not durable yet
+
+
+class Retention:
+    """Live runs by place in the log. Sizes in bytes."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.buckets: deque[Bucket] = deque()
+        self.total_bytes = 0  # of entries that are not cut off
+        self.live_bytes = 0  # of the records of live runs
+        self._topology_seq = 0  # the entry of the last snapshot; 0: none, the whole topology counts
+        self._snapshot_bytes = 0
+        self._snapshot_pending = False
+
+    # -- what happens to the log
+
+    def entry(self, seq: int, size: int) -> None:
+        """One more entry of the log, appended or replayed."""
+        if not self.buckets or self.buckets[-1].bytes >= self._limits.bucket_bytes:
+            self.buckets.append(Bucket(seq))
+        bucket = self.buckets[-1]
+        bucket.last_seq = seq
+        bucket.bytes += size
+        self.total_bytes += size
+
+    def place(self, owner: Any, seq: int, offset: int, size: int) -> None:
+        """The record of `owner`, a run or SNAPSHOT, lies in entry `seq`, the last one that was told."""
+        if owner is SNAPSHOT:
+            self._topology_seq = seq
+            self._snapshot_bytes = size
+            self._snapshot_pending = False
+        elif owner.live:
+            self.hold(owner, self.buckets[-1], seq, offset, size)
+
+    def hold(self, run: Run, bucket: Bucket, seq: int, offset: int, size: int) -> None:
+        """A live run has its record there."""
+        self.release(run)
+        run.bucket = bucket
+        run.seq, run.offset, run.size = seq, offset, size
+        bucket.runs.add(run)
+        self.live_bytes += size
+
+    def release(self, run: Run) -> None:
+        """The run is settled everywhere, or lives elsewhere now."""
+        bucket = run.bucket
+        if bucket is not None:
+            run.bucket = None
+            bucket.runs.discard(run)
+            bucket.moving.discard(run)
+            self.live_bytes -= run.size
+
+    # -- what follows
+
+    def cut(self) -> int:
+        """Forgets the part of the log in front that nothing needs; the seq of its last entry, 0 if there is none."""
+        buckets = self.buckets
+        while len(buckets) > 1 and buckets[0].last_seq < self._topology_seq:
+            first = buckets[0]
+            if first.runs or first.moving:
+                break
+            self.total_bytes -= first.bytes
+            buckets.popleft()
+        return buckets[0].first_seq - 1 if buckets else 0
+
+    def take_snapshot_due(self) -> bool:
+        """Whether the topology is to be written again now; the caller does it."""
+        if self._snapshot_pending:
+            return False
+        lag = max(
+            SNAPSHOT_LAG_BUCKETS * self._limits.bucket_bytes,
+            SNAPSHOT_LAG_FACTOR * self._snapshot_bytes,
+        )
+        idle_bytes = 0
+        for bucket in self.buckets:
+            if bucket.runs or bucket.moving or bucket.first_seq > self._topology_seq > 0:
+                break
+            idle_bytes += bucket.bytes
+            if idle_bytes > lag:
+                break
+        self._snapshot_pending = idle_bytes > lag and len(self.buckets) > 1
+        return self._snapshot_pending
+
+    def take_carried(self) -> list[Run]:
+        """Runs whose records are to be appended again in this turn; the caller does it."""
+        if self.total_bytes - self.live_bytes <= max(self._limits.garbage_bytes, self.live_bytes):
+            return []
+        carried: list[Run] = []
+        room = self._limits.bucket_bytes
+        for bucket in islice(self.buckets, len(self.buckets) - 1):
+            for run in bucket.runs:
+                if room <= 0:
+                    break
+                room -= run.size
+                carried.append(run)
+        for run in carried:
+            home = run.bucket
+            assert home is not None
+            home.runs.discard(run)
+            home.moving.add(run)
+        return carried

@@ -1,0 +1,75 @@
+"""What records say of exchanges, queues and bindings; and the *snapshot*: the durable topology of a whole broker as one
+record, so that the records which built it up can be forgotten.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from mansio.core.names import PREDECLARED_EXCHANGES
+from mansio.core.queue import Queue
+from mansio.core.records import pack_table
+from mansio.core.routing import Binding, Exchange
+
+if TYPE_CHECKING:
+    from mansio.core.broker import Broker
+    from mansio.core.topology import VHost
+
+PREDECLARED = frozenset(name for name, _ in PREDECLARED_EXCHANGES)
+
+
+def take_snapshot(broker: "Broker") -> dict[str, Any]:
+    """Durable exchanges, queues and bindings, with what later ids and positions must be above."""
+    return {
+        "do": "snapshot",
+        "next_queue_id": broker.definitions.next_queue_id,
+        "vhosts": {name: _vhost(host) for name, host in broker.vhosts.items()},
+    }
+
+
+def _vhost(host: "VHost") -> dict[str, Any]:
+    exchanges = [each for each in host.exchanges.values() if each.durable]
+    return {
+        "exchanges": [exchange_fields(e) for e in exchanges if e.name not in PREDECLARED],
+        "queues": [
+            queue_fields(queue) | {"next": queue.next_position}
+            for queue in host.queues.values()
+            if queue.logged
+        ],
+        "bindings": [
+            binding_fields(binding)
+            for exchange in exchanges
+            for binding in exchange.bindings.values()
+            if binding.durable
+        ],
+    }
+
+
+def exchange_fields(exchange: Exchange) -> dict[str, Any]:
+    """An exchange as records say it."""
+    return {
+        "name": exchange.name,
+        "type": exchange.type,
+        "auto_delete": exchange.auto_delete,
+        "internal": exchange.internal,
+        "arguments": pack_table(exchange.arguments),
+    }
+
+
+def queue_fields(queue: Queue) -> dict[str, Any]:
+    """A queue as records say it."""
+    return {
+        "name": queue.name,
+        "id": queue.id,
+        "auto_delete": queue.auto_delete,
+        "arguments": pack_table(queue.arguments),
+    }
+
+
+def binding_fields(binding: Binding) -> dict[str, Any]:
+    """A binding as records say it."""
+    return {
+        "source": binding.source.name,
+        "destination": binding.destination.name,
+        "to": "exchange" if isinstance(binding.destination, Exchange) else "queue",
+        "key": binding.key,
+        "arguments": pack_table(binding.arguments),
+    }

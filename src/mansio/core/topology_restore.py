@@ -1,0 +1,117 @@
+"""The part of a restore that rebuilds exchanges, queues and bindings, change by change or from a snapshot."""
+
+from typing import TYPE_CHECKING, Any
+
+from mansio.core.queue import Queue
+from mansio.core.records import SNAPSHOT, Damaged, unpack_table
+from mansio.core.routing import Exchange
+from mansio.core.topology_records import PREDECLARED
+
+if TYPE_CHECKING:
+    from mansio.core.broker import Broker
+    from mansio.core.topology import VHost
+
+
+class TopologyRestore:
+    """Changes of the topology, applied in the order of the log."""
+
+    def __init__(self, broker: "Broker") -> None:
+        self._broker = broker
+        self._complete = False  # what came before is known, or there was nothing
+        for host in broker.vhosts.values():
+            host.restoring = True
+
+    def begin(self) -> None:
+        """The log begins here: nothing was cut off in front."""
+        self._complete = True
+
+    def change(self, change: dict[str, Any]) -> int | None:
+        """One change; answers the id of a queue that is gone. Damaged when it does not fit what came before."""
+        try:
+            if change["do"] == SNAPSHOT:
+                self._snapshot(change)
+                return None
+            return self._change(change) if self._complete else None
+        except (KeyError, TypeError) as error:
+            raise Damaged(
+                f"record {change.get('do')!r} lacks {error}, or it is not there"
+            ) from error
+
+    def finish(self) -> list[Queue]:
+        """The queues that there are now."""
+        for host in self._broker.vhosts.values():
+            host.restoring = False
+        return [queue for host in self._broker.vhosts.values() for queue in host.queues.values()]
+
+    def _change(self, change: dict[str, Any]) -> int | None:
+        host = self._broker.vhosts[change["vhost"]]
+        do = change["do"]
+        if do == "declare exchange":
+            self._declare_exchange(host, change)
+        elif do == "delete exchange":
+            if change["name"] in host.exchanges:  # else gone with its last binding
+                host.delete_exchange(change["name"], False)
+        elif do == "declare queue":
+            self._declare_queue(host, change)
+        elif do == "delete queue":
+            host.remove_queue(host.queues[change["name"]])
+            return int(change["id"])
+        elif do in ("bind", "unbind"):
+            self._bind(host, change)
+        else:
+            raise Damaged(f"unknown change {do!r}")
+        return None
+
+    def _snapshot(self, change: dict[str, Any]) -> None:
+        """The whole topology. Where it is known already, the snapshot says the same again."""
+        definitions = self._broker.definitions
+        definitions.next_queue_id = max(definitions.next_queue_id, change["next_queue_id"])
+        for name, found in change["vhosts"].items():
+            host = self._broker.vhosts[name]
+            if not self._complete:
+                for fields in found["exchanges"]:
+                    self._declare_exchange(host, fields)
+                for fields in found["queues"]:
+                    self._declare_queue(host, fields)
+                for fields in found["bindings"]:
+                    self._bind(host, {"do": "bind", **fields})
+            for fields in found["queues"]:
+                queue = host.queues[fields["name"]]
+                queue.next_position = max(queue.next_position, fields["next"])
+        self._complete = True
+
+    def _declare_exchange(self, host: "VHost", fields: dict[str, Any]) -> None:
+        if fields["name"] in PREDECLARED:
+            raise Damaged(f"exchange {fields['name']!r} is not for clients to declare")
+        host.declare_exchange(
+            fields["name"],
+            fields["type"],
+            True,
+            fields["auto_delete"],
+            fields["internal"],
+            unpack_table(fields["arguments"]),
+        )
+
+    def _declare_queue(self, host: "VHost", fields: dict[str, Any]) -> None:
+        queue = Queue(
+            fields["id"],
+            host.name,
+            fields["name"],
+            durable=True,
+            auto_delete=fields["auto_delete"],
+            arguments=unpack_table(fields["arguments"]),
+        )
+        definitions = self._broker.definitions
+        definitions.next_queue_id = max(definitions.next_queue_id, queue.id + 1)
+        host.add_queue(queue)
+
+    def _bind(self, host: "VHost", change: dict[str, Any]) -> None:
+        target: Queue | Exchange | None
+        name = change["destination"]
+        target = host.exchanges.get(name) if change["to"] == "exchange" else host.queues.get(name)
+        if target is None or change["source"] not in host.exchanges:
+            if change["do"] == "unbind":  # gone with its source or destination
+                return
+            raise KeyError(name if target is None else change["source"])
+        act = host.bind if change["do"] == "bind" else host.unbind
+        act(change["source"], target, change["key"], unpack_table(change["arguments"]))
