@@ -109,7 +109,7 @@ class Retention:
         )
         idle_bytes = 0
         for bucket in self.buckets:
-            if bucket.runs or bucket.moving or bucket.first_seq > self._topology_seq > 0:
+            if bucket.runs or bucket.moving:
                 break
             idle_bytes += bucket.bytes
             if idle_bytes > lag:
