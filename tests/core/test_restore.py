@@ -109,7 +109,7 @@ def step(writer: Writer, rng: random.Random) -> None:
     elif kind == 3:
         define.unbind_queue(session, queue, exchange, rng.choice(("#", "k.*")), {})
     elif kind == 4 and rng.random() < 0.2:
-        define.delete_queue(define.queue(session, queue), False, False)
+        define.delete_queue(session, define.queue(session, queue), False, False)
     elif kind == 5 and rng.random() < 0.2:
         define.delete_exchange(session, exchange, False)
     elif kind in (6, 7):

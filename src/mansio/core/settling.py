@@ -48,7 +48,7 @@ class Settling:
         self.memory_bytes -= len(run.data)
         self.runs -= 1
         if run.bucket is not None:
-            self._retention.release(run)
+            self._retention.settled(run)
 
     def accept(self, pieces: Iterable[Piece]) -> None:
         """Deliveries were acknowledged, or rejected for good."""

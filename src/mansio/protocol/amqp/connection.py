@@ -332,6 +332,7 @@ class AmqpConnection(Login):
 
     def _end_session(self) -> None:
         session, self.session = self.session, None
+        self._gates.clear()
         self.channels.clear()
         self._routes.clear()
         self._assembling = 0

@@ -1,5 +1,6 @@
 """The output of one connection: frames in order, written once a turn, and the outbox that the Broker delivers to."""
 
+from collections import deque
 from typing import Any, Final
 
 from mansio.codec import amqp_methods as m
@@ -24,6 +25,7 @@ class Output:
         self._announce = announce
         self._announced = False
         self._out: list[bytes | memoryview] = []
+        self._gates: deque[int] = deque()  # pieces of it in front of each gate; see `hold`
         self.frame_max = frame_max
         self.now_ns = now_ns  # when something was last received, or the last tick
         self.sent_ns = now_ns
@@ -57,13 +59,46 @@ class Output:
 
     def data_to_send(self) -> list[bytes | memoryview]:
         """See `Front`."""
-        out, self._out = self._out, []
         self._announced = False
+        if self._gates:
+            out = self._take_free()
+        else:
+            out, self._out = self._out, []
         if out:
             self.sent_ns = self.now_ns
         return out
 
+    def _take_free(self) -> list[bytes | memoryview]:
+        """What is in front of the first gate."""
+        free = self._gates[0]
+        out = self._out[:free]
+        del self._out[:free]
+        self._gates = deque(gate - free for gate in self._gates)
+        return out
+
     # -- outbox
+
+    def hold(self) -> None:
+        """See `Outbox`: a gate, behind which everything waits that is said from now on."""
+        self._gates.append(len(self._out))
+
+    def release(self, ok: bool) -> None:
+        """See `Outbox`."""
+        if ok and self._gates:
+            self._gates.popleft()
+            self.wake()
+        elif self._gates:
+            self.drop_held()
+            self.refuse_storage(0)
+
+    def drop_held(self) -> None:
+        """Nothing that waits may be said."""
+        del self._out[self._gates[0] :]
+        self._gates.clear()
+
+    def refuse_storage(self, number: int) -> None:
+        """What a channel asked to be kept could not be: closes the connection, so that nobody relies on it."""
+        raise NotImplementedError
 
     def deliver(
         self,
