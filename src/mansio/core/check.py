@@ -268,7 +268,7 @@ def _check_runs(broker: "Broker", tally: _Tally) -> None:
 
 
 def _check_dirty(broker: "Broker") -> None:
-    dirty = broker.dispatcher._dirty
+    dirty = broker.dispatcher.dirty
     for queue in dirty:
         if not queue.dirty:
             raise InvariantBroken(f"queue {queue.name} is to be dispatched and does not know it")

@@ -15,6 +15,7 @@ class Confirms:
     """Publishers that are to hear of their messages' fate."""
 
     def __init__(self) -> None:
+        self.busy = False  # someone waits, sealed or not
         self._publishing: dict[Channel, None] = {}  # channels that published in this turn
         self._committing: list[Channel] = []
         self._changing: dict[Session, None] = {}  # changed durable definitions in this turn
@@ -30,6 +31,7 @@ class Confirms:
         """`count` more messages of a channel in confirm mode."""
         channel.published += count
         self._publishing[channel] = None
+        self.busy = True
 
     def unrouted(self, channel: Channel, count: int) -> None:
         """The last `count` of the channel's publishes led to no queue: they need not wait for the log."""
@@ -39,6 +41,7 @@ class Confirms:
     def committed(self, channel: Channel) -> None:
         """A transaction was applied in this turn."""
         self._committing.append(channel)
+        self.busy = True
 
     def changed(self, session: Session) -> None:
         """The session changed durable exchanges, queues or bindings: the reply waits, and all that follows it."""
@@ -89,3 +92,4 @@ class Confirms:
             for channel in commits:
                 if channel.is_open:
                     channel.session.outbox.committed(channel, ok)
+        self.busy = bool(waiting or self._publishing or self._committing)

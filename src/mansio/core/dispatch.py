@@ -82,18 +82,18 @@ class Dispatcher:
     """Queues that may have something to hand out; looked at once, at the end of the turn."""
 
     def __init__(self) -> None:
-        self._dirty: list[Queue] = []
+        self.dirty: list[Queue] = []
 
     @property
     def unfinished(self) -> bool:
         """Whether there are queues to look at."""
-        return bool(self._dirty)
+        return bool(self.dirty)
 
     def touch(self, queue: "Queue") -> None:
         """The queue, or a consumer of it, may be able to go on."""
         if not queue.dirty and queue.ready_count and not queue.deleted:
             queue.dirty = True
-            self._dirty.append(queue)
+            self.dirty.append(queue)
 
     def touch_consumed(self, channel: "Channel") -> None:
         """Every consumer of the channel may be able to go on."""
@@ -102,7 +102,7 @@ class Dispatcher:
 
     def run(self, settling: "Settling") -> None:
         """Hands out what can be handed out."""
-        dirty, self._dirty = self._dirty, []
+        dirty, self.dirty = self.dirty, []
         for queue in dirty:
             queue.dirty = False
             if queue.consumers:
@@ -136,7 +136,7 @@ def dispatch(queue: "Queue", settler: Settler) -> None:
             given = 0
             for consumer, _ in able[:waiting]:
                 if consumer.room(each) > 0:
-                    _give(queue, consumer, queue.take_head(1), 0, 1, 1, settler)
+                    _give(queue, consumer, queue.take_head(1), 0, 1, 1, each, settler)
                     queue.turn = consumers.index(consumer) + 1
                     given += 1
             if not given:
@@ -144,7 +144,7 @@ def dispatch(queue: "Queue", settler: Settler) -> None:
         else:
             span = queue.take_head(rounds * len(able))
             for offset, (consumer, _) in enumerate(able):
-                _give(queue, consumer, span, offset, rounds, len(able), settler)
+                _give(queue, consumer, span, offset, rounds, len(able), each, settler)
             queue.turn = consumers.index(able[-1][0]) + 1
 
 
@@ -165,12 +165,17 @@ def is_crowded(queue: "Queue") -> bool:
 
 
 def _dispatch_to_one(queue: "Queue", consumer: Consumer, settler: Settler) -> None:
-    while queue.ready_count:
-        span = queue.ready[0]
-        n = min(consumer.room(span.run.bytes_each()), span.stop - span.start)
-        if n <= 0:
-            return
-        _give(queue, consumer, queue.take_head(n), 0, n, 1, settler)
+    ready = queue.ready
+    while ready:
+        span = ready[0]
+        each = span.run.bytes_each()
+        n = span.stop - span.start
+        room = consumer.room(each)
+        if room < n:
+            if room <= 0:
+                return
+            n = room
+        _give(queue, consumer, queue.take_head(n), 0, n, 1, each, settler)
 
 
 def _give(
@@ -180,16 +185,17 @@ def _give(
     offset: int,
     count: int,
     step: int,
+    each: int,
     settler: Settler,
 ) -> None:
-    """Delivers every `step`-th message of `span` from its `offset`-th on, `count` in all."""
+    """Delivers every `step`-th message of `span` from its `offset`-th on, `count` in all, of mean size `each`."""
     channel = consumer.channel
     tag = channel.next_tag
     channel.next_tag = tag + count
     run = span.run
     start = span.start + offset
     session = channel.session
-    session.allowance -= count * run.bytes_each()
+    session.allowance -= count * each
     session.outbox.deliver(consumer, run, start, count, step, tag, span.redelivered)
     if consumer.no_ack:
         settler.settled(queue, run, span.base + start, count, step)

@@ -15,6 +15,7 @@ from typing import Final
 from mansio.codec.amqp import WHOLE_BYTES_MAX
 from mansio.core.broker import Broker
 from mansio.core.limits import FRAME_MIN_BYTES
+from mansio.core.records import Parts
 from mansio.core.users import Users
 from mansio.log.base import Log
 from mansio.log.group_commit import Placed
@@ -123,24 +124,31 @@ class Turn:
     def end(self) -> None:
         """Ends the turn: log, outboxes, flow."""
         self._scheduled = False
-        self._admit()
+        if self._admitted or self._waiting:
+            self._admit()
         broker = self.broker
         records = broker.end_turn()
-        ticket = self._committer.add(records, broker.journal.owners)
-        broker.seal(ticket)
-        if ticket <= self._committer.durable:
-            broker.durable(ticket)
-        elif self._committer.lost:
-            broker.failed(ticket)
-        self._write()
+        if records or broker.confirms.busy:
+            self._commit(records)
+        if self._speaking:
+            self._write()
         if broker.blocked != self._was_blocked:
             self._on_blocked(broker.blocked)
-        if broker.unfinished:
+        if broker.dispatcher.dirty:
             self.schedule()
         if broker.notices:
             notices, broker.notices = broker.notices, []
             for notice in notices:
                 logger.warning("%s", notice)
+
+    def _commit(self, records: list[Parts]) -> None:
+        """Hands the turn's records to the log; what waits for them leaves when they are durable, maybe at once."""
+        ticket = self._committer.add(records, self.broker.journal.owners)
+        self.broker.seal(ticket)
+        if ticket <= self._committer.durable:
+            self.broker.durable(ticket)
+        elif self._committer.lost:
+            self.broker.failed(ticket)
 
     def hold(self, connection: Connection) -> None:
         """A publisher is ahead of the consumers: it is read from again when one of these can take more, or soon."""
@@ -161,8 +169,9 @@ class Turn:
             chunks = front.data_to_send()
             if shell is not None:
                 shell.write(chunks)
-                if front.session is not None:
-                    self.broker.grant(front.session)
+                session = front.session
+                if session is not None:
+                    self.broker.grant(session)
                 if front.paused and front.may_go_on():
                     shell.resume_reading()
         speaking.clear()

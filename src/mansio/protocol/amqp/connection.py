@@ -84,7 +84,7 @@ class AmqpConnection(Login):
         self.received_ns = self.now_ns = now_ns
         self.tail = b""
         pos = 0
-        if self.state is State.HEADER:
+        if self.session is None and self.state is State.HEADER:
             pos = self._receive_header(bytes(buf[:end]))
         try:
             while not self.closed:
@@ -114,11 +114,12 @@ class AmqpConnection(Login):
         """Scans once and handles what was found; the new position."""
         self._learned = False
         out: list[Any] = []
-        if self._assembling or self.state is not State.OPEN:
+        session = self.session  # there is one as long as the connection is open
+        if session is None or self._assembling:
             pos = self.scan.one(buf, pos, end, out)
         else:
-            version = self.broker.vhosts[self.session.vhost].version if self.session else 0
-            if version != self._routes_version or len(self._routes) > ROUTES_MAX:
+            version = self.broker.vhosts[session.vhost].version
+            if version != self._routes_version:
                 self.forget_routes()
                 self._routes_version = version
             pos = self.scan.scan(buf, pos, end, self._routes, out)
@@ -144,10 +145,9 @@ class AmqpConnection(Login):
     def _on_run(self, item: Any) -> None:
         _, routes, which, data, count, stride, ends, flags = item
         channel = self.channels.get(routes[0].channel)
-        if channel is None or channel.closing:
-            return
-        run = Run(data, count, stride, ends, routes, which, bool(flags & PERSISTENT))
-        self.take_publish(channel, run, flags)
+        if channel is not None and not channel.closing:
+            run = Run(data, count, stride, ends, routes, which, flags & PERSISTENT != 0)
+            self.take_publish(channel, run, flags)
 
     def take_publish(self, channel: AmqpChannel, run: Run, flags: int) -> None:
         """A run for the Broker; while that is short of memory its publisher is told and then not read from."""
@@ -155,7 +155,7 @@ class AmqpConnection(Login):
             publishing.publish(channel, run, flags)
         except (BrokerError, CodecError, Refusal) as error:
             self._refuse(error, channel.number, m.BasicPublish.ID)
-        if self.broker.blocked and self.state is State.OPEN:
+        if self.broker.blocked and self.session is not None:
             self._hold_back(len(run.data))
 
     def _hold_back(self, size: int) -> None:
@@ -190,6 +190,8 @@ class AmqpConnection(Login):
         channel = self.channels.get(number)
         if channel is None or channel.closing:
             return False
+        if len(self._routes) >= ROUTES_MAX:
+            self.forget_routes()
         try:
             route = self._routes[frame] = publishing.make_route(channel, frame)
         except (BrokerError, CodecError, Refusal):
