@@ -147,7 +147,8 @@ class Broker:
             if queue.crowded:
                 channel.session.pressing = True
             if not queue.dirty:
-                self.dispatcher.touch(queue)
+                queue.dirty = True
+                self.dispatcher.dirty.append(queue)
         if places:
             run.places = tuple(places)
             self.journal.publish(run)

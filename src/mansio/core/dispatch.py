@@ -105,19 +105,20 @@ class Dispatcher:
         dirty, self.dirty = self.dirty, []
         for queue in dirty:
             queue.dirty = False
-            if queue.consumers:
-                dispatch(queue, settling)
+            consumers = queue.consumers
+            if consumers:
+                if len(consumers) == 1:
+                    _dispatch_to_one(queue, consumers[0], settling)
+                else:
+                    _dispatch_to_several(queue, settling)
                 queue.crowded = queue.ready_count > 0 and is_crowded(queue)
             if queue.bound is not None:
                 queue.bound.enforce(queue, settling)
 
 
-def dispatch(queue: "Queue", settler: Settler) -> None:
+def _dispatch_to_several(queue: "Queue", settler: Settler) -> None:
     """Hands out ready messages until there are none or nobody has room."""
     consumers = queue.consumers
-    if len(consumers) == 1:
-        _dispatch_to_one(queue, consumers[0], settler)
-        return
     while queue.ready_count and consumers:
         each = queue.ready[0].run.bytes_each()
         turn = queue.turn % len(consumers)
@@ -171,11 +172,15 @@ def _dispatch_to_one(queue: "Queue", consumer: Consumer, settler: Settler) -> No
         each = span.run.bytes_each()
         n = span.stop - span.start
         room = consumer.room(each)
-        if room < n:
-            if room <= 0:
-                return
+        if room >= n:
+            ready.popleft()
+            queue.ready_count -= n
+        elif room > 0:
             n = room
-        _give(queue, consumer, queue.take_head(n), 0, n, 1, each, settler)
+            span = queue.take_head(n)
+        else:
+            return
+        _give(queue, consumer, span, 0, n, 1, each, settler)
 
 
 def _give(

@@ -4,15 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mansio.codec import amqp_methods as m
-from mansio.codec.amqp import (
-    FAULT,
-    HEARTBEAT,
-    METHOD,
-    MISS,
-    PERSISTENT,
-    RUN,
-    SETTLE,
-)
+from mansio.codec.amqp import FAULT, HEARTBEAT, METHOD, MISS, PERSISTENT, RUN, SETTLE
 from mansio.codec.amqp_values import CodecError
 from mansio.core.broker import Broker
 from mansio.core.errors import BrokerError

@@ -112,25 +112,24 @@ class Output:
     ) -> None:
         """See `Outbox`."""
         routes = run.routes
-        prefix: bytes = consumer.wire
-        number = consumer.channel.number
-        if routes[0].fresh is None:  # restored from the log
+        first = routes[0]
+        if first.fresh is None:  # restored from the log
             for route in routes:
                 add_tails(route)
-        if routes[0].frame_max > self.frame_max:
+        if first.frame_max > self.frame_max:
             self._deliver_reframed(
                 consumer, run, range(start, start + count * step, step), tag, redelivered
             )
             return
-        if run.bytes_each() >= LARGE_BYTES:
+        if len(run.data) >= LARGE_BYTES * run.count:
             numbers = range(start, start + count * step, step)
             self._deliver_large(consumer, run, numbers, tag, redelivered)
             return
-        if len(routes) == 1:
-            tails = (routes[0].again if redelivered else routes[0].fresh,)
+        if run.which is None:
+            tails = (first.again if redelivered else first.fresh,)
         else:
             tails = tuple([route.again if redelivered else route.fresh for route in routes])
-        self.send_raw(
+        self._out.append(
             encode_deliveries(
                 run.data,
                 run.stride,
@@ -140,11 +139,14 @@ class Output:
                 start,
                 count,
                 step,
-                prefix,
+                consumer.wire,
                 tag,
-                number,
+                consumer.channel.number,
             )
         )
+        if not self._announced:
+            self._announced = True
+            self._announce.append(self)
 
     def _deliver_large(
         self, consumer: Consumer, run: Run, numbers: range, tag: int, redelivered: bool
