@@ -74,7 +74,8 @@ class Connection(asyncio.BufferedProtocol):
         turn = self._turn
         if front.session is None and not self._admitted(nbytes):
             return
-        front.receive_buffer(turn.buffer, len(front.tail) + nbytes, self._clock.now_ns())
+        now_ns = self._clock.now_ns()
+        front.receive_buffer(turn.buffer, len(front.tail) + nbytes, now_ns)
         session = front.session
         if front.paused and self._transport is not None:
             self._transport.pause_reading()
@@ -82,7 +83,7 @@ class Connection(asyncio.BufferedProtocol):
             session.pressing = False
             self._transport.pause_reading()
             turn.hold(self)
-        turn.schedule()
+        turn.received(nbytes, now_ns)
 
     def _admitted(self, nbytes: int) -> bool:
         """Whether input of a connection that is not open is looked at now: later, or never behind the end."""
