@@ -241,7 +241,7 @@ class Scan:
         if flags & SPECIAL and (self.settle_key or self.settles):
             return _LATER  # it may be refused, and what was settled before it is settled
         if not self._same_frame(pos, frame_len) or flags != self.flags or flags & SPECIAL:
-            route = routes.get(bytes(self.buf[pos:head]))
+            route = routes.get(_take(self.buf, pos, head))
             if route is None:
                 return _MISSING
             self._open(route, pos, frame_len, flags)

@@ -82,11 +82,11 @@ class AmqpConnection(Login):
             while not self.closed:
                 before = pos
                 pos = self._step(buf, pos, end)
-                if (pos == before and not self._learned) or pos == end:
+                if pos == end or (pos == before and not self._learned):
                     break
         except (BrokerError, CodecError, Refusal) as error:
             self._refuse(error, 0)
-        if not self.closed and pos < end:
+        if pos < end and not self.closed:
             self.tail = bytes(buf[pos:end])
 
     def _receive_header(self, data: bytes) -> int:
