@@ -35,7 +35,7 @@ harness for it, and run bench on it. If it needs another promise from its users,
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -122,12 +122,30 @@ class Bounds(NamedTuple):
     epoch: int
 
 
+class Space(NamedTuple):
+    """The room of a log.
+
+    `low`: entries still find room, but what can wait should, until it is False again.
+    `free_bytes`: what the log may still take. `used_bytes`: what it takes. `segments`: parts of
+    it that hold entries which are kept, for an engine that has parts.
+    """
+
+    low: bool
+    free_bytes: int
+    used_bytes: int
+    segments: int
+
+
 class Log(Protocol):
     """One handle on a log. `bounds`, `replay` and `read` need no `open`."""
 
     @property
     def capabilities(self) -> Capabilities:
         """Known from the start, without IO."""
+
+    @property
+    def low(self) -> bool:
+        """`Space.low` as of the last answer of this handle, without IO."""
 
     async def open(self, epoch: int, nonce: int = 0) -> int:
         """Take the log over: append a fence of this epoch, unconditionally, and return its seq.
@@ -168,6 +186,16 @@ class Log(Protocol):
         capabilities.entry_bytes_max) and decode it for that.
         Errors: Missing if seq is not within `bounds`; Unavailable; Damaged if the engine notices;
         ValueError for a negative offset or length.
+        """
+
+    async def read_many(self, items: Sequence[tuple[int, int, int]]) -> list[bytes]:
+        """As `read` of each (seq, offset, length), in one go. Errors: those of `read`, for any."""
+
+    async def space(self) -> Space:
+        """Look at the room that is left, and try to make more of it usable.
+
+        Asked again and again, it notices that there is room again without any other call.
+        Errors: Unavailable.
         """
 
     async def trim(self, upto_seq: int) -> None:
