@@ -211,6 +211,7 @@ def play(script: Callable[[Stage], Awaitable[None]], **limits: Any) -> Stage:
     async def main() -> Stage:
         stage = Stage(**limits)
         await stage.turn.open()
+        await stage.settle()
         await script(stage)
         await stage.tasks.cancel_all()
         await stage.settle()

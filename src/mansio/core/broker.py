@@ -55,6 +55,8 @@ class Broker:
         self.settling = Settling(self.dispatcher, self.journal.retention)
         self.confirms = Confirms()
         self.blocked = False  # publishers are to be held back
+        self.low_on_memory = False
+        self.low_on_disk = False  # the log has room for what is under way and for settlements only
         self.notices: list[str] = []  # for the log; the server takes them
         self._cancelled: list[tuple[Channel, str]] = []
 
@@ -144,7 +146,7 @@ class Broker:
                 queue.bound.arrived(base, channel, first)
             if run.persistent and queue.logged:
                 places.append((queue.id, base))
-            if queue.crowded:
+            if queue.crowded or self.journal.behind:
                 channel.session.pressing = True
             if not queue.dirty:
                 queue.dirty = True
@@ -323,7 +325,8 @@ class Broker:
             self._tell_cancelled()
         held = settling.memory_bytes + settling.runs * self.limits.run_bytes
         limit = self.limits.memory_bytes_max
-        self.blocked = held > (limit * 0.9 if self.blocked else limit)
+        self.low_on_memory = held > (limit * 0.9 if self.low_on_memory else limit)
+        self.blocked = self.low_on_memory or self.low_on_disk
         return self.journal.take()
 
     def _tell_cancelled(self) -> None:

@@ -47,6 +47,7 @@ class Confirms:
         """The session changed durable exchanges, queues or bindings: the reply waits, and all that follows it."""
         if session not in self._changing:
             self._changing[session] = None
+            self.busy = True
             session.outbox.hold()
 
     def observed(self, session: Session) -> None:
@@ -92,4 +93,4 @@ class Confirms:
             for channel in commits:
                 if channel.is_open:
                     channel.session.outbox.committed(channel, ok)
-        self.busy = bool(waiting or self._publishing or self._committing)
+        self.busy = bool(waiting or self._publishing or self._committing or self._changing)

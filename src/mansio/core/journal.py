@@ -34,6 +34,7 @@ class Journal:
     def __init__(self, broker: "Broker") -> None:
         self.retention = Retention(broker.limits)
         self.owners: Owners = []  # of the records that were taken last
+        self.behind = False  # the log is slower than publishers, who should wait for it
         self._broker = broker
         self._records: list[Parts] = []
         self._owners: Owners = []
