@@ -3,8 +3,9 @@
     python -m tests.log.powercut --seeds 0:10000
 
 One seed is one life of a log: several runs, each of them ended by a power cut, a kill or a close, with
-appends, trims and failing disks in between. After every start the log must be what was confirmed, and perhaps the entry that was
-under way; never anything else. The seed of a failure is printed; give it as SEED:SEED+1 to see it alone.
+appends, trims and failing disks in between. After every start the log must be what was confirmed, and
+perhaps the entry that was under way; never anything else. The seed of a failure is printed; give it as
+SEED:SEED+1 to see it alone.
 """
 
 from __future__ import annotations
