@@ -15,7 +15,7 @@ class Confirms:
     """Publishers that are to hear of their messages' fate."""
 
     def __init__(self) -> None:
-        self.busy = False  # someone waits, sealed or not
+        self.busy = False  # somebody waits, sealed or not: the server looks here first
         self._publishing: dict[Channel, None] = {}  # channels that published in this turn
         self._committing: list[Channel] = []
         self._changing: dict[Session, None] = {}  # changed durable definitions in this turn

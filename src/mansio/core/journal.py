@@ -38,6 +38,7 @@ class Journal:
         self._broker = broker
         self._records: list[Parts] = []
         self._owners: Owners = []
+        self._stirred = True  # the log has grown since there was last something to tidy up
 
     def write(self, parts: Parts) -> None:
         """Adds a record to this turn's."""
@@ -50,21 +51,28 @@ class Journal:
 
     def take(self) -> list[Parts]:
         """The turn's records; `owners` are theirs."""
+        if self._stirred:
+            self._stirred = False
+            self._tidy()
+        records, self._records = self._records, []
+        self.owners, self._owners = self._owners, []
+        records += self._broker.settling.take_records()
+        if records and (leaving := self.retention.take_leaving()):
+            self.owners.append((len(records) - 1, leaving))
+        return records
+
+    def _tidy(self) -> None:
+        """Writes again what keeps the log from being cut."""
         retention = self.retention
         for run in retention.take_carried():
             self._carry(run)
         if retention.take_snapshot_due():
             self._owners.append((len(self._records), SNAPSHOT))
             self._records.append(encode_topology(take_snapshot(self._broker)))
-        records, self._records = self._records, []
-        self.owners, self._owners = self._owners, []
-        records += self._broker.settling.take_records()
-        if records and (leaving := retention.take_leaving()):
-            self.owners.append((len(records) - 1, leaving))
-        return records
 
     def placed(self, seq: int, size: int, placed: Iterable[tuple[Any, int, int, int]]) -> None:
         """Entry `seq` of this many bytes is durable; `placed`: (owner, seq, offset, size of the record)."""
+        self._stirred = True
         self.retention.entry(seq, size)
         for each in placed:
             self.retention.place(*each)
