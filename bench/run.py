@@ -1,6 +1,6 @@
-"""`make bench`: every scenario on Mansio and RabbitMQ in turn, medians, docs/benchmarks.md.
+"""`make bench`: every scenario on Mansio and its rivals in turn, medians, docs/benchmarks.md.
 
-Scenarios alternate between the peers within each round, because the speed of a machine drifts.
+The contenders of a scenario take turns within each round, because the speed of a machine drifts.
 """
 
 import argparse
