@@ -63,6 +63,7 @@ class Engine:
         self.directory = DataDirectory(path)
         self._settings = settings or StoreSettings()
         self.process = StoreProcess(self.directory.segments, self._settings)
+        self._starting = asyncio.Lock()
         self._closed = False
 
     async def start(self) -> None:
@@ -92,10 +93,12 @@ class Engine:
 
     async def call(self, op: int, a: int = 0, b: int = 0, behind: Bytes = b"") -> Reply:
         """As StoreProcess.call; after `close`: Unavailable."""
+        if self.directory.lock_fd is None:
+            async with self._starting:
+                if self.directory.lock_fd is None and not self._closed:
+                    await self.start()
         if self._closed:
             raise Unavailable("the log is closed")
-        if self.directory.lock_fd is None:
-            self._take()
         return await self.process.call(op, a, b, behind)
 
     async def close(self) -> None:
@@ -209,11 +212,12 @@ class EmbeddedLog:
         request = b"".join(READ_ITEM.pack(*item) for item in items)
         _, behind = await self._engine.call(READ, behind=request)
         found: list[bytes] = []
+        view = memoryview(behind)
         at = 0
         for _ in items:
             start = at + READ_SIZE.size
-            at = start + READ_SIZE.unpack_from(behind, at)[0]
-            found.append(behind[start:at])
+            at = start + READ_SIZE.unpack_from(view, at)[0]
+            found.append(bytes(view[start:at]))
         return found
 
     async def trim(self, upto_seq: int) -> None:

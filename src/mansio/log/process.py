@@ -34,16 +34,22 @@ _END_S: Final = 0.5
 """How long a killed process may take to be gone before a call gives up; the next one tries again."""
 _SEND_PARTS_MAX: Final = 32
 
-# The package's own folder is told, so that it works however mansio was installed; -S saves the
-# time that third-party .pth files take.
-_PROGRAM: Final = "import sys; sys.path.insert(0, sys.argv[1]); from mansio.log.child import main; main(sys.argv[2])"
-
-Reply = tuple[int, bytes]
+Reply = tuple[int, bytes | bytearray]
 """The value of a reply and the bytes behind it."""
 
 
 class StoreProcess:
-    """`low`: see Space, as of the last reply. `cut`: see SegmentStore, of the last start."""
+    """`low`: see Space, as of the last reply. `cut`: see SegmentStore, of the last start.
+
+    `program`: what the process runs; it is given the folder of the package and what `main` needs.
+    """
+
+    # The folder is told, so that it works however mansio was installed; -S saves the time that
+    # third-party .pth files take.
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1]); "
+        "from mansio.log.child import main; main(sys.argv[2])"
+    )
 
     def __init__(self, path: Path, settings: StoreSettings) -> None:
         """`path`: the directory with the segments. Nothing is started yet."""
@@ -122,7 +128,7 @@ class StoreProcess:
         fds = [theirs.fileno()] + ([] if self.lock_fd is None else [self.lock_fd])
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _PROGRAM, root, argument],
+                [sys.executable, "-I", "-S", "-c", self.program, root, argument],
                 stdin=subprocess.DEVNULL, pass_fds=fds, start_new_session=True,
             )  # fmt: skip
         except OSError as error:
@@ -188,7 +194,7 @@ class StoreProcess:
             self._take_replies()
         elif self._behind_received == len(self._behind):
             behind, self._behind = self._behind, None
-            self._finish(*self._head, bytes(behind))
+            self._finish(*self._head, behind)
 
     def _take_replies(self) -> None:
         at, end = 0, self._received
@@ -210,7 +216,7 @@ class StoreProcess:
             self._inbox[: end - at] = self._inbox[at:end]
             self._received = end - at
 
-    def _finish(self, status: int, value: int, behind: bytes) -> None:
+    def _finish(self, status: int, value: int, behind: bytes | bytearray) -> None:
         error = None if status == DONE else decode_error(status, behind)
         if self._starting:
             self._starting = False
