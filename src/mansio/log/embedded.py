@@ -21,6 +21,7 @@ from mansio.log.base import (
     Capabilities,
     Damaged,
     Fenced,
+    LogError,
     Missing,
     Space,
     Unavailable,
@@ -90,6 +91,14 @@ class Engine:
         except BaseException:
             await self.close()
             raise
+
+    def submit(self, op: int, behind: Bytes) -> asyncio.Future[int]:
+        """As `call`, for a request whose answer is a number. Errors: Unavailable, at once or from the future."""
+        if self._closed:
+            raise Unavailable("the log is closed")
+        if self.directory.lock_fd is None:
+            self._take()
+        return self.process.submit(op, behind)
 
     async def call(self, op: int, a: int = 0, b: int = 0, behind: Bytes = b"") -> Reply:
         """As StoreProcess.call; after `close`: Unavailable."""
@@ -165,8 +174,17 @@ class EmbeddedLog:
             self._opening = False
         return seq
 
-    async def append(self, entry: bytes, expected_seq: int) -> int:
-        """As Log.append."""
+    def append(self, entry: bytes, expected_seq: int) -> asyncio.Future[int]:
+        """As Log.append. A plain function, so that the entry is on its way when it returns."""
+        try:
+            self._check_append(entry, expected_seq)
+            return self._engine.submit(APPEND, entry)
+        except (LogError, ValueError) as error:
+            failed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            failed.set_exception(error)
+            return failed
+
+    def _check_append(self, entry: bytes, expected_seq: int) -> None:
         owner = self._own()
         if len(entry) > self._capabilities.entry_bytes_max:
             raise ValueError(f"an entry of {len(entry)} bytes exceeds the largest one")
@@ -174,8 +192,6 @@ class EmbeddedLog:
         if (epoch, nonce) != owner or prev_seq != expected_seq or flags & FENCE:
             raise ValueError(f"entry of owner {(epoch, nonce)} behind seq {prev_seq}, flags {flags}"
                              f" appended by owner {owner} behind seq {expected_seq}")  # fmt: skip
-        seq, _ = await self._engine.call(APPEND, behind=entry)
-        return seq
 
     async def replay(self, from_seq: int = 1) -> AsyncIterator[tuple[int, Entry]]:
         """As Log.replay, read in this process from the files. `progress` says how far it is."""

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import mansio
 from mansio.log.base import Unavailable
@@ -62,7 +62,7 @@ class StoreProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._outbox: deque[memoryview] = deque()
-        self._waiting: deque[asyncio.Future[Reply]] = deque()
+        self._waiting: deque[tuple[asyncio.Future[Any], bool]] = deque()  # (future, whole Reply)
         self._inbox = bytearray(_INBOX_BYTES)
         self._received = 0
         self._behind: bytearray | None = None  # of the reply that is being received
@@ -81,10 +81,17 @@ class StoreProcess:
 
         Errors: Unavailable if no process can be started; from the future: what wire.py names.
         """
+        return self._request(op, a, b, behind, True)
+
+    def submit(self, op: int, behind: Bytes) -> asyncio.Future[int]:
+        """The same, where only the number of the reply counts."""
+        return self._request(op, 0, 0, behind, False)
+
+    def _request(self, op: int, a: int, b: int, behind: Bytes, whole: bool) -> asyncio.Future[Any]:
         if self._socket is None:
             self._start()
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.append((future, whole))
         head = REQUEST.pack(op, len(behind), a, b)
         self._send([head, behind] if behind else [head])
         return future
@@ -95,7 +102,7 @@ class StoreProcess:
 
     async def drain(self) -> None:
         """Wait for the replies to everything that was sent."""
-        waiting = [future for future in self._waiting if not future.done()]
+        waiting = [future for future, _ in self._waiting if not future.done()]
         if waiting:
             await asyncio.wait(waiting)
 
@@ -142,7 +149,7 @@ class StoreProcess:
         loop.add_reader(ours, self._receive)
         self._starting = True
         future: asyncio.Future[Reply] = loop.create_future()
-        self._waiting.append(future)
+        self._waiting.append((future, True))
         return future
 
     def _send(self, parts: Sequence[Bytes]) -> None:
@@ -225,11 +232,11 @@ class StoreProcess:
                 return
             cut = json.loads(behind)
             self.cut = None if cut is None else Cut(*cut)
-        future = self._waiting.popleft()
+        future, whole = self._waiting.popleft()
         if future.done():
             return
         if error is None:
-            future.set_result((value, behind))
+            future.set_result((value, behind) if whole else value)
         else:
             future.set_exception(error)
 
@@ -248,7 +255,7 @@ class StoreProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
         waiting, self._waiting = self._waiting, deque()
-        for future in waiting:
+        for future, _ in waiting:
             if not future.done():
                 future.set_exception(error)
         self._ended.set()
