@@ -28,6 +28,8 @@ from mansio.log.segments.settings import StoreSettings
 BODY_BYTES = 256
 GROUPS = (1, 100, 1000)
 TRIM_BYTES = 400 << 20
+KEPT_BYTES = 40 << 20
+"""What a log holds while messages come and go: it is trimmed behind that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Commits:
     def row(self, name: str) -> str:
         """One line of the table."""
         return (
-            f"{name:10} {self.group:6} {self.commits_s:10.0f} {self.commits_s * self.group:12.0f} "
+            f"{name:18} {self.group:6} {self.commits_s:10.0f} {self.commits_s * self.group:12.0f} "
             f"{self.p50_us:8.0f} {self.p99_us:8.0f} {self.cpu_us:8.2f}"
         )
 
@@ -58,14 +60,19 @@ class SqliteEngine(Engine):
         self.process: StoreProcess = SqliteProcess(self.directory.segments, StoreSettings())
 
 
-async def commits(log: EmbeddedLog, seq: int, group: int, seconds: float) -> tuple[int, Commits]:
-    """Append for some seconds."""
+async def commits(
+    log: EmbeddedLog, seq: int, group: int, seconds: float, kept_bytes: int
+) -> tuple[int, Commits]:
+    """Append for some seconds, and trim what is further back than kept_bytes."""
     pids = procfs.tree(os.getpid())
     records = [os.urandom(BODY_BYTES) for _ in range(group)]
     times: list[int] = []
+    kept = kept_bytes // (group * (BODY_BYTES + 4) + 100)
     cpu_s = procfs.cpu_s(pids)
     began = time.perf_counter()
     while time.perf_counter() - began < seconds:
+        if len(times) % (kept // 4) == kept // 4 - 1:
+            await log.trim(seq - kept)
         entry = encode_entry(1, 7, seq, records)
         start_ns = time.perf_counter_ns()
         seq = await log.append(entry, seq)
@@ -81,12 +88,13 @@ async def measure(name: str, log: EmbeddedLog, seconds: float) -> None:
     """Every line of one engine."""
     await log.start()
     seq = await log.open(1, 7)
-    for group in GROUPS:  # the first round makes files that the second one uses again
-        seq, _ = await commits(log, seq, group, seconds / 4)
-        await log.trim(seq)
-        seq, result = await commits(log, seq, group, seconds)
+    for group in GROUPS:
+        seq, _ = await commits(log, seq, group, seconds / 4, KEPT_BYTES)
+        seq, result = await commits(log, seq, group, seconds, KEPT_BYTES)
         print(result.row(name))
-        await log.trim(seq)
+    seq, result = await commits(log, seq, GROUPS[-1], seconds, 1 << 40)
+    print(result.row(f"{name}, growing"))
+    await log.trim(seq)
     records = [os.urandom(BODY_BYTES) for _ in range(1000)]
     entry = b""
     for _ in range(TRIM_BYTES // (1000 * BODY_BYTES)):
@@ -97,7 +105,9 @@ async def measure(name: str, log: EmbeddedLog, seconds: float) -> None:
     await log.trim(seq)
     took = time.perf_counter() - began
     after = (await log.space()).used_bytes
-    print(f"{name:10} trim: {before >> 20} MiB in {took * 1e3:.1f} ms, {after >> 20} MiB are left")
+    while after != (after := (await log.space()).used_bytes):  # files are removed one at a time
+        pass
+    print(f"{name:18} trim: {before >> 20} MiB in {took * 1e3:.1f} ms, {after >> 20} MiB are left")
     await log.close()
 
 
@@ -138,7 +148,7 @@ async def run(base: Path, seconds: float) -> None:
     """Measure both engines."""
     print(f"load of the machine: {os.getloadavg()[0]:.1f}")
     raw(base, seconds)
-    print("engine     msgs/e  commits/s   messages/s   p50 µs   p99 µs  CPU µs/message")
+    print("engine             msgs/e  commits/s   messages/s   p50 µs   p99 µs  CPU µs/message")
     await measure("segments", EmbeddedLog(base / "segments"), seconds)
     engine = SqliteEngine(base / "sqlite")
     await measure("sqlite", EmbeddedLog(base / "sqlite", engine=engine), seconds)
