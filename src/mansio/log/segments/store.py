@@ -171,7 +171,10 @@ class SegmentStore:
                 self._spares.make()
             except OSError:
                 self._short = True
-            self.measure()
+            try:
+                self.measure()
+            except Unavailable:
+                self.low = True
         return self._spares.remove_one()
 
     def measure(self) -> Space:
