@@ -71,7 +71,7 @@ class Reader:
             return True
         last = self.last.get(publisher, 0)
         if not redelivered:
-            last = max(last, self.floor.get(publisher, 0))
+            last = max(last, self.floor.get(publisher, 0) - 1)
         self.last[publisher] = number
         return number > last
 
