@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from bench.procfs import tree
+from bench.wire import hello
 
 ROOT = Path(__file__).resolve().parents[2]
 START_S_MAX = 60.0
@@ -20,7 +21,7 @@ POLL_S = 0.002
 
 
 class StartFailed(Exception):
-    """The broker ended or did not listen in time."""
+    """The broker ended or did not serve in time."""
 
 
 @cache
@@ -86,7 +87,7 @@ class Broker:
             )
 
     def start(self) -> float:
-        """Start it and wait until it accepts connections; how many seconds that took. StartFailed."""
+        """Start it and wait until it shakes hands; how many seconds that took. StartFailed."""
         begun = time.monotonic()
         self.spawn()
         while time.monotonic() < begun + START_S_MAX:
@@ -94,12 +95,12 @@ class Broker:
                 code = self._process.returncode if self._process else None
                 raise StartFailed(f"exit code {code}:\n{self.log_tail()}")
             try:
-                socket.create_connection(("127.0.0.1", self.port), 1.0).close()
+                hello(self.port)[0].close()
             except OSError:
                 time.sleep(POLL_S)
             else:
                 return time.monotonic() - begun
-        raise StartFailed(f"it does not listen after {START_S_MAX} s:\n{self.log_tail()}")
+        raise StartFailed(f"it does not serve after {START_S_MAX} s:\n{self.log_tail()}")
 
     def log_tail(self) -> str:
         """The end of its log."""

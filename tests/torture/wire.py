@@ -69,10 +69,8 @@ class Channel:
     async def call(self, method: m.Method, *replies: type) -> Any:
         """Send and wait for the reply. Lost, ChannelClosed, TimeoutError."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        if self.connection.lost:
-            raise Lost
-        self.calls.append((replies, future))
         self.send(method)
+        self.calls.append((replies, future))
         async with asyncio.timeout(CALL_S_MAX):
             return await future
 
