@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-from functools import cache
 from pathlib import Path
 
 from bench.procfs import tree
@@ -24,21 +23,6 @@ class StartFailed(Exception):
     """The broker ended or did not serve in time."""
 
 
-@cache
-def options_known() -> str:
-    """The text of `mansio serve --help`."""
-    done = subprocess.run(
-        [sys.executable, "-m", "mansio", "serve", "--help"],
-        capture_output=True, text=True, check=True, env=os.environ | {"COLUMNS": "200"},
-    )  # fmt: skip
-    return done.stdout
-
-
-def has_option(name: str) -> bool:
-    """Whether `mansio serve` knows an option such as --data-dir."""
-    return name in options_known()
-
-
 def free_port() -> int:
     """A port of 127.0.0.1 that was free a moment ago."""
     with socket.socket() as sock:
@@ -49,12 +33,11 @@ def free_port() -> int:
 class Broker:
     """One data directory and port; one process at a time. `log`: the file that all of them write to."""
 
-    def __init__(self, data_dir: Path | None, log: Path, options: tuple[str, ...] = ()) -> None:
+    def __init__(self, data_dir: Path, log: Path, options: tuple[str, ...] = ()) -> None:
         self.port = free_port()
         self.log = log
-        where = ("--data-dir", str(data_dir)) if data_dir is not None else ()
         self._command = [sys.executable, "-m", "mansio", "serve", "--port", str(self.port)]
-        self._command += [*where, *options]
+        self._command += ["--data-dir", str(data_dir), *options]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -74,7 +57,11 @@ class Broker:
 
     def spawn(self) -> None:
         """Start it without waiting. It leads a process group of its own."""
-        clean = {key: value for key, value in os.environ.items() if not key.startswith("MANSIO_")}
+        clean = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith("MANSIO_") or key == "MANSIO_PURE"
+        }
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,

@@ -11,7 +11,6 @@ from pathlib import Path
 from random import SystemRandom
 from statistics import median
 
-from tests.torture.broker import has_option
 from tests.torture.judge import judge_file
 from tests.torture.rounds import Report, Torture
 
@@ -55,22 +54,25 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=500)
     parser.add_argument("--seed", type=int, help="fresh where it is not given")
     parser.add_argument("--dir", type=Path, help="where data, log and journal go, and stay")
-    parser.add_argument("--reply-is-proof", action="store_true", help="declare-ok means durable")
+    parser.add_argument(
+        "--replies-prove-nothing",
+        action="store_true",
+        help="do not expect that declare-ok and its like mean durable",
+    )
     parser.add_argument("--judge", type=Path, metavar="JOURNAL", help="judge a kept journal again")
+    parser.add_argument("broker", nargs="*", help="options for the broker, behind --")
     options = parser.parse_args(arguments)
+    proof = not options.replies_prove_nothing
     if options.judge is not None:
-        findings, counts = judge_file(options.judge, options.reply_is_proof)
+        findings, counts = judge_file(options.judge, proof)
         print("\n".join([*findings, f"torture: {counts}", f"torture: {len(findings)} findings"]))
         return 1 if findings else 0
-    if not has_option("--data-dir"):
-        print("torture: `mansio serve` has no --data-dir, so there is nothing to torture")
-        return 2
     seed = options.seed if options.seed is not None else SystemRandom().randrange(1 << 32)
     folder = options.dir or Path(tempfile.mkdtemp(prefix="mansio-torture-"))
     if folder.exists() and any(folder.iterdir()):
         parser.error(f"{folder} is not empty")
     print(f"torture: seed {seed}, {options.rounds} rounds, in {folder}", flush=True)
-    with Torture(folder, seed, reply_is_proof=options.reply_is_proof) as torture:
+    with Torture(folder, seed, reply_is_proof=proof, options=tuple(options.broker)) as torture:
         report = torture.run(options.rounds, Progress())
     for finding in report.findings:
         print(finding)

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mansio.codec import amqp_methods as m
-from tests.torture.broker import Broker, has_option
+from tests.torture.broker import Broker
 from tests.torture.churn import drain, look, set_up
 from tests.torture.journal import Journal, read_block
 from tests.torture.oracle import Oracle
@@ -249,9 +249,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.torture.disk_full")
     parser.add_argument("--size", type=int, default=SIZE_MIB, help="MiB (64)")
     options = parser.parse_args()
-    if not has_option("--data-dir"):
-        print("disk full: `mansio serve` has no --data-dir")
-        return 2
     with small_filesystem(options.size) as folder, tempfile.TemporaryDirectory() as logs:
         scenario = DiskFull(folder / "data", Path(logs) / "broker.log")
         try:

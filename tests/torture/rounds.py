@@ -18,14 +18,14 @@ from random import Random
 from typing import Any
 
 from tests.torture import judge, load
-from tests.torture.broker import Broker, StartFailed, has_option
+from tests.torture.broker import Broker, StartFailed
 
 KILL_S_MAX = 0.8
 DRAIN_SHARE = 0.08
 COMMAND_S_MAX = 180.0
 END_S_MAX = 10.0
-OPTIONS = {"--segment-size": "1MiB", "--memory-budget": "16MiB"}
-"""Given where the broker knows them: segments that come and go, and queues that are paged out, in every round."""
+OPTIONS = ("--segment-size", "1MiB", "--memory-budget", "16MiB")
+"""So that segments come and go, and queues are paged out, in every round."""
 KINDS = {
     "kill": 70,
     "kill with children": 10,
@@ -60,21 +60,22 @@ class Torture:
         folder: Path,
         seed: int,
         kinds: dict[str, int] | None = None,
-        reply_is_proof: bool = False,
-        durable: bool = True,
+        reply_is_proof: bool = True,
+        options: tuple[str, ...] = (),
+        kill_s_max: float = KILL_S_MAX,
     ) -> None:
-        """`folder`: for the data, the broker's log and the journal. `durable` False: for a broker without storage."""
+        """`folder`: for the data, the broker's log and the journal; empty or not there.
+
+        `kinds`: weights, as `KINDS`. `options`: more of them for the broker. `kill_s_max`: how long a round may work.
+        """
         self.report = Report()
         self._seed = seed
         self._kinds = KINDS if kinds is None else kinds
+        self._kill_s_max = kill_s_max
         self._incarnation = 0
         self._clean = True
         folder.mkdir(parents=True, exist_ok=True)
-        options = [
-            word for name, value in OPTIONS.items() if has_option(name) for word in (name, value)
-        ]
-        data = folder / "data" if durable else None
-        self.broker = Broker(data, folder / "broker.log", tuple(options) if durable else ())
+        self.broker = Broker(folder / "data", folder / "broker.log", (*OPTIONS, *options))
         context = get_context("spawn")
         self._commands, commands = context.Pipe()
         events, journal = context.Pipe(duplex=False)
@@ -170,7 +171,7 @@ class Torture:
         kind = rng.choices(list(self._kinds), list(self._kinds.values()))[0]
         self.report.kinds[kind] += 1
         work = self._command("work", f"{self._seed}/{self.report.rounds}/work", kind == "nothing")
-        time.sleep(rng.uniform(0, KILL_S_MAX))
+        time.sleep(rng.uniform(0, self._kill_s_max))
         self._clean = kind in ("stop", "nothing")
         if kind == "stop":
             self._do("note", "stopping")

@@ -12,8 +12,9 @@ order, a proof whose publish (or tx.commit) was sent at clock P shows that a thi
 - if the thing was *processed* before P, on any connection: a reply came, before P, to a request that was sent behind
   the thing on the thing's connection (qos-ok, channel.close-ok, declare-ok, connection.close-ok).
 
-The confirm of a transient or unroutable message proves nothing, nor does any other reply, declare-ok included, unless
-`reply_is_proof` says that the broker sends those only when the change is durable.
+The confirm of a transient or unroutable message proves nothing, nor does any other reply. With `reply_is_proof` those
+to a change of exchanges, queues or bindings are proofs too: Mansio holds declare-ok, bind-ok, delete-ok … back until
+the change is durable.
 
 A thing that is processed but not synced can be undone by a crash only; one that is not processed also by the end of its
 connection; one that is synced never.
