@@ -36,6 +36,7 @@ SERVE_OPTIONS: Final = (
     ("segment_size", "SIZE", "files of the log (default: 16MiB)"),
     ("disk_free_limit", "SIZE", "free disk space at which publishers are paused (default: 50MiB)"),
     ("memory_budget", "SIZE", "messages kept in memory; more are paged out (default: 128MiB)"),
+    ("metrics_port", "PORT", "metrics for Prometheus over HTTP; 0 is off (default: 0)"),
     ("log_level", "LEVEL", "debug, info, warning or error (default: info)"),
     ("log_format", "FORMAT", "text or json (default: text)"),
 )

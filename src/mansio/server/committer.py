@@ -8,6 +8,7 @@ from typing import Any, Final
 from mansio.log.base import Log, LogError
 from mansio.log.entry import Record
 from mansio.log.group_commit import GroupCommit, Placed, State
+from mansio.server.appends import Appends
 from mansio.server.clock import Clock
 from mansio.server.tasks import Tasks
 
@@ -36,9 +37,11 @@ class Committer:
         self._on_placed = on_placed
         self._on_durable = on_durable
         self._on_failed = on_failed
+        self.appends = Appends()
         self._group: GroupCommit | None = None
         self._busy = False  # an append is under way, or one that failed is looked into
         self._entry_bytes = 0  # of the entry that is being appended
+        self._offered_ns = 0  # when that began
         self._trim_seq = 0
         self._trim_due = asyncio.Event()
         self._last = 0  # newest ticket
@@ -81,6 +84,7 @@ class Committer:
         self._busy = True
         entry, expected_seq = job
         self._entry_bytes = len(entry)
+        self._offered_ns = self._clock.now_ns()
         append = asyncio.ensure_future(self._log.append(entry, expected_seq))
         append.add_done_callback(self._appended)
 
@@ -94,11 +98,13 @@ class Committer:
             return
         ticket, size = group.appended(append.result()), self._entry_bytes
         seq = group.last_seq
+        self.appends.took(self._clock.now_ns() - self._offered_ns)
         self._submit(group)  # the disk need not wait until everybody is told
         self._settled(group, seq, ticket, size)
 
     def _settled(self, group: GroupCommit, seq: int, ticket: int, size: int) -> None:
         """Entry `seq` of `size` bytes is durable."""
+        self.appends.landed(seq, size)
         upto = self._on_placed(seq, size, group.take_placed())
         if upto > self._trim_seq:
             self._trim_seq = upto
@@ -111,8 +117,10 @@ class Committer:
         while True:
             await self._trim_due.wait()
             self._trim_due.clear()
+            upto = self._trim_seq
             try:
-                await self._log.trim(self._trim_seq)
+                await self._log.trim(upto)
+                self.appends.trimmed_seq = upto
             except LogError as error:
                 logger.warning("cutting the log failed: %s: %s", type(error).__name__, error)
 
@@ -121,6 +129,7 @@ class Committer:
         if not isinstance(error, LogError):
             raise error
         state = group.failed(error)
+        self.appends.errors += 1
         logger.error("append to the log failed: %s: %s", type(error).__name__, error)
         while state in (State.UNKNOWN, State.BLOCKED):
             await asyncio.sleep(RETRY_S)
