@@ -19,6 +19,7 @@ from mansio.core.errors import AccessRefused, NotAllowed, PreconditionFailed
 from mansio.core.inflight import Flight
 from mansio.core.journal import Journal
 from mansio.core.limits import OPEN_BYTES_MAX, OPEN_RUNS_MAX, TURN_BYTES, Limits
+from mansio.core.paging import Paging
 from mansio.core.queue import Queue
 from mansio.core.queue_arguments import check_consumer_arguments
 from mansio.core.records import Parts
@@ -51,17 +52,19 @@ class Broker:
         self.sessions: set[Session] = set()
         self.definitions = Definitions(self)
         self.dispatcher = Dispatcher()
+        self.paging = Paging(self.limits, self.dispatcher)
         self.journal = Journal(self)
-        self.settling = Settling(self.dispatcher, self.journal.retention)
+        self.settling = Settling(self.dispatcher, self.journal.retention, self.paging)
         self.confirms = Confirms()
         self.blocked = False  # publishers are to be held back
+        self.strained = False  # they are to be slowed: the log is behind
         self.notices: list[str] = []  # for the log; the server takes them
         self._cancelled: list[tuple[Channel, str]] = []
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of the messages that are not settled everywhere."""
-        return self.settling.memory_bytes
+        """Bytes of the messages that are not settled everywhere and not paged out."""
+        return self.paging.resident_bytes
 
     # -- sessions and channels
 
@@ -141,7 +144,7 @@ class Broker:
             base = queue.append(run)
             if queue.bound is not None:
                 first = channel.published - run.count + 1 if channel.confirming else 0
-                queue.bound.arrived(base, channel, first)
+                queue.bound.arrived(run, base, channel, first)
             if run.persistent and queue.logged:
                 places.append((queue.id, base))
             if queue.crowded:
@@ -151,6 +154,10 @@ class Broker:
         if places:
             run.places = tuple(places)
             self.journal.publish(run)
+        if self.paging.budget_bytes:
+            self.paging.arrived(run, live)
+        if self.strained:
+            channel.session.pressing = True
 
     def _return(self, channel: Channel, run: Run) -> None:
         if not any(route.mandatory for route in run.routes):
@@ -206,7 +213,7 @@ class Broker:
         return True
 
     def get(self, channel: Channel, queue: Queue, no_ack: bool) -> Got | None:
-        """Takes the first ready message, or None."""
+        """Takes the first ready message, or None. It must not be paged out, see `Loading.must_wait`."""
         if not queue.ready_count:
             return None
         span = queue.take_head(1)
@@ -321,8 +328,10 @@ class Broker:
         for channel, tag in cancelled:
             if channel.is_open:
                 channel.session.outbox.cancelled(channel, tag)
+        records = self.journal.take()
+        self.paging.page_out()
         self._check_memory()
-        return self.journal.take()
+        return records
 
     def tell_cancelled(self, channel: Channel, tag: str) -> None:
         """A consumer is gone with its queue; its client hears of it behind the replies of this turn."""

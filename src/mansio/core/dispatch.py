@@ -102,23 +102,29 @@ class Dispatcher:
 
     def run(self, settling: "Settling") -> None:
         """Hands out what can be handed out."""
+        paging = settling.paging
         dirty, self._dirty = self._dirty, []
         for queue in dirty:
             queue.dirty = False
             if queue.consumers:
                 dispatch(queue, settling)
                 queue.crowded = queue.ready_count > 0 and is_crowded(queue)
+                if paging.budget_bytes and queue.ready_count:
+                    paging.loading.look(queue)
             if queue.bound is not None:
+                head = queue.ready[0].run if queue.ready else None
                 queue.bound.enforce(queue, settling)
+                if queue.consumers and queue.ready and queue.ready[0].run is not head:
+                    self.touch(queue)  # dispatching may have stopped at what is gone now
 
 
 def dispatch(queue: "Queue", settler: Settler) -> None:
-    """Hands out ready messages until there are none or nobody has room."""
+    """Hands out ready messages until there are none, nobody has room, or the next one is paged out."""
     consumers = queue.consumers
     if len(consumers) == 1:
         _dispatch_to_one(queue, consumers[0], settler)
         return
-    while queue.ready_count and consumers:
+    while queue.ready_count and consumers and queue.ready[0].run.data:
         each = queue.ready[0].run.bytes_each()
         turn = queue.turn % len(consumers)
         able = [(c, c.room(each)) for c in consumers[turn:] + consumers[:turn]]
@@ -167,6 +173,8 @@ def is_crowded(queue: "Queue") -> bool:
 def _dispatch_to_one(queue: "Queue", consumer: Consumer, settler: Settler) -> None:
     while queue.ready_count:
         span = queue.ready[0]
+        if not span.run.data:
+            return
         n = min(consumer.room(span.run.bytes_each()), span.stop - span.start)
         if n <= 0:
             return

@@ -50,7 +50,7 @@ class Journal:
     def take(self) -> list[Parts]:
         """The turn's records; `owners` are theirs."""
         retention = self.retention
-        for run in retention.take_carried():
+        for run in retention.take_carried(self._broker.paging.loading):
             self._carry(run)
         if retention.take_snapshot_due():
             self._owners.append((len(self._records), SNAPSHOT))
@@ -63,8 +63,11 @@ class Journal:
     def placed(self, seq: int, size: int, placed: Iterable[tuple[Any, int, int, int]]) -> None:
         """Entry `seq` of this many bytes is durable; `placed`: (owner, seq, offset, size of the record)."""
         self.retention.entry(seq, size)
+        paging = self._broker.paging
         for each in placed:
             self.retention.place(*each)
+            if paging.budget_bytes and each[0] is not SNAPSHOT and each[0].live:
+                paging.placed(each[0])
 
     def started(self, version: str, new: bool) -> None:
         """This broker goes on with the log, or begins one that is `new`: it has had no record yet."""

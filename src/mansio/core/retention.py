@@ -12,11 +12,16 @@ carried as a whole, in a *snapshot*.
 
 from collections import deque
 from itertools import islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mansio.core.limits import Limits
 from mansio.core.records import SNAPSHOT
 from mansio.core.run import Run
+
+if TYPE_CHECKING:
+    from mansio.core.loading import Loading
+
+_SEQ_MAX: Final = 1 << 63
 
 SNAPSHOT_LAG_BUCKETS: Final = 4
 """How much may lie in front of the first live run, at least, before the topology is written again behind it."""
@@ -33,19 +38,21 @@ class Bucket:
         self.first_seq = seq
         self.last_seq = seq
         self.bytes = 0
-        self.runs: set[Run] = set()
-        self.moving: set[Run] = set()  # carried, but their new record is not durable yet
+        self.runs: dict[Run, None] = {}
+        self.moving: dict[Run, None] = {}  # carried, but their new record is not durable yet
 
 
 class Retention:
     """Live runs by place in the log. Sizes in bytes."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, replayed: bool = True) -> None:
+        """`replayed` False: nobody will restore anything from this log, so the topology is not in it."""
         self._limits = limits
         self.buckets: deque[Bucket] = deque()
         self.total_bytes = 0  # of entries that are not cut off
         self.live_bytes = 0  # of the records of live runs
-        self._topology_seq = 0  # the entry of the last snapshot; 0: none, the whole topology counts
+        self._topology_seq = 0 if replayed else _SEQ_MAX
+        """The entry of the last snapshot; 0: none, the whole topology counts."""
         self._snapshot_bytes = 0
         self._snapshot_pending = False
 
@@ -74,7 +81,7 @@ class Retention:
         self.release(run)
         run.bucket = bucket
         run.seq, run.offset, run.size = seq, offset, size
-        bucket.runs.add(run)
+        bucket.runs[run] = None
         self.live_bytes += size
 
     def release(self, run: Run) -> None:
@@ -82,8 +89,8 @@ class Retention:
         bucket = run.bucket
         if bucket is not None:
             run.bucket = None
-            bucket.runs.discard(run)
-            bucket.moving.discard(run)
+            bucket.runs.pop(run, None)
+            bucket.moving.pop(run, None)
             self.live_bytes -= run.size
 
     # -- what follows
@@ -117,8 +124,9 @@ class Retention:
         self._snapshot_pending = idle_bytes > lag and len(self.buckets) > 1
         return self._snapshot_pending
 
-    def take_carried(self) -> list[Run]:
-        """Runs whose records are to be appended again in this turn; the caller does it."""
+    def take_carried(self, loading: "Loading") -> list[Run]:
+        """Runs whose records are to be appended again in this turn; the caller does it. Those that are paged out are
+        read first, and carried in a later turn."""
         if self.total_bytes - self.live_bytes <= max(self._limits.garbage_bytes, self.live_bytes):
             return []
         carried: list[Run] = []
@@ -128,10 +136,13 @@ class Retention:
                 if room <= 0:
                     break
                 room -= run.size
-                carried.append(run)
+                if run.data:
+                    carried.append(run)
+                else:
+                    loading.want(run)
         for run in carried:
             home = run.bucket
             assert home is not None
-            home.runs.discard(run)
-            home.moving.add(run)
+            del home.runs[run]
+            home.moving[run] = None
         return carried

@@ -35,7 +35,7 @@ harness for it, and run bench on it. If it needs another promise from its users,
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -169,6 +169,9 @@ class Log(Protocol):
         Errors: Missing if seq is not within `bounds`; Unavailable; Damaged if the engine notices;
         ValueError for a negative offset or length.
         """
+
+    async def read_many(self, places: Sequence[tuple[int, int, int]]) -> list[bytes]:
+        """As many calls of `read` with (seq, offset, length) at once, in order. All of them or an error."""
 
     async def trim(self, upto_seq: int) -> None:
         """Hint that no entry up to and including upto_seq will be read or replayed again.

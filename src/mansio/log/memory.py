@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 from mansio.log.base import (
     EPOCH_MAX,
@@ -184,6 +184,11 @@ class MemoryLog:
         """As Log.read."""
         self._reach()
         return self.store.read(seq, offset, length)
+
+    async def read_many(self, places: Sequence[tuple[int, int, int]]) -> list[bytes]:
+        """As Log.read_many."""
+        self._reach()
+        return [self.store.read(*place) for place in places]
 
     async def trim(self, upto_seq: int) -> None:
         """As Log.trim."""

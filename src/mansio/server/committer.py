@@ -58,6 +58,11 @@ class Committer:
         """Whether everything that was added is durable."""
         return self.durable >= self._last
 
+    @property
+    def pending_bytes(self) -> int:
+        """What was added and waits for its turn to be written."""
+        return self._group.pending_bytes if self._group is not None else 0
+
     def add(self, records: Sequence[Record], owners: Sequence[tuple[int, Any]] = ()) -> int:
         """A turn's records, and whose they are; answers the ticket that the turn's confirms wait for."""
         if records:

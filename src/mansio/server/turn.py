@@ -24,6 +24,7 @@ from mansio.server.clock import Clock
 from mansio.server.committer import Committer
 from mansio.server.connection import Connection
 from mansio.server.logs import Budget, fields
+from mansio.server.pager import Pager
 from mansio.server.tasks import Tasks
 
 logger = logging.getLogger("mansio")
@@ -40,12 +41,19 @@ CLOSED_LINES_PER_S: Final = 20
 """Lines about connections that ended for an error; more are counted and told in one line."""
 HOLD_S: Final = 0.002
 """How long a publisher to a crowded queue is held at most, so that a consumer that is stuck cannot stop it."""
+HOLDS_MAX: Final = 50
+"""How many times as long publishers are held while the log is behind: what they send in between is bounded by that."""
+PENDING_BYTES_MAX: Final = 16 << 20
+"""The log is behind when more than this waits to be written: some tens of milliseconds of a good disk."""
 
 
 class Turn:
     """All connections of one event loop, the Broker, and the log behind it."""
 
-    def __init__(self, broker: Broker, log: Log, clock: Clock, tasks: Tasks) -> None:
+    def __init__(
+        self, broker: Broker, log: Log, clock: Clock, tasks: Tasks, spool: Log | None = None
+    ) -> None:
+        """`spool`: a log for transient messages that have no room in memory."""
         self.broker = broker
         self.users = Users()
         self.connections: set[Connection] = set()
@@ -54,9 +62,12 @@ class Turn:
         self._committer = Committer(
             log, clock, tasks, self._on_placed, self._on_durable, self._on_failed
         )
+        self._durable = log.capabilities.durable
+        self._pager = Pager(broker, log, spool, clock, tasks, self._on_loaded)
         self._speaking: list[AmqpConnection] = []  # fronts with output
         self._shells: dict[AmqpConnection, Connection] = {}
         self._held: list[Connection] = []
+        self._holds = 0  # how often they were held once more
         self._admitted = 0
         self._waiting: deque[Connection] = deque()
         self._log_budget = Budget(CLOSED_LINES_PER_S)
@@ -69,6 +80,7 @@ class Turn:
     async def open(self) -> None:
         """Opens the log; nothing may be published before."""
         await self._committer.open(secrets.randbits(64))
+        await self._pager.open()
 
     def connection(self) -> Connection:
         """A protocol for one accepted socket."""
@@ -128,6 +140,9 @@ class Turn:
         records = broker.end_turn()
         ticket = self._committer.add(records, broker.journal.owners)
         broker.seal(ticket)
+        if self._durable:
+            behind_bytes = self._committer.pending_bytes + self._pager.behind_bytes
+            broker.strained = behind_bytes > PENDING_BYTES_MAX
         if ticket <= self._committer.durable:
             broker.durable(ticket)
         elif self._committer.lost:
@@ -137,6 +152,7 @@ class Turn:
             self._on_blocked(broker.blocked)
         if broker.unfinished:
             self.schedule()
+        self._pager.turn()
         if broker.notices:
             notices, broker.notices = broker.notices, []
             for notice in notices:
@@ -145,11 +161,23 @@ class Turn:
     def hold(self, connection: Connection) -> None:
         """A publisher is ahead of the consumers: it is read from again when one of these can take more, or soon."""
         if not self._held:
-            asyncio.get_running_loop().call_later(HOLD_S, self.release)
+            self._holds = 0
+            asyncio.get_running_loop().call_later(HOLD_S, self._release_late)
         self._held.append(connection)
 
+    def _release_late(self) -> None:
+        self._holds += 1
+        if self._held and self.broker.strained and self._holds < HOLDS_MAX:
+            asyncio.get_running_loop().call_later(HOLD_S, self._release_late)
+        else:
+            self._let_go()
+
     def release(self) -> None:
-        """Reads again from publishers that were held."""
+        """Reads again from publishers that were held for consumers."""
+        if not self.broker.strained:
+            self._let_go()
+
+    def _let_go(self) -> None:
         held, self._held = self._held, []
         for connection in held:
             connection.resume_reading()
@@ -171,6 +199,13 @@ class Turn:
         journal = self.broker.journal
         journal.placed(seq, size, placed)
         return journal.retention.cut()
+
+    def _on_loaded(self) -> None:
+        for front in self.broker.paging.loading.take_woken():
+            shell = self._shells.get(front)
+            if shell is not None:
+                shell.go_on()
+        self.schedule()
 
     def _on_durable(self, ticket: int) -> None:
         self.broker.durable(ticket)

@@ -1,0 +1,161 @@
+"""Reads back what is paged out, in the order in which it is asked for, and writes transient messages to the spool.
+
+end of the turn ──► records for the spool ──► entry written ──► their runs are paged out
+                ──► runs that are wanted  ──► read_many     ──► queues go on, clients that fetch are answered
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from mansio.core import records
+from mansio.core.broker import Broker
+from mansio.core.run import Run
+from mansio.log.base import Damaged, Log, LogError
+from mansio.log.group_commit import Placed
+from mansio.server.clock import Clock
+from mansio.server.committer import Committer
+from mansio.server.tasks import Tasks
+
+logger = logging.getLogger("mansio.pager")
+
+READ_BYTES: Final = 1 << 20
+"""What is asked of the log at once: enough that calls do not count, little enough that nobody waits long for others."""
+RETRY_S: Final = 0.1
+RETRY_S_MAX: Final = 5.0
+"""Between two tries to read from a log that does not answer: twice as long each time."""
+
+
+class Pager:
+    """The way between the core's `Paging` and the logs."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        log: Log,
+        spool: Log | None,
+        clock: Clock,
+        tasks: Tasks,
+        on_loaded: Callable[[], None],
+    ) -> None:
+        """`on_loaded`: queues may go on, and waiters that have woken. `spool`: empty, and not shared with anybody."""
+        self._paging = broker.paging
+        self._loading = broker.paging.loading
+        self._log = log
+        self._spool = spool
+        self._tasks = tasks
+        self._on_loaded = on_loaded
+        self._due = asyncio.Event()
+        self._writer = (
+            None
+            if spool is None
+            else Committer(spool, clock, tasks, self._on_spooled, _ignore, self._on_spool_lost)
+        )
+
+    async def open(self) -> None:
+        """Opens the spool and begins to read."""
+        if self._writer is not None:
+            await self._writer.open(secrets.randbits(64))
+            self._paging.spooling = True
+        self._tasks.start(self._run(), "pager")
+
+    def turn(self) -> None:
+        """A turn has ended."""
+        if self._writer is not None and self._paging.spooling:
+            parts, owners = self._paging.take_spooled()
+            self._writer.add(parts, owners)
+        if self._loading.wanted:
+            self._due.set()
+        if self._loading.awake:
+            self._on_loaded()
+
+    @property
+    def behind_bytes(self) -> int:
+        """What waits to be written to the spool."""
+        return self._writer.pending_bytes if self._writer is not None else 0
+
+    async def _run(self) -> None:
+        retry_s = RETRY_S
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            while runs := self._loading.take(READ_BYTES):
+                failed = await self._load(runs)
+                self._on_loaded()
+                if not failed:
+                    retry_s = RETRY_S
+                    continue
+                await asyncio.sleep(retry_s)
+                retry_s = min(retry_s * 2, RETRY_S_MAX)
+                for run in failed:
+                    self._loading.failed(run)
+
+    async def _load(self, runs: list[Run]) -> list[Run]:
+        """Reads runs and hands them back; answers those that could not be read for now."""
+        failed: list[Run] = []
+        for log, group in (
+            (self._log, [run for run in runs if run.places]),
+            (self._spool, [run for run in runs if not run.places]),
+        ):
+            if not group or log is None:
+                continue
+            try:
+                found = await _read(log, group)
+            except LogError as error:
+                if len(group) > 1:
+                    for run in group:
+                        failed += await self._load([run])
+                    continue
+                if not self._missed(group[0], error):
+                    failed += group
+                continue
+            for run, record in zip(group, found, strict=True):
+                self._hand_back(run, record)
+        return failed
+
+    def _hand_back(self, run: Run, record: bytes) -> None:
+        try:
+            self._loading.loaded(run, record)
+        except records.Damaged as error:
+            self._lose(run, error)
+
+    def _missed(self, run: Run, error: LogError) -> bool:
+        """Whether the run needs no other try."""
+        if isinstance(error, Damaged):
+            self._lose(run, error)
+            return True
+        if run.live:
+            logger.error(
+                "cannot read messages back, trying again: %s: %s", type(error).__name__, error
+            )
+        return not run.live
+
+    def _lose(self, run: Run, error: Exception) -> None:
+        self._loading.lost(run)
+        logger.critical(
+            "%d messages cannot be read back, their queues stop there: seq %d, byte %d of the %s: %s",
+            run.count,
+            run.seq,
+            run.offset,
+            "log" if run.places else "spool",
+            error,
+        )
+
+    def _on_spooled(self, seq: int, size: int, placed: list[Placed]) -> int:
+        return self._paging.spooled(seq, size, placed)
+
+    def _on_spool_lost(self, ticket: int) -> None:
+        self._paging.spool_lost()
+        logger.critical(
+            "the spool cannot be written: transient messages stay in memory from here on"
+        )
+
+
+async def _read(log: Log, runs: Sequence[Run]) -> list[bytes]:
+    return await log.read_many([(run.seq, run.offset, run.size) for run in runs])
+
+
+def _ignore(ticket: int) -> None:
+    """Nobody waits for the spool."""
