@@ -32,9 +32,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ARRAY(a) (sizeof(a) / sizeof((a)[0]))
+#include "loadgen.h"
+
 #define METHOD(c, m) ((uint32_t)(c) << 16 | (m))
-#define NS 1000000000ull
 #define STAMP 16               /* bytes of stamp at the start of each body */
 #define PUB_BATCH (128u << 10) /* bytes encoded before a write() */
 #define READ_BUF (512u << 10)
@@ -80,62 +80,6 @@ static struct {
     .prefix = "bench", .label = "", .pubs = 1, .cons = 1, .queues = 1,
     .prefetch = 1000, .ack_every = 1, .idle_s = 30, .size = 256,
 };
-
-static void die(const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    fputs("amqpload: ", stderr);
-    vfprintf(stderr, fmt, ap);
-    fputc('\n', stderr);
-    va_end(ap);
-    exit(1);
-}
-
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * NS + (uint64_t)t.tv_nsec;
-}
-
-static void *xcalloc(size_t n, size_t sz)
-{
-    void *p = calloc(n ? n : 1, sz);
-    if (!p) die("out of memory");
-    return p;
-}
-
-/* ----------------------------------- log-linear histogram, under 1.6 % error */
-
-struct hist { uint64_t n, max, slot[64 * 64]; };
-
-static void hist_add(struct hist *h, uint64_t v)
-{
-    unsigned slot = (unsigned)v;
-    if (v >= 64) {
-        unsigned shift = 58 - (unsigned)__builtin_clzll(v); /* leaves v >> shift in [32, 64) */
-        slot = shift * 32 + (unsigned)(v >> shift);
-    }
-    h->slot[slot]++;
-    h->n++;
-    if (v > h->max) h->max = v;
-}
-
-static double hist_us(const struct hist *h, double q) /* quantile, microseconds */
-{
-    uint64_t want = (uint64_t)(q * (double)h->n), seen = 0;
-    if (!h->n) return 0;
-    for (unsigned i = 0; i < ARRAY(h->slot); i++) {
-        seen += h->slot[i];
-        if (seen > want || (seen == h->n && seen >= want)) {
-            if (i < 64) return i / 1e3;
-            unsigned shift = i / 32 - 1; /* inverse of hist_add, middle of the slot */
-            return (double)(((uint64_t)(32 + i % 32) << shift) + (1ull << shift) / 2) / 1e3;
-        }
-    }
-    return (double)h->max / 1e3;
-}
 
 /* ------------------------------------------------------ bytes and encoding */
 
@@ -785,78 +729,6 @@ static void on_readable(struct conn *c)
     if (c->out.len && !c->publisher && !c->blocked) flush(c);
 }
 
-/* ------------------------------------------------- resource use, from /proc */
-
-struct usage { double cpu, self, others, steal, kthreads; uint64_t rss, hwm, wrote; };
-
-#define PF_KTHREAD 0x00200000u
-
-/* CPU seconds of one process, and of its children already waited for. */
-static bool proc_cpu(const char *pid, double *own, double *children, unsigned *flags)
-{
-    char path[300], line[1024], *end;
-    unsigned long long ut, kt, cut, ckt;
-    double tick = (double)sysconf(_SC_CLK_TCK);
-    snprintf(path, sizeof path, "/proc/%s/stat", pid);
-    FILE *f = fopen(path, "r");
-    bool ok = f && fgets(line, sizeof line, f) && (end = strrchr(line, ')')) &&
-              sscanf(end + 1, " %*c %*d %*d %*d %*d %*d %u %*u %*u %*u %*u %llu %llu %llu %llu", flags, &ut, &kt, &cut, &ckt) == 5;
-    if (f) fclose(f);
-    if (ok) *own = (double)(ut + kt) / tick, *children = (double)(cut + ckt) / tick;
-    return ok;
-}
-
-static uint64_t proc_field(const char *pid, const char *file, const char *key)
-{
-    char path[64], line[256];
-    uint64_t v = 0;
-    snprintf(path, sizeof path, "/proc/%s/%s", pid, file);
-    FILE *f = fopen(path, "r");
-    while (f && fgets(line, sizeof line, f))
-        if (!strncmp(line, key, strlen(key))) v = strtoull(line + strlen(key), NULL, 10);
-    if (f) fclose(f);
-    return v;
-}
-
-static bool is_broker(const char *pid)
-{
-    size_t n = strlen(pid);
-    for (const char *p = o.pids; p && *p; p += strcspn(p, ","), p += *p == ',')
-        if (!strncmp(p, pid, n) && (!p[n] || p[n] == ',')) return true;
-    return false;
-}
-
-/* Everything running is put in one of four classes: the broker, this process,
- * kernel threads (writeback, journal), and others, which are noise. */
-static struct usage usage_now(void)
-{
-    struct usage u = {0};
-    struct rusage ru;
-    getrusage(RUSAGE_SELF, &ru);
-    u.self = (double)(ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) +
-             (double)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) / 1e6;
-    DIR *d = opendir("/proc");
-    for (struct dirent *e; d && (e = readdir(d));) {
-        const char *pid = e->d_name;
-        double own, children;
-        unsigned flags;
-        if (*pid < '1' || *pid > '9' || atoi(pid) == getpid() || !proc_cpu(pid, &own, &children, &flags)) continue;
-        if (is_broker(pid)) {
-            u.cpu += own;
-            u.rss += proc_field(pid, "status", "VmRSS:");
-            u.hwm += proc_field(pid, "status", "VmHWM:");
-            u.wrote += proc_field(pid, "io", "write_bytes:");
-        } else if (flags & PF_KTHREAD) u.kthreads += own;
-        else u.others += own + children;
-    }
-    if (d) closedir(d);
-    FILE *f = fopen("/proc/stat", "r");
-    unsigned long long steal;
-    if (f && fscanf(f, "cpu %*u %*u %*u %*u %*u %*u %*u %llu", &steal) == 1) u.steal = (double)steal / (double)sysconf(_SC_CLK_TCK);
-    if (f) fclose(f);
-    return u;
-}
-
 /* --------------------------------------------------------------- main loop */
 
 static void publish_flood(uint64_t now, bool *more)
@@ -984,12 +856,6 @@ static void settle(struct conn *c)
     call(c, CH_CLOSE_OK);
 }
 
-static void hist_json(const char *name, const struct hist *h)
-{
-    printf(",\"%s_us\":{\"n\":%lu,\"p50\":%.1f,\"p95\":%.1f,\"p99\":%.1f,\"p999\":%.1f,\"max\":%.1f}", name,
-           (unsigned long)h->n, hist_us(h, .50), hist_us(h, .95), hist_us(h, .99), hist_us(h, .999), (double)h->max / 1e3);
-}
-
 static const struct option longopts[] = {
     {"host", 1, 0, 'H'}, {"port", 1, 0, 'P'}, {"user", 1, 0, 'u'}, {"password", 1, 0, 'w'}, {"vhost", 1, 0, 'v'},
     {"publishers", 1, 0, 'p'}, {"consumers", 1, 0, 'c'}, {"queues", 1, 0, 'q'}, {"size", 1, 0, 's'},
@@ -1096,7 +962,7 @@ int main(int argc, char **argv)
     double setup_s = (double)(now_ns() - t_setup) / 1e9;
     if (o.hold_s > 0) usleep((useconds_t)(o.hold_s * 1e6));
 
-    struct usage u0 = usage_now();
+    struct usage u0 = usage_now(o.pids);
     t0 = now_ns();
     if (!o.pubs)
         for (int i = 0; i < o.cons; i++) con_start(&con[i]);
@@ -1114,14 +980,13 @@ int main(int argc, char **argv)
     uint64_t t_end = now_ns();
     if (!stalled)
         for (int i = 0; i < o.cons; i++) settle(&con[i]);
-    struct usage u1 = usage_now();
+    struct usage u1 = usage_now(o.pids);
 
     double wall = (double)(t_end - t0) / 1e9, pub_s = t_pub ? (double)(t_pub - t0) / 1e9 : 0;
     double con_s = st.consumed ? (double)(st.last_delivery - t0) / 1e9 : 0;
     uint64_t copies = o.exchange && strcmp(o.exchange, "direct") ? (uint64_t)o.queues : 1;
     uint64_t expect = o.cons ? (o.pubs ? st.published * copies : o.count) : 0, units = o.pubs ? st.published : st.consumed;
     uint64_t lost = expect > st.unique ? expect - st.unique : 0;
-    double cpu = u1.cpu - u0.cpu, self = u1.self - u0.self;
     bool bad = lost || st.dup || st.reordered || st.damaged || st.nacked || (o.window && st.confirmed != st.published);
 
     printf("{\"label\":\"%s\",\"ok\":%s,\"stalled\":%s,\"size\":%zu,\"pubs\":%d,\"cons\":%d,\"queues\":%d", o.label,
@@ -1136,13 +1001,7 @@ int main(int argc, char **argv)
     if (latency.n) hist_json("latency", &latency);
     if (confirm_lat.n) hist_json("confirm", &confirm_lat);
     if (lag.n) hist_json("sched_lag", &lag);
-    printf(",\"self_cpu_us_per_msg\":%.3f", units ? self * 1e6 / (double)units : 0);
-    if (o.pids)
-        printf(",\"broker_cpu_s\":%.2f,\"broker_cpu_us_per_msg\":%.3f,\"broker_rss_mib\":%.1f,\"broker_peak_mib\":%.1f,"
-               "\"broker_wrote_mib\":%.1f", cpu, units ? cpu * 1e6 / (double)units : 0, (double)u1.rss / 1024,
-               (double)u1.hwm / 1024, (double)(u1.wrote - u0.wrote) / 1048576);
-    printf(",\"kthread_cpu_s\":%.2f,\"other_cpu_s\":%.2f,\"steal_s\":%.2f}\n", u1.kthreads - u0.kthreads,
-           u1.others - u0.others, u1.steal - u0.steal);
+    usage_json(&u0, &u1, units, o.pids);
 
     if (o.delete_after && !o.no_setup) delete_all(&control);
     return stalled ? 2 : bad ? 3 : 0;

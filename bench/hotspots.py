@@ -20,8 +20,9 @@ from typing import ClassVar
 if not __package__:  # called by its path
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from bench import load, peers
-from bench.run import prepare_process, run_once, say
+from bench import contenders, load, peers
+from bench.contenders import CONTENDERS
+from bench.run import prepare_process, say
 from bench.scenarios import SCENARIOS, Scenario
 
 WARM_UP_S = 1.0
@@ -42,7 +43,7 @@ def with_cprofile(scenario: Scenario, seconds: float, lines: int, pure: bool) ->
     with tempfile.TemporaryDirectory(prefix="bench-profile-") as folder:
         Profiled.output, Profiled.pure = Path(folder, "profile"), pure
         with Profiled() as peer:
-            run_once(peer, scenario, seconds)
+            contenders.run(CONTENDERS["mansio"], peer, scenario, seconds)
         statistics = pstats.Stats(str(Profiled.output))
         statistics.strip_dirs().sort_stats("tottime").print_stats(lines)
 
@@ -55,7 +56,7 @@ def with_sampler(tool: str, scenario: Scenario, seconds: float, lines: int, pure
     with tempfile.TemporaryDirectory(prefix="bench-profile-") as folder:
         found = str(Path(folder, "samples"))
         with (peers.PureMansio if pure else peers.Mansio)() as peer:
-            run_once(peer, scenario, WARM_UP_S)
+            contenders.run(CONTENDERS["mansio"], peer, scenario, WARM_UP_S)
             pid = str(peer.pids()[0])
             attached = {
                 "perf": [program, "record", "-g", "-q", "-o", found, "-p", pid],
@@ -64,7 +65,7 @@ def with_sampler(tool: str, scenario: Scenario, seconds: float, lines: int, pure
             }[tool]  # fmt: skip
             sampler = subprocess.Popen(attached, stdout=subprocess.DEVNULL)
             try:
-                run_once(peer, scenario, seconds)
+                contenders.run(CONTENDERS["mansio"], peer, scenario, seconds)
             finally:
                 sampler.terminate() if tool == "perf" else None
                 sampler.wait()

@@ -1,4 +1,4 @@
-"""Builds amqpload and runs it against a peer."""
+"""Builds the load generators and runs them against a peer."""
 
 import json
 import os
@@ -9,21 +9,28 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-SOURCE = HERE / "amqpload.c"
 PROGRAM = HERE / "amqpload"
+NATS_PROGRAM = HERE / "natsload"
+SHARED = HERE / "loadgen.h"
 RUN_LIMIT_S = 300.0
 IDLE_LIMIT_S = 60  # a broker that pages a deep backlog out may be silent for long
 
-Result = dict[str, Any]  # amqpload's JSON object
+Result = dict[str, Any]  # a generator's JSON object
 
 
 class LoadError(Exception):
-    """amqpload cannot be built, or a run gave no result."""
+    """A generator cannot be built, or a run gave no result."""
 
 
 def build() -> None:
-    """Compile amqpload unless it is newer than its source. Errors: LoadError with the reason."""
-    if PROGRAM.exists() and PROGRAM.stat().st_mtime >= SOURCE.stat().st_mtime:
+    """Compile what is older than its source. Errors: LoadError with the reason."""
+    for program in (PROGRAM, NATS_PROGRAM):
+        _build(program, program.with_suffix(".c"))
+
+
+def _build(program: Path, source: Path) -> None:
+    newest = max(path.stat().st_mtime for path in (source, SHARED))
+    if program.exists() and program.stat().st_mtime >= newest:
         return
     wanted = (os.environ.get("CC"), "cc", "gcc", "clang")
     compiler = next((path for name in wanted if name and (path := shutil.which(name))), None)
@@ -32,25 +39,26 @@ def build() -> None:
             "the load generator needs a C compiler and there is none "
             "(Debian, Ubuntu: apt install gcc libc6-dev; or set CC)"
         )
-    command = [compiler, "-O2", "-g", "-std=gnu11", "-Wall", "-o", str(PROGRAM), str(SOURCE)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    line = [compiler, "-O2", "-g", "-std=gnu11", "-Wall", "-o", str(program), str(source)]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise LoadError(f"{' '.join(command)} failed:\n{done.stderr.strip()}")
+        raise LoadError(f"{' '.join(line)} failed:\n{done.stderr.strip()}")
 
 
-def command(port: int, pids: Sequence[int], arguments: Sequence[str]) -> list[str]:
+def command(
+    port: int, pids: Sequence[int], arguments: Sequence[str], program: Path = PROGRAM
+) -> list[str]:
     """The command line of one run; CPU time is counted for `pids`."""
     counted = ["--pid", ",".join(map(str, pids))] if pids else []
     limit = ["--idle-timeout", str(IDLE_LIMIT_S)]
-    return [str(PROGRAM), "--port", str(port), *counted, *limit, *arguments]
+    return [str(program), "--port", str(port), *counted, *limit, *arguments]
 
 
-def run(port: int, pids: Sequence[int], arguments: Sequence[str]) -> Result:
-    """One run of amqpload; its checks are in `ok` and `stalled` of the result.
+def result_of(line: Sequence[str]) -> Result:
+    """Run a command whose output is a generator's; its checks are in `ok` and `stalled`.
 
     Errors: LoadError when it gave no result (refused, closed by the server, time limit).
     """
-    line = command(port, pids, arguments)
     try:
         done = subprocess.run(
             line, capture_output=True, text=True, timeout=RUN_LIMIT_S, check=False
@@ -61,3 +69,8 @@ def run(port: int, pids: Sequence[int], arguments: Sequence[str]) -> Result:
         raise LoadError(f"{done.stderr.strip()[:500]} ({' '.join(line)})")
     result: Result = json.loads(done.stdout)
     return result
+
+
+def run(port: int, pids: Sequence[int], arguments: Sequence[str]) -> Result:
+    """One run of amqpload. Errors: LoadError, as of result_of()."""
+    return result_of(command(port, pids, arguments))

@@ -1,5 +1,6 @@
 """The brokers under test, each a private process on free ports of 127.0.0.1."""
 
+import json
 import os
 import shutil
 import signal
@@ -14,10 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
 
-from bench import procfs, wire
+from bench import disk, procfs, wire
 
 START_LIMIT_S = 60.0
 STOP_LIMIT_S = 20.0
+HAS_DATA_DIR = False  # `mansio serve` has --data-dir, and with it its log on disk
 RABBITMQ_SERVERS = (
     "/usr/lib/rabbitmq/bin/rabbitmq-server",  # Debian's, without its wrapper that needs root
     "/opt/rabbitmq/sbin/rabbitmq-server",
@@ -26,6 +28,11 @@ RABBITMQ_CONF = """\
 listeners.tcp.default = 127.0.0.1:{port}
 log.file.level = error
 log.console = false
+"""
+NATS_CONF = """\
+port: {port}
+host: 127.0.0.1
+jetstream {{ store_dir: "{folder}/data" }}
 """
 
 
@@ -48,7 +55,7 @@ class Peer:
 
     def __init__(self) -> None:
         self.port = 0
-        self.start_s = 0.0  # from exec to the first connection.start
+        self.start_s = 0.0  # from exec to the first answer
         self.version = self.platform = ""
         self._folder = Path()
         self._helpers: list[subprocess.Popen[bytes]] = []
@@ -65,10 +72,17 @@ class Peer:
     def prepare(self) -> None:
         """Files and helpers that the broker needs before it starts."""
 
+    def greet(self) -> None:
+        """Connect, and take version and platform from the first answer. Errors: OSError."""
+        sock, start = wire.hello(self.port)
+        sock.close()
+        self.version = wire.server_property(start, "version")
+        self.platform = wire.server_property(start, "platform")
+
     def start(self) -> Self:
-        """Start and wait until it answers a protocol header. Errors: PeerError."""
+        """Start and wait until it answers. Errors: PeerError."""
         self.port = free_port()
-        self._folder = Path(tempfile.mkdtemp(prefix=f"bench-{self.name}-"))
+        self._folder = Path(tempfile.mkdtemp(prefix=f"bench-{self.name}-", dir=disk.folder()))
         try:
             self.prepare()
             with open(self._folder / "output", "wb") as output:
@@ -91,7 +105,7 @@ class Peer:
         assert self._process is not None
         while True:
             try:
-                sock, start = wire.hello(self.port)
+                self.greet()
             except OSError:
                 elapsed = time.perf_counter() - begin
                 if self._process.poll() is not None or elapsed > START_LIMIT_S:
@@ -99,9 +113,6 @@ class Peer:
                 time.sleep(0.003)
                 continue
             self.start_s = time.perf_counter() - begin
-            sock.close()
-            self.version = wire.server_property(start, "version")
-            self.platform = wire.server_property(start, "platform")
             return
 
     def _output(self) -> str:
@@ -150,13 +161,27 @@ class Peer:
 
 
 class Mansio(Peer):
-    """`mansio serve` of this interpreter's environment, with its log in memory."""
+    """`mansio serve` of this interpreter's environment, with its log on disk unless told else."""
 
     name = "mansio"
     pure = False
+    serve: ClassVar[tuple[str, ...]] = ()  # more arguments of `mansio serve`
+
+    @classmethod
+    def is_durable(cls) -> bool:
+        """Whether there is a log on disk."""
+        return HAS_DATA_DIR and "--in-memory" not in cls.serve
+
+    @classmethod
+    def log_text(cls) -> str:
+        """Where the log is, for the facts of a run."""
+        more = f" (`{' '.join(cls.serve)}`)" if cls.serve else ""
+        return ("log on disk" if cls.is_durable() else "log in memory") + more
 
     def command(self) -> list[str]:
-        return [sys.executable, "-m", "mansio", "serve", "--port", str(self.port)]
+        where = ["--data-dir", str(self._folder / "data")] if self.is_durable() else []
+        own = ["--port", str(self.port), *where, *self.serve]
+        return [sys.executable, "-m", "mansio", "serve", *own]
 
     def environment(self) -> dict[str, str]:
         variables = super().environment()
@@ -234,6 +259,32 @@ class RabbitMQ(Peer):
         super()._ask_to_stop(pids)
 
 
+class Nats(Peer):
+    """nats-server with JetStream; default settings else."""
+
+    name = "nats"
+
+    @staticmethod
+    def maybe_server() -> str | None:
+        """The path of the server, or None."""
+        return shutil.which("nats-server")
+
+    def prepare(self) -> None:
+        text = NATS_CONF.format(port=self.port, folder=self._folder)
+        (self._folder / "nats.conf").write_text(text)
+
+    def command(self) -> list[str]:
+        return [self.maybe_server() or "nats-server", "-c", str(self._folder / "nats.conf")]
+
+    def greet(self) -> None:
+        with socket.create_connection(("127.0.0.1", self.port), wire.TIMEOUT_S) as sock:
+            verb, _, facts = sock.makefile("rb").readline().partition(b" ")
+        if verb != b"INFO":
+            raise ConnectionError(f"not a NATS server: {verb!r}")
+        told = json.loads(facts)
+        self.version, self.platform = told["version"], told["go"]
+
+
 def wait_for_port(port: int) -> None:
     """Wait until something listens there. Errors: PeerError after START_LIMIT_S."""
     begin = time.perf_counter()
@@ -247,17 +298,17 @@ def wait_for_port(port: int) -> None:
     raise PeerError(f"nothing listens on port {port}")
 
 
-PEERS: dict[str, type[Peer]] = {peer.name: peer for peer in (Mansio, PureMansio, RabbitMQ)}
+PEERS: dict[str, type[Peer]] = {peer.name: peer for peer in (Mansio, PureMansio, RabbitMQ, Nats)}
 
 
 @contextmanager
-def running(names: list[str]) -> Iterator[list[Peer]]:
-    """All the named peers, started; all are stopped at the end."""
-    started: list[Peer] = []
+def running(names: list[str]) -> Iterator[dict[str, Peer]]:
+    """All the named peers by name, started; all are stopped at the end."""
+    started: dict[str, Peer] = {}
     try:
         for name in names:
-            started.append(PEERS[name]().start())
+            started[name] = PEERS[name]().start()
         yield started
     finally:
-        for peer in started:
+        for peer in started.values():
             peer.stop()

@@ -1,83 +1,13 @@
-"""Verdicts and tables. Pure: results in, text out."""
+"""Tables. Pure: results in, text out."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
+from bench.contenders import CONTENDERS
 from bench.footprint import FOOTPRINT_TARGETS, Footprint, FootprintTarget
-from bench.scenarios import Sample, Scenario, Target
+from bench.scenarios import DISKS, Sample
+from bench.verdicts import RIVAL, Line, judge, judge_footprint
 
 MISSING = "–"
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether a target is met (None: cannot be said) and what is wrong."""
-
-    met: bool | None
-    reasons: tuple[str, ...] = ()
-
-    def text(self) -> str:
-        """The word for the table."""
-        word = {True: "met", False: "**missed**", None: "not measured"}[self.met]
-        return word + (f": {', '.join(self.reasons)}" if self.reasons else "")
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A scenario and the medians of both peers."""
-
-    scenario: Scenario
-    mansio: Sample | None
-    rival: Sample | None
-
-
-def judge(target: Target, mansio: Sample | None, rival: Sample | None) -> Verdict:
-    """Mansio's medians against the target. A run whose checks failed misses it in any case."""
-    if mansio is None:
-        return Verdict(None)
-    if not mansio.ok:
-        return Verdict(False, ("messages lost, repeated, reordered or damaged",))
-    reasons, unknown = [], False
-    if target.cpu_us_max is not None and mansio.cpu_us > target.cpu_us_max:
-        reasons.append(f"{mansio.cpu_us:.2f} µs")
-    needs_rival = (target.rate_ratio_min, target.cpu_ratio_max, target.latency_ratio_max)
-    if rival is not None:
-        reasons += _against_rival(target, mansio, rival)
-    elif any(demand is not None for demand in needs_rival):
-        unknown = True
-    if reasons:
-        return Verdict(False, tuple(reasons))
-    return Verdict(None if unknown else True)
-
-
-def _against_rival(target: Target, mansio: Sample, rival: Sample) -> list[str]:
-    reasons = []
-    if target.rate_ratio_min is not None:
-        ratio = _ratio(mansio.per_s, rival.per_s)
-        if ratio < target.rate_ratio_min:
-            less = _ratio(rival.cpu_us, mansio.cpu_us)
-            reasons.append(f"{ratio:.1f} × msg/s ({less:.1f} × less CPU)")
-    if target.latency_ratio_max is not None:
-        for name, ours, theirs in (
-            ("p50", mansio.p50_us, rival.p50_us),
-            ("p99", mansio.p99_us, rival.p99_us),
-        ):
-            if ours > theirs * target.latency_ratio_max:
-                reasons.append(f"{name} {_ratio(ours, theirs):.2f} ×")
-    if target.cpu_ratio_max is not None and mansio.cpu_us > rival.cpu_us * target.cpu_ratio_max:
-        reasons.append(f"{_ratio(mansio.cpu_us, rival.cpu_us):.2f} of its CPU")
-    return reasons
-
-
-def judge_footprint(target: FootprintTarget, value: float | None) -> Verdict:
-    """One footprint against its limit; a line without a limit has an empty verdict."""
-    if value is None or target.most is None:
-        return Verdict(None)
-    return Verdict(True) if value <= target.most else Verdict(False)
-
-
-def _ratio(over: float, under: float) -> float:
-    return over / under if under else float("inf")
 
 
 def rate_text(per_s: float) -> str:
@@ -100,40 +30,85 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: range) ->
 
 
 def throughput_table(lines: Iterable[Line]) -> str:
-    """Rates and CPU of both peers, their ratios, target and verdict."""
+    """Rates and CPU of Mansio and its one rival."""
     head = ("scenario", "Mansio msg/s", "CPU µs", "RabbitMQ msg/s", "CPU µs", "× msg/s",
             "× less CPU", "target", "")  # fmt: skip
     return table(head, [_throughput_row(line) for line in lines], range(1, 7))
 
 
 def _throughput_row(line: Line) -> list[str]:
-    cells = [line.scenario.title]
-    for sample in (line.mansio, line.rival):
+    cells, ours, theirs = [line.scenario.title], line.mansio, line.samples.get(RIVAL)
+    for sample in (ours, theirs):
         cells += [rate_text(sample.per_s), cpu_text(sample.cpu_us)] if sample else [MISSING] * 2
-    if line.mansio and line.rival:
-        cells.append(f"{_ratio(line.mansio.per_s, line.rival.per_s):.1f}")
-        cells.append(f"{_ratio(line.rival.cpu_us, line.mansio.cpu_us):.1f}")
+    if ours and theirs:
+        cells.append(_ratio_text(ours.per_s, theirs.per_s))
+        cells.append(_ratio_text(theirs.cpu_us, ours.cpu_us))
     else:
         cells += [MISSING] * 2
     target = line.scenario.target
-    return [*cells, target.text(), judge(target, line.mansio, line.rival).text()]
+    return [*cells, target.text(), judge(target, ours, theirs).text()]
 
 
 def latency_table(lines: Iterable[Line]) -> str:
-    """Latencies of both peers at fixed rates."""
+    """Latencies of Mansio and its one rival at fixed rates."""
     head = ("scenario", "Mansio p50 µs", "p99 µs", "CPU µs", "RabbitMQ p50 µs", "p99 µs",
             "CPU µs", "target", "")  # fmt: skip
     rows = []
     for line in lines:
-        cells = [line.scenario.title]
-        for sample in (line.mansio, line.rival):
-            if sample is None:
-                cells += [MISSING] * 3
-            else:
-                cells += [f"{sample.p50_us:,.0f}", f"{sample.p99_us:,.0f}", cpu_text(sample.cpu_us)]
+        cells, theirs = [line.scenario.title], line.samples.get(RIVAL)
+        for sample in (line.mansio, theirs):
+            cells += _latency_cells(sample) if sample else [MISSING] * 3
         target = line.scenario.target
-        rows.append([*cells, target.text(), judge(target, line.mansio, line.rival).text()])
+        rows.append([*cells, target.text(), judge(target, line.mansio, theirs).text()])
     return table(head, rows, range(1, 7))
+
+
+def _latency_cells(sample: Sample) -> list[str]:
+    cpu = cpu_text(sample.cpu_us) if sample.cpu_us else MISSING
+    return [f"{sample.p50_us:,.0f}", f"{sample.p99_us:,.0f}", cpu]
+
+
+def durable_table(lines: Iterable[Line]) -> str:
+    """One row for each contender: rate, CPU, confirm latency, durable writes."""
+    head = ("scenario", "broker", "msg/s", "Mansio's ×", "CPU µs", "confirm p50 ms", "p99 ms",
+            "durable writes per million", "target", "")  # fmt: skip
+    rows = []
+    for line in lines:
+        for name, sample in line.samples.items():
+            ratio = MISSING
+            if name != line.ours and line.mansio:
+                ratio = _ratio_text(line.mansio.per_s, sample.per_s)
+            writes = f"{line.syncs[name]:,.0f}" if name in line.syncs else MISSING
+            latencies = [f"{us / 1e3:.1f}" for us in (sample.p50_us, sample.p99_us)]
+            cells = [rate_text(sample.per_s), ratio, cpu_text(sample.cpu_us), *latencies, writes]
+            rows.append(_contender_row(line, name, cells))
+    return table(head, rows, range(2, 8))
+
+
+def confirm_table(lines: Iterable[Line]) -> str:
+    """One row for each contender: confirm latency at a low or fixed rate."""
+    head = ("scenario", "broker", "p50 µs", "p99 µs", "CPU µs", "target", "")
+    rows = [
+        _contender_row(line, name, _latency_cells(sample))
+        for line in lines
+        for name, sample in line.samples.items()
+    ]
+    return table(head, rows, range(2, 5))
+
+
+def _contender_row(line: Line, name: str, cells: list[str]) -> list[str]:
+    """The scenario stands in its first row only."""
+    title = line.scenario.title if name == next(iter(line.samples)) else ""
+    target = line.scenario.target
+    demand = target.own_text() if name == line.ours else target.rival_text()
+    if name in DISKS:
+        demand = ""
+    word = line.verdict_of(name).text() if demand else ""
+    return [title, CONTENDERS[name].title, *cells, demand, word]
+
+
+def _ratio_text(over: float, under: float) -> str:
+    return f"{over / under:.1f}" if under else MISSING
 
 
 def footprint_table(mansio: Footprint | None, rival: Footprint | None) -> str:
@@ -159,6 +134,14 @@ def facts_list(facts: Mapping[str, str]) -> str:
     return "\n".join(f"- {name}: {value}" for name, value in facts.items())
 
 
+TABLES = {
+    "throughput": throughput_table,
+    "latency": latency_table,
+    "durable": durable_table,
+    "confirm": confirm_table,
+}  # by kind of scenario
+
+
 def render(
     facts: Mapping[str, str],
     lines: Sequence[Line],
@@ -167,12 +150,9 @@ def render(
 ) -> str:
     """The whole section: facts, the tables that have lines, and how to repeat it."""
     parts = [facts_list({**facts, "Command": f"`{reproduce}`"})]
-    throughput = [line for line in lines if line.scenario.kind == "throughput"]
-    latency = [line for line in lines if line.scenario.kind == "latency"]
-    if throughput:
-        parts.append(throughput_table(throughput))
-    if latency:
-        parts.append(latency_table(latency))
+    for kind, make in TABLES.items():
+        if rows := [line for line in lines if line.scenario.kind == kind and line.samples]:
+            parts.append(make(rows))
     if footprints:
         parts.append(footprint_table(footprints.get("mansio"), footprints.get("rabbitmq")))
     return "\n\n".join(parts) + "\n"
@@ -186,14 +166,3 @@ def replace_section(document: str, name: str, text: str) -> str:
     if not found or not closed:
         raise ValueError(f"the document has no section {name}")
     return f"{before}{begin}\n{text.strip()}\n{end}{after}"
-
-
-def all_met(lines: Iterable[Line], footprint: Footprint | None) -> bool:
-    """Whether no target was missed; what was not measured does not count."""
-    verdicts = [judge(line.scenario.target, line.mansio, line.rival) for line in lines]
-    if footprint is not None:
-        verdicts += [
-            judge_footprint(target, getattr(footprint, target.field))
-            for target in FOOTPRINT_TARGETS
-        ]
-    return all(verdict.met is not False for verdict in verdicts)

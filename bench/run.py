@@ -7,26 +7,37 @@ import argparse
 import json
 import os
 import resource
+import shlex
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 if not __package__:  # called by its path
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from bench import footprint, load, machine, peers, report
+from bench import contenders, disk, footprint, load, machine, peers, report, syncs
+from bench.contenders import CONTENDERS, Contender
 from bench.footprint import Footprint
 from bench.peers import Peer
 from bench.scenarios import SCENARIOS, Sample, Scenario, disturbance, medians, sample_of
+from bench.verdicts import Line, all_met
 
 DOCUMENT = load.HERE.parent / "docs" / "benchmarks.md"
 RESULTS = load.HERE / "results"
 WARM_UP_S = 1.0
+COUNTED_S = 1.5  # the run in which durable writes are counted
 OPEN_FILES = 65536
 QUIET = 0.05  # what other processes may take of the machine before the report warns
 FOOTPRINT = "footprint"
+KINDS = ("all", "mansio", "rabbitmq", "nats")
+
+
+def peer_kind(name: str) -> str:
+    """The kind of a peer as --peer names it."""
+    return name.removesuffix("-pure")
 
 
 @dataclass(slots=True)
@@ -38,29 +49,41 @@ class Options:
     quick: bool
     peer: str
     pure: bool
+    serve: str
     no_write: bool
     write: bool
     json: Path | None
 
-    def names(self) -> list[str]:
-        """The kinds of peers to compare."""
-        ours = "mansio-pure" if self.pure else "mansio"
-        return {"mansio": [ours], "rabbitmq": ["rabbitmq"], "both": [ours, "rabbitmq"]}[self.peer]
+    def takes(self, kind: str) -> bool:
+        """Whether contenders of this kind take part."""
+        return self.peer in ("all", kind)
+
+    def contenders(self, scenario: Scenario) -> list[Contender]:
+        """Who takes turns in this scenario, Mansio first; nobody if only the disk were left."""
+        ours = "mansio-pure" if scenario.pure or self.pure else "mansio"
+        every = [CONTENDERS[name] for name in (ours, *scenario.rivals)]
+        if peers.Nats.maybe_server() is None:
+            every = [one for one in every if one.kind != "nats"]
+        chosen = [one for one in every if one.kind == "disk" or self.takes(one.kind)]
+        return chosen if any(one.peer for one in chosen) else []
 
     def scenarios(self) -> list[Scenario]:
         """The scenarios to run."""
         chosen = [s for s in SCENARIOS if not self.only or s.name in self.only]
-        if self.peer == "rabbitmq" or self.pure:
+        if self.pure or not self.takes("mansio"):
             chosen = [s for s in chosen if not s.pure]
-        return chosen
+        return [s for s in chosen if self.contenders(s)]
 
-    def wants_footprint(self) -> bool:
-        """Whether start time and memory are measured."""
-        return not self.only or FOOTPRINT in self.only
+    def footprints(self) -> list[str]:
+        """The peers whose start time and memory are measured."""
+        if self.only and FOOTPRINT not in self.only:
+            return []
+        ours = "mansio-pure" if self.pure else "mansio"
+        return [name for name in (ours, "rabbitmq") if self.takes(peer_kind(name))]
 
     def writes(self) -> bool:
         """Whether the document is written: for a full run, or when asked to."""
-        full = not (self.only or self.quick or self.pure or self.peer != "both")
+        full = not (self.only or self.quick or self.pure or self.peer != "all" or self.serve)
         return self.write or (full and not self.no_write)
 
 
@@ -72,8 +95,10 @@ def options(arguments: list[str]) -> Options:
                         help=f"only this, may be repeated: {', '.join(names)}")  # fmt: skip
     parser.add_argument("--rounds", type=int, default=3, help="runs per scenario and peer (3)")
     parser.add_argument("--quick", action="store_true", help="one round of a second each")
-    parser.add_argument("--peer", choices=("mansio", "rabbitmq", "both"), default="both")
+    parser.add_argument("--peer", choices=KINDS, default="all")
     parser.add_argument("--pure", action="store_true", help="Mansio without the compiled codec")
+    parser.add_argument("--serve", default="", metavar="ARGUMENTS",
+                        help="more arguments for `mansio serve`, such as '--sync never'")  # fmt: skip
     parser.add_argument("--no-write", action="store_true", help="leave docs/benchmarks.md alone")
     parser.add_argument("--write", action="store_true", help="write it after a partial run too")
     parser.add_argument("--json", type=Path, help="write the raw results here as well")
@@ -93,26 +118,30 @@ class Results:
     raw: dict[str, dict[str, list[load.Result]]] = field(default_factory=dict)
     samples: dict[str, dict[str, list[Sample]]] = field(default_factory=dict)
     footprints: dict[str, Footprint] = field(default_factory=dict)
+    syncs: dict[str, dict[str, float]] = field(default_factory=dict)
 
-    def add(self, scenario: Scenario, peer: str, result: load.Result) -> Sample:
-        """Keep one run."""
+    def add(self, scenario: Scenario, name: str, result: load.Result) -> Sample:
+        """Keep one run of a contender."""
         sample = sample_of(result, scenario.copies)
-        self.raw.setdefault(scenario.name, {}).setdefault(peer, []).append(result)
-        self.samples.setdefault(scenario.name, {}).setdefault(peer, []).append(sample)
+        self.raw.setdefault(scenario.name, {}).setdefault(name, []).append(result)
+        self.samples.setdefault(scenario.name, {}).setdefault(name, []).append(sample)
         return sample
 
-    def line(self, scenario: Scenario) -> report.Line:
+    def line(self, scenario: Scenario) -> Line:
         """The medians of one scenario."""
         found = self.samples.get(scenario.name, {})
-        ours = found.get("mansio") or found.get("mansio-pure")
-        theirs = found.get("rabbitmq")
-        return report.Line(
-            scenario, medians(ours) if ours else None, medians(theirs) if theirs else None
-        )
+        middle = {name: medians(rows) for name, rows in found.items()}
+        return Line(scenario, middle, self.syncs.get(scenario.name, {}))
 
     def disturbance_text(self) -> str:
         """How busy the machine was with other things."""
-        every = [run for by_peer in self.raw.values() for runs in by_peer.values() for run in runs]
+        every = [
+            run
+            for by_name in self.raw.values()
+            for name, runs in by_name.items()
+            for run in runs
+            if CONTENDERS[name].peer
+        ]
         share = disturbance(every, os.cpu_count() or 1)
         warning = "; too much for firm figures" if share > QUIET else ""
         return f"other processes and the hypervisor took {share:.0%} of the CPU time{warning}"
@@ -124,70 +153,93 @@ class Results:
             for name, by_peer in self.samples.items()
         }
         prints = {name: one.as_dict() for name, one in self.footprints.items()}
-        whole = {"facts": self.facts, "medians": middle, "footprint": prints, "runs": self.raw}
+        whole = {
+            "facts": self.facts, "medians": middle, "footprint": prints,
+            "durable_writes_per_million": self.syncs, "runs": self.raw,
+        }  # fmt: skip
         return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
 
 
-def run_once(peer: Peer, scenario: Scenario, seconds: float) -> load.Result:
-    """One run of one scenario on one running peer. Errors: LoadError."""
-    own = ("--duration", f"{seconds:g}", "--prefix", scenario.name, "--purge", "--delete")
-    return load.run(peer.port, peer.pids(), (*scenario.load, *own, "--verify"))
-
-
-def run_scenario(peers_up: list[Peer], scenario: Scenario, chosen: Options, to: Results) -> None:
-    """Warm every peer up, then let them take turns. Errors: LoadError."""
-    takers = [p for p in peers_up if (p.name == "mansio-pure") == (scenario.pure or chosen.pure)
-              or p.name == "rabbitmq"]  # fmt: skip
+def run_scenario(up: Mapping[str, Peer], scenario: Scenario, chosen: Options, to: Results) -> None:
+    """Warm every contender up, then let them take turns. Errors: LoadError."""
+    takers = chosen.contenders(scenario)
     seconds = 1.0 if chosen.quick else scenario.seconds
-    for peer in takers:
-        run_once(peer, scenario, 0.3 if chosen.quick else WARM_UP_S)
+    for one in takers:
+        if one.peer:
+            contenders.run(one, up[one.peer], scenario, 0.3 if chosen.quick else WARM_UP_S)
     for _ in range(1 if chosen.quick else chosen.rounds):
-        for peer in takers:
-            sample = to.add(scenario, peer.name, run_once(peer, scenario, seconds))
+        for one in takers:
+            result = contenders.run(one, up.get(one.peer), scenario, seconds)
+            sample = to.add(scenario, one.name, result)
             say(
-                f"{scenario.name:14} {peer.name:12} {report.rate_text(sample.per_s):>8}/s "
+                f"{scenario.name:14} {one.name:15} {report.rate_text(sample.per_s):>8}/s "
                 f"{report.cpu_text(sample.cpu_us):>6} µs  p50 {sample.p50_us:,.0f} "
                 f"p99 {sample.p99_us:,.0f} µs  generator {sample.generator_us:.2f} µs"
                 + ("" if sample.ok else "  CHECKS FAILED")
             )
 
 
+def count_durable_writes(up: Mapping[str, Peer], chosen: Options, to: Results) -> None:
+    """Of every contender of the durable scenarios, in runs of their own."""
+    scenarios = [one for one in chosen.scenarios() if one.kind == "durable"]
+    if not scenarios:
+        return
+    reason = syncs.maybe_reason()
+    to.facts["Durable writes"] = f"not counted: {reason}" if reason else "counted by perf"
+    for scenario in scenarios if not reason else ():
+        for one in chosen.contenders(scenario):
+            try:
+                rate = contenders.durable_writes(one, up[one.peer], scenario, COUNTED_S)
+            except load.LoadError as error:  # the measurements are worth more
+                to.facts["Durable writes"] = f"not counted: {error}"
+                say(f"{scenario.name:14} {one.name:15} {error}")
+                continue
+            to.syncs.setdefault(scenario.name, {})[one.name] = rate
+            say(f"{scenario.name:14} {one.name:15} {rate:,.0f} durable writes per million messages")
+
+
 def measure_footprints(chosen: Options, to: Results) -> None:
     """Start time and memory of each kind of peer, on processes of its own."""
-    for name in chosen.names():
+    for name in chosen.footprints():
         say(f"{FOOTPRINT}: {name}")
         starts = 2 if name == "rabbitmq" or chosen.quick else 5
-        to.footprints[name.removesuffix("-pure")] = footprint.measure(peers.PEERS[name], starts)
+        to.footprints[peer_kind(name)] = footprint.measure(peers.PEERS[name], starts)
 
 
-def peer_facts(peers_up: list[Peer], chosen: Options) -> dict[str, str]:
+def peer_facts(up: Mapping[str, Peer], chosen: Options) -> dict[str, str]:
     """Versions of the brokers themselves."""
     facts = {}
-    for peer in peers_up:
-        if peer.name == "rabbitmq":
-            facts["RabbitMQ"] = f"{peer.version}, {peer.platform}, classic queues"
+    for name, peer in up.items():
+        if name == "rabbitmq":
+            facts["RabbitMQ"] = f"{peer.version}, {peer.platform}, classic queues if not said"
+        elif name == "nats":
+            facts["NATS"] = f"{peer.version}, {peer.platform}, stream with one replica in files"
         elif "Mansio" not in facts:
             form = "compiled" if machine.codec_is_compiled(chosen.pure) else "plain Python"
-            facts["Mansio"] = f"{machine.mansio_text()}, codec {form}, log in memory"
+            text = f"{machine.mansio_text()}, codec {form}, {peers.Mansio.log_text()}"
+            facts["Mansio"] = text
     return facts
+
+
+def needed_peers(chosen: Options) -> list[str]:
+    """The peers of all chosen scenarios, in the order in which they start."""
+    wanted = {one.peer for scenario in chosen.scenarios() for one in chosen.contenders(scenario)}
+    return [name for name in peers.PEERS if name in wanted]
 
 
 def measure(chosen: Options) -> Results:
     """All of it. Errors: PeerError, LoadError."""
     load.build()
-    results = Results(machine.facts())
-    if chosen.wants_footprint():
-        measure_footprints(chosen, results)
-    scenarios = chosen.scenarios()
-    names = chosen.names()
-    if any(s.pure for s in scenarios):
-        names = ["mansio-pure", *names]
-    if scenarios and all(s.pure for s in scenarios):
-        names = [name for name in names if name != "mansio"]
-    with peers.running(names if scenarios or not results.footprints else names[-1:]) as up:
+    results = Results(machine.facts() | {"Disk": disk.text()})
+    measure_footprints(chosen, results)
+    names = needed_peers(chosen) or list(chosen.footprints()[:1])
+    with peers.running(names) as up:
         results.facts |= peer_facts(up, chosen)
-        for scenario in scenarios:
+        for scenario in chosen.scenarios():
             run_scenario(up, scenario, chosen, results)
+        count_durable_writes(up, chosen, results)
+    if peers.Nats.maybe_server() is None:
+        results.facts["NATS"] = "not installed (Debian: apt install nats-server)"
     results.facts["Disturbance"] = results.disturbance_text()
     return results
 
@@ -206,7 +258,7 @@ def finish(chosen: Options, results: Results, arguments: list[str]) -> bool:
     if chosen.writes():
         DOCUMENT.write_text(report.replace_section(DOCUMENT.read_text(), "results", text))
         say(f"written: {DOCUMENT}")
-    return report.all_met(lines, results.footprints.get("mansio"))
+    return all_met(lines, results.footprints.get("mansio"))
 
 
 def prepare_process() -> None:
@@ -221,6 +273,7 @@ def prepare_process() -> None:
 def main(arguments: list[str]) -> int:
     """Exit status: 0 no target missed, 1 something missed, 2 could not be measured."""
     chosen = options(arguments)
+    peers.Mansio.serve = tuple(shlex.split(chosen.serve))
     prepare_process()
     try:
         results = measure(chosen)

@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
-from bench import report, wire
+from bench import report, syncs, verdicts, wire
+from bench.contenders import CONTENDERS
 from bench.footprint import FOOTPRINT_TARGETS, Footprint
 from bench.hostile import Outcome, render
 from bench.hotspots import innermost
 from bench.machine import interpreter_build
-from bench.report import Line, judge
-from bench.run import DOCUMENT, FOOTPRINT, Options, options
-from bench.scenarios import SCENARIOS, Sample, Target, disturbance, medians, sample_of
+from bench.run import DOCUMENT, FOOTPRINT, Options, needed_peers, options
+from bench.scenarios import SCENARIOS, Sample, Scenario, Target, disturbance, medians, sample_of
+from bench.verdicts import Line, all_met, judge, judge_own
 
 OURS = Sample(
     per_s=2e6, cpu_us=0.5, generator_us=0.2, p50_us=40.0, p99_us=90.0, rss_mib=40.0, ok=True
@@ -21,10 +22,17 @@ OURS = Sample(
 THEIRS = replace(OURS, per_s=1e5, cpu_us=18.0, p50_us=44.0, p99_us=100.0, rss_mib=140.0)
 
 
+def line(scenario: Scenario, ours: Sample | None, theirs: Sample | None) -> Line:
+    """A scenario with Mansio's medians and the same of every rival, as far as there are any."""
+    samples = {"mansio": ours} if ours else {}
+    samples |= {name: theirs for name in scenario.rivals if theirs}
+    return Line(scenario, samples)
+
+
 def result(**changed: Any) -> dict[str, Any]:
     """An amqpload result, as far as it is used."""
     return {
-        "ok": True, "stalled": False, "con_per_s": 1000, "broker_cpu_us_per_msg": 20.0,
+        "ok": True, "stalled": False, "cons": 1, "con_per_s": 1000, "broker_cpu_us_per_msg": 20.0,
         "self_cpu_us_per_msg": 5.0, "broker_rss_mib": 50.0,
         "latency_us": {"p50": 1.5, "p99": 2.5}, **changed,
     }  # fmt: skip
@@ -34,6 +42,12 @@ def test_sample_counts_cpu_per_delivery() -> None:
     sample = sample_of(result(), copies=10)
     assert (sample.cpu_us, sample.generator_us, sample.per_s) == (2.0, 0.5, 1000.0)
     assert (sample.p50_us, sample.p99_us, sample.ok) == (1.5, 2.5, True)
+
+
+def test_sample_of_confirms() -> None:
+    confirmed = result(cons=0, pub_per_s=700, con_per_s=0, confirm_us={"p50": 8.0, "p99": 9.0})
+    sample = sample_of(confirmed, 1)
+    assert (sample.per_s, sample.p50_us, sample.p99_us) == (700.0, 8.0, 9.0)
 
 
 @pytest.mark.parametrize("fault", [{"ok": False}, {"stalled": True}])
@@ -74,6 +88,10 @@ def test_disturbance_is_a_share_of_all_cores() -> None:
         (Target(latency_ratio_max=1.0), replace(OURS, p50_us=44.0, p99_us=100.0), True),
         (Target(latency_ratio_max=1.0), replace(OURS, p50_us=45.0), False),
         (Target(latency_ratio_max=1.0), replace(OURS, p99_us=101.0), False),
+        (Target(p50_ratio_max=1.0), replace(OURS, p99_us=101.0), True),
+        (Target(p50_ratio_max=1.0), replace(OURS, p50_us=45.0), False),
+        (Target(p99_us_max=90.0), OURS, True),
+        (Target(p99_us_max=89.0), OURS, False),
         (Target(), replace(OURS, ok=False), False),
     ],
 )
@@ -90,6 +108,23 @@ def test_verdict_without_a_rival_judges_only_what_it_can() -> None:
     assert judge(Target(cpu_us_max=1.0), None, THEIRS).met is None
 
 
+def test_verdict_against_the_disk() -> None:
+    target = Target(disk_ratio_max=2.5)
+    assert judge_own(target, OURS, replace(THEIRS, p50_us=16.0)).met is True
+    assert judge_own(target, OURS, replace(THEIRS, p50_us=15.0)).met is False
+    assert judge_own(target, OURS, None).met is None
+
+
+def test_a_line_is_judged_against_each_rival_but_not_the_disk() -> None:
+    one = next(scenario for scenario in SCENARIOS if scenario.name == "one")
+    found = line(one, OURS, THEIRS)
+    assert [verdict.met for verdict in found.verdicts()] == [True] * 4
+    faster = Line(one, {**found.samples, "rabbitmq-quorum": replace(THEIRS, p50_us=39.0)})
+    assert [verdict.met for verdict in faster.verdicts()] == [True, True, True, False]
+    slow = Line(one, {**found.samples, "disk-grow": replace(THEIRS, p50_us=15.0)})
+    assert slow.verdict_of("mansio").text() == "**missed**: p50 2.7 × the disk's"
+
+
 def test_missed_rate_tells_both_ratios() -> None:
     verdict = judge(Target(rate_ratio_min=30), OURS, THEIRS)
     assert verdict.text() == "**missed**: 20.0 × msg/s (36.0 × less CPU)"
@@ -97,10 +132,10 @@ def test_missed_rate_tells_both_ratios() -> None:
 
 def test_footprint_verdicts() -> None:
     limits = {target.field: target for target in FOOTPRINT_TARGETS}
-    assert report.judge_footprint(limits["idle_mib"], 45.0).met is True
-    assert report.judge_footprint(limits["idle_mib"], 45.1).met is False
-    assert report.judge_footprint(limits["idle_mib"], None).met is None
-    assert report.judge_footprint(limits["backlog_peak_mib"], 9e9).met is None
+    assert verdicts.judge_footprint(limits["idle_mib"], 45.0).met is True
+    assert verdicts.judge_footprint(limits["idle_mib"], 45.1).met is False
+    assert verdicts.judge_footprint(limits["idle_mib"], None).met is None
+    assert verdicts.judge_footprint(limits["backlog_peak_mib"], 9e9).met is None
 
 
 @pytest.mark.parametrize(
@@ -120,36 +155,56 @@ def columns(text: str) -> list[int]:
 def test_tables_are_rectangular(
     make: Callable[[list[Line]], str], ours: Sample | None, theirs: Sample | None
 ) -> None:
-    text = make([Line(scenario, ours, theirs) for scenario in SCENARIOS])
+    text = make([line(scenario, ours, theirs) for scenario in SCENARIOS])
     assert len(set(columns(text))) == 1
     assert len(text.splitlines()) == len(SCENARIOS) + 2
 
 
+@pytest.mark.parametrize("make", [report.durable_table, report.confirm_table])
+@pytest.mark.parametrize(("ours", "theirs"), [(OURS, THEIRS), (OURS, None), (None, THEIRS)])
+def test_long_tables_have_a_row_for_each_contender(
+    make: Callable[[list[Line]], str], ours: Sample | None, theirs: Sample | None
+) -> None:
+    lines = [line(scenario, ours, theirs) for scenario in SCENARIOS]
+    text = make(lines)
+    assert len(set(columns(text))) == 1
+    assert len(text.splitlines()) == sum(len(one.samples) for one in lines) + 2
+
+
 def test_throughput_row() -> None:
-    text = report.throughput_table([Line(SCENARIOS[0], OURS, THEIRS)])
+    text = report.throughput_table([line(SCENARIOS[0], OURS, THEIRS)])
     assert text.splitlines()[-1] == (
         "| 256 B transient, 1 → 1, auto-ack | 2.00 M | 0.50 | 100 k | 18 | 20.0 | 36.0 "
         "| ≥ 20 × msg/s, ≤ 0.6 µs | met |"
     )
 
 
+def test_durable_rows() -> None:
+    scenario = next(one for one in SCENARIOS if one.name == "publish-nats")
+    found = Line(scenario, {"mansio": OURS, "nats": THEIRS}, {"mansio": 1234.4})
+    assert report.durable_table([found]).splitlines()[2:] == [
+        f"| {scenario.title} | Mansio | 2.00 M | – | 0.50 | 0.0 | 0.1 | 1,234 |  |  |",
+        "|  | NATS JetStream | 100 k | 20.0 | 18 | 0.0 | 0.1 | – | ≥ 1 × msg/s | met |",
+    ]
+
+
 def test_render_has_facts_tables_and_command() -> None:
-    lines = [Line(scenario, OURS, THEIRS) for scenario in SCENARIOS]
+    lines = [line(scenario, OURS, THEIRS) for scenario in SCENARIOS]
     prints = {"mansio": Footprint(0.3, 40, 50, 400, 450), "rabbitmq": Footprint(5.0, 130)}
     text = report.render({"Date": "2026-01-02"}, lines, prints, "make bench")
     assert text.startswith("- Date: 2026-01-02\n- Command: `make bench`\n\n| scenario |")
     assert "| idle RSS | 40 MiB | 130 MiB | ≤ 45 MiB | met |" in text
-    assert text.count("| scenario |") == 2
+    assert text.count("| scenario |") == 4
     for scenario in SCENARIOS:
         assert text.count(f"| {scenario.title} |") == 1
 
 
 def test_all_met() -> None:
-    good, bad = Line(SCENARIOS[0], OURS, THEIRS), Line(SCENARIOS[0], THEIRS, OURS)
-    assert report.all_met([good], Footprint(0.1, 1, 1, 1, 1e9))
-    assert report.all_met([good, Line(SCENARIOS[0], None, THEIRS)], None)
-    assert not report.all_met([good, bad], None)
-    assert not report.all_met([good], Footprint(0.6))
+    good, bad = line(SCENARIOS[0], OURS, THEIRS), line(SCENARIOS[0], THEIRS, OURS)
+    assert all_met([good], Footprint(0.1, 1, 1, 1, 1e9))
+    assert all_met([good, line(SCENARIOS[0], None, THEIRS)], None)
+    assert not all_met([good, bad], None)
+    assert not all_met([good], Footprint(0.6))
 
 
 def test_replace_section_keeps_the_rest() -> None:
@@ -170,25 +225,59 @@ def test_scenario_names_are_unique() -> None:
     assert len({scenario.name for scenario in SCENARIOS} | {FOOTPRINT}) == len(SCENARIOS) + 1
 
 
+def test_rivals_are_contenders() -> None:
+    for scenario in SCENARIOS:
+        assert set(scenario.rivals) <= set(CONTENDERS)
+        assert scenario.kind in report.TABLES
+
+
 @pytest.mark.parametrize(
     ("arguments", "names", "writes"),
     [
         ([], ["mansio", "rabbitmq"], True),
         (["--no-write"], ["mansio", "rabbitmq"], False),
         (["--quick"], ["mansio", "rabbitmq"], False),
-        (["--only", "4x4", "--write"], ["mansio", "rabbitmq"], True),
+        (["--serve=--sync never"], ["mansio", "rabbitmq"], False),
+        (["--only", "4x4", "--write"], [], True),
+        (["--only", FOOTPRINT], ["mansio", "rabbitmq"], False),
         (["--peer", "mansio"], ["mansio"], False),
         (["--peer", "mansio", "--pure"], ["mansio-pure"], False),
     ],
 )
 def test_only_a_full_run_is_written(arguments: list[str], names: list[str], writes: bool) -> None:
     chosen: Options = options(arguments)
-    assert (chosen.names(), chosen.writes()) == (names, writes)
+    assert (chosen.footprints(), chosen.writes()) == (names, writes)
 
 
 def test_rabbitmq_alone_has_no_pure_scenario() -> None:
     assert not any(scenario.pure for scenario in options(["--peer", "rabbitmq"]).scenarios())
     assert any(scenario.pure for scenario in options([]).scenarios())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "peers"),
+    [
+        (["--only", "one"], ["mansio", "rabbitmq"]),
+        (["--only", "pure"], ["mansio-pure", "rabbitmq"]),
+        (["--only", "one", "--peer", "mansio"], ["mansio"]),
+        (["--only", "one", "--peer", "mansio", "--pure"], ["mansio-pure"]),
+        (["--only", "one", "--peer", "nats"], []),
+        (["--only", FOOTPRINT], []),
+    ],
+)
+def test_only_the_peers_that_take_part_are_started(arguments: list[str], peers: list[str]) -> None:
+    assert needed_peers(options(arguments)) == peers
+
+
+def test_durable_writes_are_summed_over_the_calls() -> None:
+    text = (
+        "# started\n\n3,,syscalls:sys_enter_fsync,1,100.00,,\n4,,syscalls:sys_enter_pwritev2,1,,\n"
+    )
+    assert syncs.total(text) == 7
+    with pytest.raises(ValueError, match="nothing"):
+        syncs.total("# started\n")
+    with pytest.raises(ValueError, match="invalid literal"):
+        syncs.total("<not counted>,,syscalls:sys_enter_fsync,0,100.00,,\n")
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,12 @@ class Heard:
     def confirmed(self, channel: Channel, upto: int, rejected: list[tuple[int, int]]) -> None:
         self.told.append(("confirmed", channel.number, upto, rejected))
 
+    def hold(self) -> None:
+        self.told.append(("hold",))
+
+    def release(self, ok: bool) -> None:
+        self.told.append(("release", ok))
+
     def refused(self, channel: Channel, upto: int) -> None:
         self.told.append(("refused", channel.number, upto))
 

@@ -8,6 +8,7 @@ import pytest
 from mansio.core.broker import Broker
 from mansio.core.check import check
 from mansio.core.errors import BrokerError
+from mansio.core.limits import Limits
 from mansio.core.records import STARTED, Damaged, encode_topology
 from mansio.core.restore import Restore
 from mansio.core.run import Run
@@ -24,8 +25,8 @@ class Nobody:
 class Writer:
     """A broker with one session, whose records are kept as a log would keep them."""
 
-    def __init__(self) -> None:
-        self.broker = Broker()
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.broker = Broker(limits)
         self.session: Session = self.broker.open_session(Nobody(), "guest", "/", "test")
         self.channel: Channel = self.broker.open_channel(self.session, 1)
         self.records: list[bytes] = []
@@ -108,7 +109,7 @@ def step(writer: Writer, rng: random.Random) -> None:
     elif kind == 3:
         define.unbind_queue(session, queue, exchange, rng.choice(("#", "k.*")), {})
     elif kind == 4 and rng.random() < 0.2:
-        define.delete_queue(define.queue(session, queue), False, False)
+        define.delete_queue(session, define.queue(session, queue), False, False)
     elif kind == 5 and rng.random() < 0.2:
         define.delete_exchange(session, exchange, False)
     elif kind in (6, 7):

@@ -144,11 +144,11 @@ def test_deleting_under_conditions() -> None:
     definitions, session = client.broker.definitions, client.session
     queue = client.declare()
     client.publish(queue, 1, 2)
-    refused(PreconditionFailed, definitions.delete_queue, queue, False, True)
+    refused(PreconditionFailed, definitions.delete_queue, session, queue, False, True)
     client.consume(queue)
-    refused(PreconditionFailed, definitions.delete_queue, queue, True, False)
+    refused(PreconditionFailed, definitions.delete_queue, session, queue, True, False)
     client.broker.cancel(client.channel, "c")
-    assert definitions.delete_queue(queue, True, False) == 2
+    assert definitions.delete_queue(session, queue, True, False) == 2
     client.exchange("e")
     client.declare("r")
     definitions.bind_queue(session, "r", "e", "k", {})

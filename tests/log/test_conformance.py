@@ -9,6 +9,7 @@ import pytest
 from mansio.log.base import Log, Missing
 from mansio.log.memory import MemoryLog, MemoryStore
 from tests.log.conformance import LogConformance, entry, fill, opened, replayed
+from tests.log.embedded_harness import EmbeddedHarness, IntervalHarness, NeverHarness
 
 
 class MemoryHarness:
@@ -36,6 +37,18 @@ class MemoryHarness:
 
 class TestMemoryLog(LogConformance):
     make = MemoryHarness
+
+
+class TestEmbeddedLog(LogConformance):
+    make = EmbeddedHarness
+
+
+class TestEmbeddedLogInterval(LogConformance):
+    make = IntervalHarness
+
+
+class TestEmbeddedLogNever(LogConformance):
+    make = NeverHarness
 
 
 def test_memory_trim_is_exact_and_gives_memory_back() -> None:

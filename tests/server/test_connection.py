@@ -222,6 +222,7 @@ def test_a_client_that_has_stopped_to_read_its_answers_is_given_up() -> None:
         actor.transport.stuck = True
         actor.say(1, m.QueueDeclare("q"))
         actor.transport.pending_bytes = UNREAD_BYTES_MAX
+        actor.connection.pause_writing()
         stage.turn.end()
         assert not actor.transport.reading
         for second in (15, 30):

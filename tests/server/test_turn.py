@@ -7,6 +7,7 @@ import pytest
 
 from mansio.codec import amqp_methods as m
 from mansio.core.limits import TURN_BYTES
+from mansio.server.turn import ALONE_BYTES, QUIET_NS
 from tests.server.stage import Stage, play, publish, publisher, told
 
 
@@ -34,6 +35,28 @@ def test_one_write_a_turn_to_each_connection() -> None:
         assert two.names() == ["confirm.select-ok", "basic.ack"]
         await stage.settle()
         assert (one.transport.writes, two.transport.writes) == ([], [])
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("pause_ns", "size", "at_once"),
+    [(QUIET_NS, 5, 0), (QUIET_NS + 1, 5, 1), (QUIET_NS + 1, ALONE_BYTES, 0)],
+)
+def test_only_a_little_that_comes_after_a_pause_is_a_turn_of_its_own(
+    pause_ns: int, size: int, at_once: int
+) -> None:
+    async def scene(stage: Stage) -> None:
+        actor, other = publisher(stage), stage.actor()
+        await stage.settle()
+        actor.transport.take()
+        stage.clock.ns += pause_ns
+        actor.send(publish("nowhere", bytes(size)))
+        assert actor.names() == ["basic.ack"] * at_once
+        other.say(1, m.BasicQos())
+        assert other.names() == [], "it did not come alone"
+        await stage.settle()
+        assert (actor.names(), other.names()) == (["basic.ack"] * (1 - at_once), ["basic.qos-ok"])
 
     play(scene)
 

@@ -32,7 +32,8 @@ class Durable:
         """The position behind the last message that a queue has in the log."""
         self.queues: dict[int, tuple[str, int]] = {}
         """(name, incarnation) of the queues that are declared and not deleted, by id."""
-        self._all: dict[int, tuple[str, int]] = {}
+        self.declared: dict[int, tuple[str, int]] = {}
+        """The same of all that ever were declared."""
         self._declared: dict[str, int] = {}
         self._store = store
         self._lineage = Lineage()
@@ -63,7 +64,7 @@ class Durable:
         if isinstance(record, Published):
             self._take_published(record)
         elif isinstance(record, Settled):
-            name, incarnation = self._all[record.queue]
+            name, incarnation = self.declared[record.queue]
             for first, count, step in record.ranges:
                 for position in range(first, first + count * step, step):
                     stored = self.places[name, incarnation, position]
@@ -80,7 +81,7 @@ class Durable:
                 name = record["name"]
                 incarnation = self._declared.get(name, 0)
                 self._declared[name] = incarnation + 1
-                self._all[record["id"]] = self.queues[record["id"]] = (name, incarnation)
+                self.declared[record["id"]] = self.queues[record["id"]] = (name, incarnation)
             elif record["do"] == "delete queue":
                 del self.queues[record["id"]]
 
@@ -88,7 +89,7 @@ class Durable:
         """It says where queues go on, also behind transient messages."""
         for host in record["vhosts"].values():
             for queue in host["queues"]:
-                key = self._all[queue["id"]]
+                key = self.declared[queue["id"]]
                 self.next_positions[key] = max(self.next_positions.get(key, 0), queue["next"])
 
     def _take_published(self, record: Published) -> None:
@@ -99,7 +100,7 @@ class Durable:
             route = record.routes[record.which[i] if record.which is not None else 0]
             frames = record.data[start + route[0] : stop]
             for queue, base in record.places:
-                name, incarnation = self._all[queue]
+                name, incarnation = self.declared[queue]
                 place = (name, incarnation, base + i)
                 before = self.places.setdefault(place, Stored(frames))
                 if before.frames != frames:

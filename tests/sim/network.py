@@ -195,11 +195,21 @@ class Network:
 
     def _on_written(self, front: Front, items: list[Item]) -> None:
         party = self._by_front[front]
+        if front.session is not None:
+            for item in items:
+                self.oracle.on_written(item.method)
         party.client.link.put_down(items)
         if front.closed:
             self._ended.append(party)
         if party.client.link.down_bytes > self.profile.write_high_bytes:
             self._set_writable(party, False)
+
+    def _refused(self) -> list[Connection]:
+        """Who was waiting for a log that is lost, since the last call."""
+        refused = [front for front in self.server.fronts if front.storage_refused]
+        for front in refused:
+            front.storage_refused = False
+        return [self._by_front[front].model for front in refused]
 
     # -- time
 
@@ -212,7 +222,7 @@ class Network:
         oracle.end_dispatch()
         oracle.phase = RELEASE
         server.release()
-        oracle.end_release(server.all_durable or server.lost, server.lost)
+        oracle.end_release(server.all_durable or server.lost, server.lost, self._refused())
         self._drop_ended()
         self.wake()
         if not server.broker.unfinished and not server.pager.busy:
@@ -227,7 +237,7 @@ class Network:
     def _step_log(self) -> None:
         self.oracle.phase = RELEASE
         self.server.step_log(self.now_ns)
-        self.oracle.end_release(False, self.server.lost)
+        self.oracle.end_release(False, self.server.lost, self._refused())
         self._drop_ended()
         self.server.step_pager(self.now_ns)
         self.wake()

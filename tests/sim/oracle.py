@@ -6,6 +6,7 @@ from a queue must be its first messages. Release: a confirm may only leave when 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NoReturn
 
 from mansio.codec import amqp_methods as m
@@ -25,6 +26,8 @@ class Oracle(Commands):
     def __init__(self, durable: Durable) -> None:
         super().__init__()
         self.phase = TIME
+        self._told: dict[int, tuple[m.Method, tuple[str, int]]] = {}
+        """Replies that are not written yet, by id, and (name, incarnation) of the durable queues in them."""
         self.durable = durable
         self.fenced = False
         """Another owner has taken the log: what is not in it now will be refused."""
@@ -194,6 +197,14 @@ class Oracle(Commands):
         seen, self._seen = self._seen, {}
         for connection, items in seen.items():
             self._compare(connection, items)
+            for item in items:
+                if isinstance(item.method, m.QueueDeclareOk):
+                    queue = self.topology.queues.get(item.method.queue)
+                    if queue is not None and queue.logged:
+                        self._told[id(item.method)] = (
+                            item.method,
+                            (queue.name, queue.incarnation),
+                        )
         for connection in self.connections:
             if connection.expected or connection.returns:
                 self._compare(connection, [])
@@ -311,12 +322,25 @@ class Oracle(Commands):
                 entry.position = position
             queue.ready += arranged
 
-    def end_release(self, nothing_waits: bool, lost: bool) -> None:
-        """Confirms were sent. `lost`: nothing will be durable any more, so who has committed is turned away."""
+    def on_written(self, method: m.Method) -> None:
+        """A client is told something: what is durable by name must be in the log."""
+        told = self._told.pop(id(method), None)
+        if told is not None and not self.fenced:
+            self.durable.update()
+            if told[1] not in self.durable.declared.values():
+                _fail(f"{method} is told, but the log does not know the queue")
+
+    def end_release(
+        self, nothing_waits: bool, lost: bool, refused: Sequence[Connection] = ()
+    ) -> None:
+        """Confirms were sent. `lost`: nothing will be durable any more, so who has committed is turned away, and those
+        who were `refused` because they wait for it."""
         if lost:
             for connection in list(self.connections):
                 channels = connection.channels.values()
-                if any(commit.sealed for channel in channels for commit in channel.commits):
+                if connection in refused or any(
+                    commit.sealed for channel in channels for commit in channel.commits
+                ):
                     self.end_session(connection)
                     connection.state = "closing"
                     connection.expect(0, m.ConnectionClose(506, "", 90, 20))

@@ -12,6 +12,7 @@ from mansio.core.broker import Broker
 from mansio.core.confirms import Confirms
 from mansio.core.inflight import Piece
 from mansio.core.queue import Queue
+from mansio.core.retention import Retention
 from mansio.core.routing import Binding, Route
 from mansio.core.run import Span
 from mansio.core.settling import Settling
@@ -30,6 +31,8 @@ class Planted:
 
     name: str
     plant: Callable[[], AbstractContextManager[Any]]
+    steps: int = 300
+    """What a world needs for the bug to strike."""
 
 
 def find(bug: Planted, seeds: Iterable[int], run: Callable[[int], Result]) -> Result | None:
@@ -127,8 +130,8 @@ def _shared_run() -> AbstractContextManager[Any]:
     """Publishes of two channels are grouped as if they came from one."""
     init = Route.__init__
 
-    def mixed(self: Route, *args: Any) -> None:
-        init(self, *args)
+    def mixed(self: Route, *args: Any, **fields: Any) -> None:
+        init(self, *args, **fields)
         self.group = frozenset([(0, queue.id) for queue in self.queues] or [(0, 0)])
 
     return patch.object(Route, "__init__", mixed)
@@ -146,6 +149,16 @@ def _stale_routes() -> AbstractContextManager[Any]:
     return patch.object(VHost, "remove_binding", silent)
 
 
+def _early_reply() -> AbstractContextManager[Any]:
+    """A client hears of a change that is not durable yet."""
+    return patch.object(Confirms, "changed", lambda self, session: None)
+
+
+def _early_cut() -> AbstractContextManager[Any]:
+    """The log is cut before the settlements are durable that make its front superfluous."""
+    return patch.object(Retention, "settled", Retention._forget)
+
+
 PLANTED = (
     Planted("confirm before durable", _confirm_early),
     Planted("requeue at the wrong end", _requeue_behind),
@@ -155,4 +168,6 @@ PLANTED = (
     Planted("lost settlement record", _lost_settlement),
     Planted("channels share a run", _shared_run),
     Planted("stale routes", _stale_routes),
+    Planted("reply before durable", _early_reply),
+    Planted("log cut too early", _early_cut, steps=500),
 )

@@ -59,7 +59,7 @@ class Profile:
         self.routes_max = rng.choice((1, 4, 4096))
         self.cross = rng.random() < 0.4
         """Channels of one connection publish to the same queues, where nobody knows who comes first."""
-        self.crashes = rng.choice((0.0, 0.0, 0.004, 0.015))
+        self.crashes = rng.choice((0.0, 0.0, 0.004, 0.02))
         """The chance that the broker crashes in a step."""
         self.fenced = rng.random() < 0.04
         """Another owner takes the log away in the middle."""
@@ -67,7 +67,7 @@ class Profile:
         self.memory_bytes_max = rng.choice((UNLIMITED,) * 5 + (8000, 100_000))
         self.faults = rng.choice((NO_FAULTS, NO_FAULTS, ROUGH, SLOW, STUCK))
         self.group_bytes_max = rng.choice((GROUP_BYTES_MAX, GROUP_BYTES_MAX, 300, 3000))
-        self.bucket_bytes = rng.choice((300, 3000, 1 << 20))
+        self.bucket_bytes = rng.choice((300, 300, 300, 3000, 1 << 20))
         """How finely the log is cut off in front."""
         self.turn = rng.choice((0.2, 0.5, 0.5, 1.0))
         """The chance that the turn ends with a step."""

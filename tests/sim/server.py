@@ -45,13 +45,38 @@ class Front(AmqpConnection):
         self.watch = watch
         self.items: list[Item] = []
         self.made_bytes = 0
+        self.storage_refused = False
+        """It was waiting for a log that was lost."""
         self._parser = Parser()
         self._out = _Output(self)
 
     def data_to_send(self) -> list[bytes | memoryview]:
+        held = bool(self._gates)
         out = super().data_to_send()
-        self._out = _Output(self)
+        if not held:
+            self._out = _Output(self)
         return out
+
+    def drop_held(self) -> None:
+        held = sum(map(len, self._out[self._gates[0] :]))
+        super().drop_held()
+        self.storage_refused = True
+        self.made_bytes -= held
+        while held > 0:
+            held -= self.items.pop().size
+
+    def take_items(self, size: int) -> list[Item]:
+        """What is written now, of so many bytes: all of it, but for what waits for the log."""
+        if size != self.made_bytes and not self._gates:
+            raise AssertionError(f"{size} bytes are written, {self.made_bytes} were made")
+        self.made_bytes -= size
+        count = 0
+        while size > 0:
+            size -= self.items[count].size
+            count += 1
+        items = self.items[:count]
+        del self.items[:count]
+        return items
 
     def made(self, data: bytes) -> None:
         """Whole frames are to be sent."""
@@ -242,10 +267,7 @@ class Server:
     def _write(self) -> None:
         for front in self._speaking:
             data = b"".join(front.data_to_send())
-            items, front.items = front.items, []
-            if len(data) != front.made_bytes:
-                raise AssertionError(f"{len(data)} bytes are written, {front.made_bytes} were made")
-            front.made_bytes = 0
+            items = front.take_items(len(data))
             self.digest = crc32(data, self.digest)
             if front in self.fronts:
                 self._write_to(front, items)

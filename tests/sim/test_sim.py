@@ -31,7 +31,7 @@ def test_a_seed_decides_everything() -> None:
 @pytest.mark.parametrize("checking", [True, False], ids=["checked", "oracle-alone"])
 @pytest.mark.parametrize("bug", PLANTED, ids=lambda bug: bug.name.replace(" ", "-"))
 def test_planted_bug_is_found(bug: Planted, checking: bool) -> None:
-    found = find(bug, range(SEEDS_MAX), partial(run, steps=STEPS, checking=checking))
+    found = find(bug, range(SEEDS_MAX), partial(run, steps=bug.steps, checking=checking))
     assert found is not None
 
 

@@ -71,6 +71,10 @@ cdef class Scan:
     @cython.locals(start=Py_ssize_t, stop=Py_ssize_t, count=Py_ssize_t, stride=Py_ssize_t, step=Py_ssize_t, flags=int)
     cdef void _flush(self, list out)
 
+cdef object _run(
+    bytearray buf, object route, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t count, Py_ssize_t stride, list ends,
+    int flags,
+)
 cdef bytes _take(bytearray buf, Py_ssize_t start, Py_ssize_t stop)
 cdef bytes _pack(list ends)
 

@@ -78,11 +78,11 @@ class Scan:
         self.whole_max = WHOLE_BYTES_MAX
         self.grouping = True
         """Whether segments may be joined over others in between. Without, runs come in the order of publishing."""
+        self.segments: list[Any] = []
+        self.settles: list[Any] = []
         self._reset()
 
     def _reset(self) -> None:
-        self.segments: list[Any] = []
-        self.settles: list[Any] = []
         self.fault: tuple[int, int, str] | None = None
         self.route: Any = None
         self.frame_at = 0  # where the method frame of the open segment lies
@@ -241,7 +241,7 @@ class Scan:
         if flags & SPECIAL and (self.settle_key or self.settles):
             return _LATER  # it may be refused, and what was settled before it is settled
         if not self._same_frame(pos, frame_len) or flags != self.flags or flags & SPECIAL:
-            route = routes.get(bytes(self.buf[pos:head]))
+            route = routes.get(_take(self.buf, pos, head))
             if route is None:
                 return _MISSING
             self._open(route, pos, frame_len, flags)
@@ -452,20 +452,49 @@ class Scan:
 
     def _flush(self, out: list[Any]) -> None:
         """Puts out what has been gathered. Settlements go behind the publishes of the same buffer: nobody can tell."""
+        if not self.segments and self.count:  # most often there is one
+            out.append(
+                _run(
+                    self.buf,
+                    self.route,
+                    self.start,
+                    self.stop,
+                    self.count,
+                    self.stride,
+                    self.ends,
+                    self.flags,
+                )
+            )
+            self.count = 0
         self._close()
         self._close_settle()
-        if len(self.segments) > 1 and self.grouping:
-            _group(self.buf, self.segments, out)
-        else:
-            for route, start, stop, count, stride, ends, flags in self.segments:
-                data = _take(self.buf, start, stop)
-                step = 0 if ends else stride
-                out.append((RUN, (route,), None, data, count, step, _pack(ends), flags))
+        if self.segments:
+            if len(self.segments) > 1 and self.grouping:
+                _group(self.buf, self.segments, out)
+            else:
+                for route, start, stop, count, stride, ends, flags in self.segments:
+                    out.append(_run(self.buf, route, start, stop, count, stride, ends, flags))
+            self.segments = []
         if self.settles:
             out.extend(self.settles)
-        self.segments = []
-        self.settles = []
+            self.settles = []
         self.model_len = 0
+
+
+def _run(
+    buf: bytearray,
+    route: Any,
+    start: int,
+    stop: int,
+    count: int,
+    stride: int,
+    ends: list[int] | None,
+    flags: int,
+) -> Any:
+    """The item for one segment."""
+    if ends is None:
+        return RUN, (route,), None, _take(buf, start, stop), count, stride, None, flags
+    return RUN, (route,), None, _take(buf, start, stop), count, 0, _pack(ends), flags
 
 
 def _take(buf: bytearray, start: int, stop: int) -> bytes:

@@ -150,7 +150,8 @@ class Broker:
             if queue.crowded:
                 channel.session.pressing = True
             if not queue.dirty:
-                self.dispatcher.touch(queue)
+                queue.dirty = True
+                self.dispatcher.dirty.append(queue)
         if places:
             run.places = tuple(places)
             self.journal.publish(run)
@@ -323,15 +324,24 @@ class Broker:
 
     def end_turn(self) -> list[Parts]:
         """Hands out what can be delivered; answers the turn's records."""
-        self.dispatcher.run(self.settling)
+        settling = self.settling
+        self.dispatcher.run(settling)
+        if self._cancelled:
+            self._tell_cancelled()
+        records = self.journal.take()
+        paging = settling.paging
+        if paging.resident_bytes > paging.budget_bytes > 0:
+            paging.page_out()
+        held = paging.resident_bytes + settling.runs * self.limits.run_bytes
+        limit = self.limits.memory_bytes_max
+        self.blocked = held > (limit * 0.9 if self.blocked else limit)
+        return records
+
+    def _tell_cancelled(self) -> None:
         cancelled, self._cancelled = self._cancelled, []
         for channel, tag in cancelled:
             if channel.is_open:
                 channel.session.outbox.cancelled(channel, tag)
-        records = self.journal.take()
-        self.paging.page_out()
-        self._check_memory()
-        return records
 
     def tell_cancelled(self, channel: Channel, tag: str) -> None:
         """A consumer is gone with its queue; its client hears of it behind the replies of this turn."""
@@ -378,8 +388,3 @@ class Broker:
             for queue in session.starved.values():
                 self.dispatcher.touch(queue)
             session.starved.clear()
-
-    def _check_memory(self) -> None:
-        limit = self.limits.memory_bytes_max
-        held = self.memory_bytes + self.settling.runs * self.limits.run_bytes
-        self.blocked = held > (limit * 0.9 if self.blocked else limit)

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from mansio.core.check_log import check_retention
 from mansio.core.check_paging import check_paging, is_awaited
 from mansio.core.check_topology import InvariantBroken, check_vhost
 from mansio.core.limits import TURN_BYTES
@@ -69,6 +70,7 @@ def check(broker: "Broker", topology: bool = True, turn_bytes: int = TURN_BYTES)
         if topology:
             check_vhost(host)
     _check_runs(broker, tally)
+    check_retention(broker.journal.retention, tally.live)
     _check_dirty(broker)
     _check_confirms(broker.confirms)
 
@@ -264,7 +266,7 @@ def _check_runs(broker: "Broker", tally: _Tally) -> None:
 
 
 def _check_dirty(broker: "Broker") -> None:
-    dirty = broker.dispatcher._dirty
+    dirty = broker.dispatcher.dirty
     for queue in dirty:
         if not queue.dirty:
             raise InvariantBroken(f"queue {queue.name} is to be dispatched and does not know it")
@@ -281,7 +283,7 @@ def _check_confirms(confirms: "Confirms") -> None:
         if channel.published <= channel.sealed:
             raise InvariantBroken(f"{_where(channel)} waits for a turn without a publish")
     last = 0
-    for ticket, sealed, _ in confirms._waiting:
+    for ticket, sealed, _, _ in confirms._waiting:
         if ticket < last:
             raise InvariantBroken(f"ticket {ticket} behind ticket {last}")
         last = ticket

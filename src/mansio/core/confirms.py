@@ -1,11 +1,12 @@
-"""What waits for the log: confirms of publishes and of transactions, turn by turn, released in order.
+"""What waits for the log: confirms of publishes and of transactions, and replies, turn by turn, released in order.
 
 publish, commit ──seal(ticket)──► waiting ──release(ticket)──► the outbox hears confirmed | refused, committed
+declare, bind …                                                what it holds back may leave
 """
 
 from collections import deque
 
-from mansio.core.session import Channel
+from mansio.core.session import Channel, Session
 
 _Sealed = tuple[Channel, int, list[tuple[int, int]]]
 
@@ -14,9 +15,12 @@ class Confirms:
     """Publishers that are to hear of their messages' fate."""
 
     def __init__(self) -> None:
+        self.busy = False  # someone waits, sealed or not
         self._publishing: dict[Channel, None] = {}  # channels that published in this turn
         self._committing: list[Channel] = []
-        self._waiting: deque[tuple[int, list[_Sealed], list[Channel]]] = deque()
+        self._changing: dict[Session, None] = {}  # changed durable definitions in this turn
+        self._changes_waiting = 0  # turns that did
+        self._waiting: deque[tuple[int, list[_Sealed], list[Channel], list[Session]]] = deque()
 
     @property
     def waiting(self) -> bool:
@@ -27,6 +31,7 @@ class Confirms:
         """`count` more messages of a channel in confirm mode."""
         channel.published += count
         self._publishing[channel] = None
+        self.busy = True
 
     def unrouted(self, channel: Channel, count: int) -> None:
         """The last `count` of the channel's publishes led to no queue: they need not wait for the log."""
@@ -36,6 +41,18 @@ class Confirms:
     def committed(self, channel: Channel) -> None:
         """A transaction was applied in this turn."""
         self._committing.append(channel)
+        self.busy = True
+
+    def changed(self, session: Session) -> None:
+        """The session changed durable exchanges, queues or bindings: the reply waits, and all that follows it."""
+        if session not in self._changing:
+            self._changing[session] = None
+            session.outbox.hold()
+
+    def observed(self, session: Session) -> None:
+        """The session is told what is there: if that may have changed and is not durable yet, it waits as well."""
+        if self._changing or self._changes_waiting:
+            self.changed(session)
 
     def forget(self, channel: Channel) -> None:
         """The channel is closed: nobody waits any more."""
@@ -43,21 +60,27 @@ class Confirms:
 
     def seal(self, ticket: int) -> None:
         """What happened since the last call waits for the log entry `ticket`."""
-        if not self._publishing and not self._committing:
+        if not self._publishing and not self._committing and not self._changing:
             return
         confirms = [(channel, channel.published, channel.rejected) for channel in self._publishing]
         for channel, upto, _ in confirms:
             channel.sealed = upto
             channel.rejected = []
-        self._waiting.append((ticket, confirms, self._committing))
+        self._waiting.append((ticket, confirms, self._committing, list(self._changing)))
+        self._changes_waiting += bool(self._changing)
         self._publishing = {}
         self._committing = []
+        self._changing = {}
 
     def release(self, ticket: int, ok: bool) -> None:
         """Tells what waited for entries up to `ticket` that they are durable, or that they never will be."""
         waiting = self._waiting
         while waiting and waiting[0][0] <= ticket:
-            _, confirms, commits = waiting.popleft()
+            _, confirms, commits, changes = waiting.popleft()
+            self._changes_waiting -= bool(changes)
+            for session in changes:
+                if not session.closed:
+                    session.outbox.release(ok)
             for channel, upto, rejected in confirms:
                 if not channel.is_open:
                     continue
@@ -69,3 +92,4 @@ class Confirms:
             for channel in commits:
                 if channel.is_open:
                     channel.session.outbox.committed(channel, ok)
+        self.busy = bool(waiting or self._publishing or self._committing)

@@ -24,6 +24,10 @@ class Definitions:
         self._broker = broker
         self.next_queue_id = 1  # ids are never used again
 
+    def observed(self, session: "Session") -> None:
+        """The session is told that something exists, which may not be durable yet."""
+        self._broker.confirms.observed(session)
+
     def vhost(self, session: "Session") -> "VHost":
         return self._broker.vhosts[session.vhost]
 
@@ -44,19 +48,22 @@ class Definitions:
         made = self.vhost(session).declare_exchange(
             name, type, durable, auto_delete, internal, arguments
         )
-        if made is not None and durable:
-            self._write("declare exchange", session.vhost, **exchange_fields(made))
+        if made is None:
+            self.observed(session)
+        elif durable:
+            self._write("declare exchange", session.vhost, session, **exchange_fields(made))
 
     def check_exchange(self, session: "Session", name: str) -> None:
         """exchange.declare, passive."""
         check_not_default(name)
         self.vhost(session).exchange(name)
+        self.observed(session)
 
     def delete_exchange(self, session: "Session", name: str, if_unused: bool) -> None:
         """exchange.delete; one that does not exist is gone already."""
         gone = self.vhost(session).delete_exchange(name, if_unused)
         if gone is not None and gone.durable:
-            self._write("delete exchange", session.vhost, name=name)
+            self._write("delete exchange", session.vhost, session, name=name)
         self._write_dropped(self.vhost(session))
 
     # -- bindings
@@ -102,19 +109,21 @@ class Definitions:
             self._unbound(session, host.unbind(source, target, key, arguments))
 
     def _bound(self, session: "Session", binding: Binding | None) -> None:
-        if binding is not None and binding.durable:
-            self._write("bind", session.vhost, **binding_fields(binding))
+        if binding is None:
+            self.observed(session)
+        elif binding.durable:
+            self._write("bind", session.vhost, session, **binding_fields(binding))
 
     def _unbound(self, session: "Session", binding: Binding | None) -> None:
         if binding is not None and binding.durable:
-            self._write("unbind", session.vhost, **binding_fields(binding))
+            self._write("unbind", session.vhost, session, **binding_fields(binding))
         self._write_dropped(self.vhost(session))
 
     def _write_dropped(self, host: "VHost") -> None:
         """Exchanges that went with their last binding, which may have been one that is not in the log."""
         for exchange in host.take_dropped():
             if exchange.durable:
-                self._write("delete exchange", host.name, name=exchange.name)
+                self._write("delete exchange", host.name, None, name=exchange.name)
 
     # -- queues
 
@@ -145,6 +154,7 @@ class Definitions:
         found = host.queues.get(name)
         if found is not None:
             host.check_same_queue(found, owner, durable, auto_delete, arguments)
+            self.observed(session)
             return found
         check_queue_arguments(name, host.name, arguments)
         check_quorum(name, host.name, durable, exclusive, arguments)
@@ -159,24 +169,26 @@ class Definitions:
                 f"{describe('queue', name, host.name)}: accepted without effect yet: {', '.join(ignored)}"
             )
         if queue.logged:
-            self._write("declare queue", host.name, **queue_fields(queue))
+            self._write("declare queue", host.name, session, **queue_fields(queue))
         return queue
 
     def purge_queue(self, queue: Queue) -> int:
         """Settles every ready message; answers how many."""
         return self._broker.settling.drop_ready(queue)
 
-    def delete_queue(self, queue: Queue, if_unused: bool, if_empty: bool) -> int:
+    def delete_queue(
+        self, session: "Session", queue: Queue, if_unused: bool, if_empty: bool
+    ) -> int:
         """Deletes it and answers how many ready messages went with it; PreconditionFailed when in use or not empty."""
         resource = describe("queue", queue.name, queue.vhost)
         if if_unused and queue.consumers:
             raise PreconditionFailed(f"{resource} in use")
         if if_empty and queue.ready_count:
             raise PreconditionFailed(f"{resource} not empty")
-        return self.drop_queue(queue)
+        return self.drop_queue(queue, session)
 
-    def drop_queue(self, queue: Queue) -> int:
-        """Deletes it without conditions and tells its consumers."""
+    def drop_queue(self, queue: Queue, session: "Session | None" = None) -> int:
+        """Deletes it without conditions, for a session or by itself, and tells its consumers."""
         queue.deleted = True
         count = self._broker.settling.drop_ready(queue)
         self._broker.vhosts[queue.vhost].remove_queue(queue)
@@ -187,7 +199,7 @@ class Definitions:
             self._broker.cancel(channel, consumer.tag)
             self._broker.tell_cancelled(channel, consumer.tag)
         if queue.logged:
-            self._write("delete queue", queue.vhost, name=queue.name, id=queue.id)
+            self._write("delete queue", queue.vhost, session, name=queue.name, id=queue.id)
         self._write_dropped(self._broker.vhosts[queue.vhost])
         return count
 
@@ -197,5 +209,8 @@ class Definitions:
             session, f"{REPLY_TO}.{token}", False, True, True, {}, generated=True
         )
 
-    def _write(self, do: str, vhost: str, **fields: Any) -> None:
+    def _write(self, do: str, vhost: str, session: "Session | None", **fields: Any) -> None:
+        """A record; `session`: who is to hear of the change only when it is durable."""
+        if session is not None:
+            self._broker.confirms.changed(session)
         self._broker.journal.write(encode_topology({"do": do, "vhost": vhost, **fields}))

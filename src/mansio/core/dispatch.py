@@ -82,18 +82,18 @@ class Dispatcher:
     """Queues that may have something to hand out; looked at once, at the end of the turn."""
 
     def __init__(self) -> None:
-        self._dirty: list[Queue] = []
+        self.dirty: list[Queue] = []
 
     @property
     def unfinished(self) -> bool:
         """Whether there are queues to look at."""
-        return bool(self._dirty)
+        return bool(self.dirty)
 
     def touch(self, queue: "Queue") -> None:
         """The queue, or a consumer of it, may be able to go on."""
         if not queue.dirty and queue.ready_count and not queue.deleted:
             queue.dirty = True
-            self._dirty.append(queue)
+            self.dirty.append(queue)
 
     def touch_consumed(self, channel: "Channel") -> None:
         """Every consumer of the channel may be able to go on."""
@@ -103,11 +103,15 @@ class Dispatcher:
     def run(self, settling: "Settling") -> None:
         """Hands out what can be handed out."""
         paging = settling.paging
-        dirty, self._dirty = self._dirty, []
+        dirty, self.dirty = self.dirty, []
         for queue in dirty:
             queue.dirty = False
-            if queue.consumers:
-                dispatch(queue, settling)
+            consumers = queue.consumers
+            if consumers:
+                if len(consumers) == 1:
+                    _dispatch_to_one(queue, consumers[0], settling)
+                else:
+                    _dispatch_to_several(queue, settling)
                 queue.crowded = queue.ready_count > 0 and is_crowded(queue)
                 if paging.budget_bytes and queue.ready_count:
                     paging.loading.look(queue)
@@ -118,12 +122,9 @@ class Dispatcher:
                     self.touch(queue)  # dispatching may have stopped at what is gone now
 
 
-def dispatch(queue: "Queue", settler: Settler) -> None:
+def _dispatch_to_several(queue: "Queue", settler: Settler) -> None:
     """Hands out ready messages until there are none, nobody has room, or the next one is paged out."""
     consumers = queue.consumers
-    if len(consumers) == 1:
-        _dispatch_to_one(queue, consumers[0], settler)
-        return
     while queue.ready_count and consumers and queue.ready[0].run.data:
         each = queue.ready[0].run.bytes_each()
         turn = queue.turn % len(consumers)
@@ -142,7 +143,7 @@ def dispatch(queue: "Queue", settler: Settler) -> None:
             given = 0
             for consumer, _ in able[:waiting]:
                 if consumer.room(each) > 0:
-                    _give(queue, consumer, queue.take_head(1), 0, 1, 1, settler)
+                    _give(queue, consumer, queue.take_head(1), 0, 1, 1, each, settler)
                     queue.turn = consumers.index(consumer) + 1
                     given += 1
             if not given:
@@ -150,7 +151,7 @@ def dispatch(queue: "Queue", settler: Settler) -> None:
         else:
             span = queue.take_head(rounds * len(able))
             for offset, (consumer, _) in enumerate(able):
-                _give(queue, consumer, span, offset, rounds, len(able), settler)
+                _give(queue, consumer, span, offset, rounds, len(able), each, settler)
             queue.turn = consumers.index(able[-1][0]) + 1
 
 
@@ -171,14 +172,23 @@ def is_crowded(queue: "Queue") -> bool:
 
 
 def _dispatch_to_one(queue: "Queue", consumer: Consumer, settler: Settler) -> None:
-    while queue.ready_count:
-        span = queue.ready[0]
+    ready = queue.ready
+    while ready:
+        span = ready[0]
         if not span.run.data:
             return
-        n = min(consumer.room(span.run.bytes_each()), span.stop - span.start)
-        if n <= 0:
+        each = span.run.bytes_each()
+        n = span.stop - span.start
+        room = consumer.room(each)
+        if room >= n:
+            ready.popleft()
+            queue.ready_count -= n
+        elif room > 0:
+            n = room
+            span = queue.take_head(n)
+        else:
             return
-        _give(queue, consumer, queue.take_head(n), 0, n, 1, settler)
+        _give(queue, consumer, span, 0, n, 1, each, settler)
 
 
 def _give(
@@ -188,16 +198,17 @@ def _give(
     offset: int,
     count: int,
     step: int,
+    each: int,
     settler: Settler,
 ) -> None:
-    """Delivers every `step`-th message of `span` from its `offset`-th on, `count` in all."""
+    """Delivers every `step`-th message of `span` from its `offset`-th on, `count` in all, of mean size `each`."""
     channel = consumer.channel
     tag = channel.next_tag
     channel.next_tag = tag + count
     run = span.run
     start = span.start + offset
     session = channel.session
-    session.allowance -= count * run.bytes_each()
+    session.allowance -= count * each
     session.outbox.deliver(consumer, run, start, count, step, tag, span.redelivered)
     if consumer.no_ack:
         settler.settled(queue, run, span.base + start, count, step)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mansio.core.broker import Broker
 
 Owners = list[tuple[int, Any]]
-"""(number of a record, the run or the SNAPSHOT that it is for)."""
+"""(number of a record, whose it is: a run's, SNAPSHOT, or of the buckets that settled runs leave)."""
 
 
 class Journal:
@@ -58,6 +58,8 @@ class Journal:
         records, self._records = self._records, []
         self.owners, self._owners = self._owners, []
         records += self._broker.settling.take_records()
+        if records and (leaving := retention.take_leaving()):
+            self.owners.append((len(records) - 1, leaving))
         return records
 
     def placed(self, seq: int, size: int, placed: Iterable[tuple[Any, int, int, int]]) -> None:
@@ -66,7 +68,7 @@ class Journal:
         paging = self._broker.paging
         for each in placed:
             self.retention.place(*each)
-            if paging.budget_bytes and each[0] is not SNAPSHOT and each[0].live:
+            if paging.budget_bytes and isinstance(each[0], Run) and each[0].live:
                 paging.placed(each[0])
 
     def started(self, version: str, new: bool) -> None:

@@ -91,7 +91,7 @@ class Paging:
         """A run is settled everywhere."""
         self.resident_bytes -= len(run.data)
         if run.bucket is not None and not run.places:
-            self.spool.release(run)
+            self.spool.settled(run)
         home = run.home
         if home is None:
             return

@@ -32,7 +32,7 @@ SNAPSHOT_LAG_FACTOR: Final = 4
 class Bucket:
     """Entries [first_seq, last_seq] of the log, and the runs whose records lie there."""
 
-    __slots__ = ("bytes", "first_seq", "last_seq", "moving", "runs")
+    __slots__ = ("bytes", "first_seq", "last_seq", "leaving", "moving", "runs")
 
     def __init__(self, seq: int) -> None:
         self.first_seq = seq
@@ -40,6 +40,12 @@ class Bucket:
         self.bytes = 0
         self.runs: dict[Run, None] = {}
         self.moving: dict[Run, None] = {}  # carried, but their new record is not durable yet
+        self.leaving = 0  # settled runs, but the record that says so is not durable yet
+
+    @property
+    def needed(self) -> bool:
+        """Whether a restart now would look for a run here."""
+        return bool(self.runs or self.moving or self.leaving)
 
 
 class Retention:
@@ -48,6 +54,7 @@ class Retention:
     def __init__(self, limits: Limits, replayed: bool = True) -> None:
         """`replayed` False: nobody will restore anything from this log, so the topology is not in it."""
         self._limits = limits
+        self._replayed = replayed
         self.buckets: deque[Bucket] = deque()
         self.total_bytes = 0  # of entries that are not cut off
         self.live_bytes = 0  # of the records of live runs
@@ -55,6 +62,7 @@ class Retention:
         """The entry of the last snapshot; 0: none, the whole topology counts."""
         self._snapshot_bytes = 0
         self._snapshot_pending = False
+        self._leaving: list[Bucket] = []  # of runs that were settled since `take_leaving`
 
     # -- what happens to the log
 
@@ -68,8 +76,11 @@ class Retention:
         self.total_bytes += size
 
     def place(self, owner: Any, seq: int, offset: int, size: int) -> None:
-        """The record of `owner`, a run or SNAPSHOT, lies in entry `seq`, the last one that was told."""
-        if owner is SNAPSHOT:
+        """A record of `owner`, a run, SNAPSHOT or `take_leaving`, lies in entry `seq`, the last one that was told."""
+        if isinstance(owner, list):
+            for bucket in owner:
+                bucket.leaving -= 1
+        elif owner is SNAPSHOT:
             self._topology_seq = seq
             self._snapshot_bytes = size
             self._snapshot_pending = False
@@ -77,15 +88,28 @@ class Retention:
             self.hold(owner, self.buckets[-1], seq, offset, size)
 
     def hold(self, run: Run, bucket: Bucket, seq: int, offset: int, size: int) -> None:
-        """A live run has its record there."""
-        self.release(run)
+        """A live run has its record there, and needs an earlier one no more."""
+        self._forget(run)
         run.bucket = bucket
         run.seq, run.offset, run.size = seq, offset, size
         bucket.runs[run] = None
         self.live_bytes += size
 
-    def release(self, run: Run) -> None:
-        """The run is settled everywhere, or lives elsewhere now."""
+    def settled(self, run: Run) -> None:
+        """The run is settled everywhere, but its record is needed until the settlements are durable."""
+        bucket = run.bucket
+        if bucket is not None:
+            self._forget(run)
+            if self._replayed:
+                bucket.leaving += 1
+                self._leaving.append(bucket)
+
+    def take_leaving(self) -> list[Bucket]:
+        """An owner for the last record of this turn, which says why runs are not needed any more."""
+        leaving, self._leaving = self._leaving, []
+        return leaving
+
+    def _forget(self, run: Run) -> None:
         bucket = run.bucket
         if bucket is not None:
             run.bucket = None
@@ -99,11 +123,9 @@ class Retention:
         """Forgets the part of the log in front that nothing needs; the seq of its last entry, 0 if there is none."""
         buckets = self.buckets
         while len(buckets) > 1 and buckets[0].last_seq < self._topology_seq:
-            first = buckets[0]
-            if first.runs or first.moving:
+            if buckets[0].needed:
                 break
-            self.total_bytes -= first.bytes
-            buckets.popleft()
+            self.total_bytes -= buckets.popleft().bytes
         return buckets[0].first_seq - 1 if buckets else 0
 
     def take_snapshot_due(self) -> bool:
@@ -116,7 +138,7 @@ class Retention:
         )
         idle_bytes = 0
         for bucket in self.buckets:
-            if bucket.runs or bucket.moving or bucket.first_seq > self._topology_seq > 0:
+            if bucket.needed:
                 break
             idle_bytes += bucket.bytes
             if idle_bytes > lag:

@@ -42,6 +42,12 @@ class Outbox(Protocol):
     def committed(self, channel: "Channel", ok: bool) -> None:
         """The transaction is durable, or could not be made so."""
 
+    def hold(self) -> None:
+        """The connection changed what is durable: what it is told from here on waits for `release`, once for each."""
+
+    def release(self, ok: bool) -> None:
+        """The change is durable, or could not be made so."""
+
 
 class Transaction:
     """What a channel in tx mode has done since the last commit or rollback."""

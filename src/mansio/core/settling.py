@@ -49,7 +49,7 @@ class Settling:
         self.runs -= 1
         self.paging.settled(run)
         if run.places and run.bucket is not None:
-            self._retention.release(run)
+            self._retention.settled(run)
 
     def accept(self, pieces: Iterable[Piece]) -> None:
         """Deliveries were acknowledged, or rejected for good."""

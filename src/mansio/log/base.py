@@ -122,12 +122,30 @@ class Bounds(NamedTuple):
     epoch: int
 
 
+class Space(NamedTuple):
+    """The room of a log.
+
+    `low`: entries still find room, but what can wait should, until it is False again.
+    `free_bytes`: what the log may still take. `used_bytes`: what it takes. `segments`: parts of
+    it that hold entries which are kept, for an engine that has parts.
+    """
+
+    low: bool
+    free_bytes: int
+    used_bytes: int
+    segments: int
+
+
 class Log(Protocol):
     """One handle on a log. `bounds`, `replay` and `read` need no `open`."""
 
     @property
     def capabilities(self) -> Capabilities:
         """Known from the start, without IO."""
+
+    @property
+    def low(self) -> bool:
+        """`Space.low` as of the last answer of this handle, without IO."""
 
     async def open(self, epoch: int, nonce: int = 0) -> int:
         """Take the log over: append a fence of this epoch, unconditionally, and return its seq.
@@ -170,8 +188,15 @@ class Log(Protocol):
         ValueError for a negative offset or length.
         """
 
-    async def read_many(self, places: Sequence[tuple[int, int, int]]) -> list[bytes]:
-        """As many calls of `read` with (seq, offset, length) at once, in order. All of them or an error."""
+    async def read_many(self, items: Sequence[tuple[int, int, int]]) -> list[bytes]:
+        """As `read` of each (seq, offset, length), in one go. Errors: those of `read`, for any."""
+
+    async def space(self) -> Space:
+        """Look at the room that is left, and try to make more of it usable.
+
+        Asked again and again, it notices that there is room again without any other call.
+        Errors: Unavailable.
+        """
 
     async def trim(self, upto_seq: int) -> None:
         """Hint that no entry up to and including upto_seq will be read or replayed again.

@@ -176,7 +176,7 @@ def record_place(entry: bytes, number: int) -> tuple[int, int]:
     return start, _COUNT.unpack_from(entry, at + _START_BYTES)[0] - start
 
 
-def read_owner(entry: bytes) -> tuple[int, int, int, int]:
+def read_owner(entry: Bytes) -> tuple[int, int, int, int]:
     """(flags, epoch, nonce, prev_seq) of an entry, read without checking the CRC.
 
     Errors: Damaged if the bytes are no entry at all.

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 
 from mansio.log.base import (
@@ -17,6 +18,7 @@ from mansio.log.base import (
     Fenced,
     Full,
     Missing,
+    Space,
     Unavailable,
 )
 from mansio.log.entry import (
@@ -125,6 +127,11 @@ class MemoryStore:
         first_seq = next(iter(self.entries), self._next_seq)
         return Bounds(first_seq, self._lineage.last_seq, self._lineage.epoch)
 
+    def space(self) -> Space:
+        """As Log.space."""
+        free_bytes = sys.maxsize if self._bytes_max is None else self._bytes_max - self._bytes
+        return Space(False, free_bytes, self._bytes, 1 if self.entries else 0)
+
     def _forget(self, upto_seq: int) -> None:
         while self.entries:
             seq = next(iter(self.entries))
@@ -159,6 +166,11 @@ class MemoryLog:
         """As Log.capabilities."""
         return self._capabilities
 
+    @property
+    def low(self) -> bool:
+        """As Log.low."""
+        return False
+
     async def open(self, epoch: int, nonce: int = 0) -> int:
         """As Log.open."""
         if self._closed or self._owner is not None:
@@ -185,10 +197,15 @@ class MemoryLog:
         self._reach()
         return self.store.read(seq, offset, length)
 
-    async def read_many(self, places: Sequence[tuple[int, int, int]]) -> list[bytes]:
+    async def read_many(self, items: Sequence[tuple[int, int, int]]) -> list[bytes]:
         """As Log.read_many."""
         self._reach()
-        return [self.store.read(*place) for place in places]
+        return [self.store.read(*item) for item in items]
+
+    async def space(self) -> Space:
+        """As Log.space. It is never low: memory has its own limits, kept elsewhere."""
+        self._reach()
+        return self.store.space()
 
     async def trim(self, upto_seq: int) -> None:
         """As Log.trim."""

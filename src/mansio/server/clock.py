@@ -1,6 +1,6 @@
 """The only place that reads a clock. The simulation passes a clock of its own in its place."""
 
-import time
+from time import monotonic_ns, process_time_ns, time
 from typing import Protocol
 
 
@@ -14,16 +14,9 @@ class Clock(Protocol):
         """Seconds since 1970 in UTC; may jump. For people and for timestamps only."""
 
 
-def now_ns() -> int:
-    """Monotonic time in nanoseconds."""
-    return time.monotonic_ns()
-
-
-def wall_s() -> float:
-    """Time of day in seconds since 1970, UTC."""
-    return time.time()
-
-
-def cpu_ns() -> int:
-    """CPU time of this process so far, in nanoseconds; tells whether it is idle."""
-    return time.process_time_ns()
+now_ns = monotonic_ns
+"""Monotonic time in nanoseconds."""
+wall_s = time
+"""Time of day in seconds since 1970, UTC."""
+cpu_ns = process_time_ns
+"""CPU time of this process so far, in nanoseconds; tells whether it is idle."""

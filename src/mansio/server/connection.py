@@ -44,6 +44,7 @@ class Connection(asyncio.BufferedProtocol):
         self._lingering_until_ns = 0
         self._closing_until_ns = 0
         self._discarded_bytes = 0
+        self._stuck = False  # much waits to be written
         self._unread_bytes = (
             0  # what waited to be written when requests had to wait for it; 0: they do not
         )
@@ -57,29 +58,24 @@ class Connection(asyncio.BufferedProtocol):
         logger.debug("accepted %s", self.peer.name, extra=fields(peer=self.peer.name))
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        if self._lingering_until_ns:
-            return self._turn.view
-        tail = self.front.tail
-        n = len(tail)
-        if n:
-            self._turn.buffer[:n] = tail
-        if self.front.session is None:
-            return self._turn.view[n : n + STRANGER_BYTES]
-        return self._turn.view[n:]
-
-    def buffer_updated(self, nbytes: int) -> None:
-        if self._lingering_until_ns:
-            self._discard(nbytes)
-            return
         front = self.front
         turn = self._turn
-        if front.session is None and not turn.admits():
-            front.tail = bytes(turn.view[: len(front.tail) + nbytes])
-            if self._transport is not None and not self._transport.is_closing():
-                self._transport.pause_reading()
-                turn.wait(self)
+        tail = front.tail
+        if not tail and front.session is not None:
+            return turn.view
+        if self._lingering_until_ns:
+            return turn.view
+        n = len(tail)
+        turn.buffer[:n] = tail
+        return turn.view[n:] if front.session is not None else turn.view[n : n + STRANGER_BYTES]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        front = self.front
+        turn = self._turn
+        if front.session is None and not self._admitted(nbytes):
             return
-        front.receive_buffer(turn.buffer, len(front.tail) + nbytes, self._clock.now_ns())
+        now_ns = self._clock.now_ns()
+        front.receive_buffer(turn.buffer, len(front.tail) + nbytes, now_ns)
         session = front.session
         if (front.paused or front.waiting) and self._transport is not None:
             self._transport.pause_reading()
@@ -87,7 +83,22 @@ class Connection(asyncio.BufferedProtocol):
             session.pressing = False
             self._transport.pause_reading()
             turn.hold(self)
-        turn.schedule()
+        turn.received(nbytes, now_ns)
+
+    def _admitted(self, nbytes: int) -> bool:
+        """Whether input of a connection that is not open is looked at now: later, or never behind the end."""
+        if self._lingering_until_ns:
+            self._discard(nbytes)
+            return False
+        front = self.front
+        turn = self._turn
+        if turn.admits():
+            return True
+        front.tail = bytes(turn.view[: len(front.tail) + nbytes])
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+            turn.wait(self)
+        return False
 
     def go_on(self) -> None:
         """What has arrived before the connection was open, or before a message was read from the log, is looked at."""
@@ -113,9 +124,11 @@ class Connection(asyncio.BufferedProtocol):
         self._turn.log_closed(self.peer, front)
 
     def pause_writing(self) -> None:
+        self._stuck = True
         self.front.set_writable(False)
 
     def resume_writing(self) -> None:
+        self._stuck = False
         self.front.set_writable(True)
         self._unread_bytes = 0
         self.resume_reading()
@@ -136,7 +149,8 @@ class Connection(asyncio.BufferedProtocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        if self.front.lingers and not self.front.close_reason:
+        front = self.front
+        if front.closed and front.lingers and not front.close_reason:
             asyncio.get_running_loop().call_later(CLOSE_OK_S, transport.write, b"".join(chunks))
         elif len(chunks) == 1:
             transport.write(chunks[0])
@@ -145,20 +159,27 @@ class Connection(asyncio.BufferedProtocol):
                 transport.writelines(chunks)
             else:
                 transport.write(b"".join(chunks))
-        if transport.get_write_buffer_size() > UNREAD_BYTES_MAX and not self._unread_bytes:
-            self._unread_bytes = transport.get_write_buffer_size()
+        if self._stuck and not self._unread_bytes:
+            self._bound_unread(transport)
+        if front.closed:
+            self._finish(transport)
+
+    def _bound_unread(self, transport: asyncio.Transport) -> None:
+        """Requests of a client that does not read have to wait once too many answers do."""
+        unread = transport.get_write_buffer_size()
+        if unread > UNREAD_BYTES_MAX:
+            self._unread_bytes = unread
             transport.pause_reading()
-        if self.front.closed and not self.front.lingers:
+
+    def _finish(self, transport: asyncio.Transport) -> None:
+        """Everything is said: closes, or gives the client a while to read it and to close, as after close-ok."""
+        if not self.front.lingers:
             self._closing_until_ns = self._clock.now_ns() + LINGER_NS
             transport.close()
-        elif self.front.closed and not self._lingering_until_ns:
-            self._linger(transport)
-
-    def _linger(self, transport: asyncio.Transport) -> None:
-        """The client gets a while to read what was said and to close, which it does after close-ok."""
-        self._lingering_until_ns = self._clock.now_ns() + LINGER_NS
-        if not transport.is_reading():
-            transport.resume_reading()
+        elif not self._lingering_until_ns:
+            self._lingering_until_ns = self._clock.now_ns() + LINGER_NS
+            if not transport.is_reading():
+                transport.resume_reading()
 
     @property
     def lingering(self) -> bool:

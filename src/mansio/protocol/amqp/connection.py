@@ -4,15 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mansio.codec import amqp_methods as m
-from mansio.codec.amqp import (
-    FAULT,
-    HEARTBEAT,
-    METHOD,
-    MISS,
-    PERSISTENT,
-    RUN,
-    SETTLE,
-)
+from mansio.codec.amqp import FAULT, HEARTBEAT, METHOD, MISS, PERSISTENT, RUN, SETTLE
 from mansio.codec.amqp_values import CodecError
 from mansio.core.broker import Broker
 from mansio.core.errors import BrokerError
@@ -80,17 +72,17 @@ class AmqpConnection(Flow):
         self.received_ns = self.now_ns = now_ns
         self.tail = b""
         pos = 0
-        if self.state is State.HEADER:
+        if self.session is None and self.state is State.HEADER:
             pos = self._receive_header(bytes(buf[:end]))
         try:
             while not self.closed and not self.waiting:
                 before = pos
                 pos = self._step(buf, pos, end)
-                if (pos == before and not self._learned) or pos == end:
+                if pos == end or (pos == before and not self._learned):
                     break
         except (BrokerError, CodecError, Refusal) as error:
             self._refuse(error, 0)
-        if not self.closed and pos < end:
+        if pos < end and not self.closed:
             self.tail = bytes(buf[pos:end])
 
     def _receive_header(self, data: bytes) -> int:
@@ -110,11 +102,12 @@ class AmqpConnection(Flow):
         """Scans once and handles what was found; the new position."""
         self._learned = False
         out: list[Any] = []
-        if self._assembling or self.state is not State.OPEN:
+        session = self.session  # there is one as long as the connection is open
+        if session is None or self._assembling:
             pos = self.scan.one(buf, pos, end, out)
         else:
-            version = self.broker.vhosts[self.session.vhost].version if self.session else 0
-            if version != self._routes_version or len(self._routes) > ROUTES_MAX:
+            version = self.broker.vhosts[session.vhost].version
+            if version != self._routes_version:
                 self.forget_routes()
                 self._routes_version = version
             pos = self.scan.scan(buf, pos, end, self._routes, out)
@@ -142,10 +135,9 @@ class AmqpConnection(Flow):
     def _on_run(self, item: Any) -> None:
         _, routes, which, data, count, stride, ends, flags = item
         channel = self.channels.get(routes[0].channel)
-        if channel is None or channel.closing:
-            return
-        run = Run(data, count, stride, ends, routes, which, bool(flags & PERSISTENT))
-        self.take_publish(channel, run, flags)
+        if channel is not None and not channel.closing:
+            run = Run(data, count, stride, ends, routes, which, flags & PERSISTENT != 0)
+            self.take_publish(channel, run, flags)
 
     def take_publish(self, channel: AmqpChannel, run: Run, flags: int) -> None:
         """A run for the Broker; while that is short of memory its publisher is told and then not read from."""
@@ -153,7 +145,7 @@ class AmqpConnection(Flow):
             publishing.publish(channel, run, flags)
         except (BrokerError, CodecError, Refusal) as error:
             self._refuse(error, channel.number, m.BasicPublish.ID)
-        if self.broker.blocked and self.state is State.OPEN:
+        if self.broker.blocked and self.session is not None:
             self.hold_back(len(run.data))
 
     def _on_settle(self, item: Any) -> None:
@@ -172,6 +164,8 @@ class AmqpConnection(Flow):
         channel = self.channels.get(number)
         if channel is None or channel.closing:
             return False
+        if len(self._routes) >= ROUTES_MAX:
+            self.forget_routes()
         try:
             route = self._routes[frame] = publishing.make_route(channel, frame)
         except (BrokerError, CodecError, Refusal):
@@ -314,6 +308,7 @@ class AmqpConnection(Flow):
 
     def _end_session(self) -> None:
         session, self.session = self.session, None
+        self._gates.clear()
         self.channels.clear()
         self._routes.clear()
         self._assembling = 0

@@ -93,6 +93,7 @@ class DefinitionMethods:
         definitions, session = self.broker.definitions, self.core.session
         if method.passive:
             queue = definitions.queue(session, clean(method.queue))
+            definitions.observed(session)
         else:
             generated = not method.queue
             name = f"amq.gen-{self.connection.token()}" if generated else method.queue
@@ -148,6 +149,8 @@ class DefinitionMethods:
             name in definitions.vhost(self.core.session).queues
         ):  # one that is gone already is no error
             queue = definitions.queue(self.core.session, name)
-            count = definitions.delete_queue(queue, method.if_unused, method.if_empty)
+            count = definitions.delete_queue(
+                self.core.session, queue, method.if_unused, method.if_empty
+            )
         if not method.no_wait:
             self.reply(m.QueueDeleteOk(count))

@@ -1,5 +1,6 @@
 """The output of one connection: frames in order, written once a turn, and the outbox that the Broker delivers to."""
 
+from collections import deque
 from typing import Any, Final
 
 from mansio.codec import amqp_methods as m
@@ -24,6 +25,7 @@ class Output:
         self._announce = announce
         self._announced = False
         self._out: list[bytes | memoryview] = []
+        self._gates: deque[int] = deque()  # pieces of it in front of each gate; see `hold`
         self.frame_max = frame_max
         self.now_ns = now_ns  # when something was last received, or the last tick
         self.sent_ns = now_ns
@@ -57,13 +59,46 @@ class Output:
 
     def data_to_send(self) -> list[bytes | memoryview]:
         """See `Front`."""
-        out, self._out = self._out, []
         self._announced = False
+        if self._gates:
+            out = self._take_free()
+        else:
+            out, self._out = self._out, []
         if out:
             self.sent_ns = self.now_ns
         return out
 
+    def _take_free(self) -> list[bytes | memoryview]:
+        """What is in front of the first gate."""
+        free = self._gates[0]
+        out = self._out[:free]
+        del self._out[:free]
+        self._gates = deque(gate - free for gate in self._gates)
+        return out
+
     # -- outbox
+
+    def hold(self) -> None:
+        """See `Outbox`: a gate, behind which everything waits that is said from now on."""
+        self._gates.append(len(self._out))
+
+    def release(self, ok: bool) -> None:
+        """See `Outbox`."""
+        if ok and self._gates:
+            self._gates.popleft()
+            self.wake()
+        elif self._gates:
+            self.drop_held()
+            self.refuse_storage(0)
+
+    def drop_held(self) -> None:
+        """Nothing that waits may be said."""
+        del self._out[self._gates[0] :]
+        self._gates.clear()
+
+    def refuse_storage(self, number: int) -> None:
+        """What a channel asked to be kept could not be: closes the connection, so that nobody relies on it."""
+        raise NotImplementedError
 
     def deliver(
         self,
@@ -77,25 +112,24 @@ class Output:
     ) -> None:
         """See `Outbox`."""
         routes = run.routes
-        prefix: bytes = consumer.wire
-        number = consumer.channel.number
-        if routes[0].fresh is None:  # restored from the log
+        first = routes[0]
+        if first.fresh is None:  # restored from the log
             for route in routes:
                 add_tails(route)
-        if routes[0].frame_max > self.frame_max:
+        if first.frame_max > self.frame_max:
             self._deliver_reframed(
                 consumer, run, range(start, start + count * step, step), tag, redelivered
             )
             return
-        if run.bytes_each() >= LARGE_BYTES:
+        if len(run.data) >= LARGE_BYTES * run.count:
             numbers = range(start, start + count * step, step)
             self._deliver_large(consumer, run, numbers, tag, redelivered)
             return
-        if len(routes) == 1:
-            tails = (routes[0].again if redelivered else routes[0].fresh,)
+        if run.which is None:
+            tails = (first.again if redelivered else first.fresh,)
         else:
             tails = tuple([route.again if redelivered else route.fresh for route in routes])
-        self.send_raw(
+        self._out.append(
             encode_deliveries(
                 run.data,
                 run.stride,
@@ -105,11 +139,14 @@ class Output:
                 start,
                 count,
                 step,
-                prefix,
+                consumer.wire,
                 tag,
-                number,
+                consumer.channel.number,
             )
         )
+        if not self._announced:
+            self._announced = True
+            self._announce.append(self)
 
     def _deliver_large(
         self, consumer: Consumer, run: Run, numbers: range, tag: int, redelivered: bool

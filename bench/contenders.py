@@ -1,0 +1,87 @@
+"""Who takes part in a scenario: a peer with what its clients ask of it, or the bare disk."""
+
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import disk, load, syncs
+from bench.peers import Peer
+from bench.scenarios import Scenario
+
+FLOOD_LEAD_S = 0.5  # the load beside is under way for so long before the measurement begins
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One line of a comparison."""
+
+    name: str
+    title: str
+    kind: str  # mansio, rabbitmq, nats or disk: what --peer chooses by
+    peer: str  # the name of its broker; empty for the disk
+    asks: tuple[str, ...] = ()  # the load generator's arguments, beside the scenario's
+    program: Path = load.PROGRAM
+
+
+def _rabbitmq(name: str, title: str, *asks: str) -> Contender:
+    return Contender(name, title, "rabbitmq", "rabbitmq", asks)
+
+
+EVERY = (
+    Contender("mansio", "Mansio", "mansio", "mansio"),
+    Contender("mansio-pure", "Mansio, codec in plain Python", "mansio", "mansio-pure"),
+    _rabbitmq("rabbitmq", "RabbitMQ"),
+    _rabbitmq("rabbitmq-v1", "RabbitMQ classic, version 1", "--qarg", "x-queue-version:=1"),
+    _rabbitmq("rabbitmq-v2", "RabbitMQ classic, version 2", "--qarg", "x-queue-version:=2"),
+    _rabbitmq("rabbitmq-quorum", "RabbitMQ quorum, one node", "--qarg", "x-queue-type=quorum"),
+    Contender("nats", "NATS JetStream", "nats", "nats", program=load.NATS_PROGRAM),
+    *(
+        Contender(name, f"the disk: 4 KiB, {title}", "disk", "")
+        for name, (title, *_) in disk.WAYS.items()
+    ),
+)
+CONTENDERS: Mapping[str, Contender] = {one.name: one for one in EVERY}
+
+
+def _line(one: Contender, peer: Peer, scenario: Scenario, seconds: float) -> list[str]:
+    names = ("--prefix", f"{scenario.name}-{one.name}", "--purge", "--delete")
+    arguments = (*scenario.load, *one.asks, "--duration", f"{seconds:g}", *names, "--verify")
+    return load.command(peer.port, peer.pids(), arguments, one.program)
+
+
+def run(one: Contender, peer: Peer | None, scenario: Scenario, seconds: float) -> load.Result:
+    """One run of one scenario; without a peer, one of the disk. Errors: LoadError, OSError."""
+    if scenario.settles:
+        disk.settle()
+    if peer is None:
+        return disk.probe(one.name, seconds)
+    line = _line(one, peer, scenario, seconds)
+    if not scenario.beside:
+        return load.result_of(line)
+    names = ("--prefix", "beside", "--purge", "--delete")
+    span = ("--duration", f"{seconds + 2 * FLOOD_LEAD_S:g}")
+    flood = load.command(peer.port, (), (*scenario.beside, *span, *names))
+    with subprocess.Popen(flood, stdout=subprocess.DEVNULL) as process:
+        try:
+            time.sleep(FLOOD_LEAD_S)
+            result = load.result_of(line)
+            process.wait(load.RUN_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            raise load.LoadError(f"no end: {' '.join(flood)}") from None
+        finally:
+            process.kill()
+    if process.returncode:
+        raise load.LoadError(f"the load beside failed: {' '.join(flood)}")
+    # Nobody can tell the two loads' shares of the broker, and the other load is no disturbance.
+    return result | {"broker_cpu_us_per_msg": 0.0, "other_cpu_s": 0.0}
+
+
+def durable_writes(one: Contender, peer: Peer, scenario: Scenario, seconds: float) -> float:
+    """Durable writes per million messages, in a run of their own. Errors: LoadError."""
+    disk.settle()
+    rate, result = syncs.per_million(peer.pids(), _line(one, peer, scenario, seconds))
+    if not result["ok"]:
+        raise load.LoadError(f"{one.name} failed the checks: {result}")
+    return rate

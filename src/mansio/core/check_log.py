@@ -1,0 +1,30 @@
+"""The part of the invariants that is about the log: every live run whose record is durable is accounted for."""
+
+from collections.abc import Collection
+
+from mansio.core.check_topology import InvariantBroken
+from mansio.core.retention import Retention
+from mansio.core.run import Run
+
+
+def check_retention(retention: Retention, live: Collection[Run]) -> None:
+    """Raises InvariantBroken when the log may lose a live run, keeps a dead one, or miscounts. `live`: all of them."""
+    known: dict[Run, int] = {}
+    last_seq = 0
+    for number, bucket in enumerate(retention.buckets):
+        if not last_seq < bucket.first_seq <= bucket.last_seq:
+            raise InvariantBroken(f"bucket [{bucket.first_seq}, {bucket.last_seq}] of the log")
+        last_seq = bucket.last_seq
+        for run in (*bucket.runs, *bucket.moving):
+            if run.bucket is not bucket or not bucket.first_seq <= run.seq <= bucket.last_seq:
+                raise InvariantBroken(f"a run at seq {run.seq} of the log is in bucket {number}")
+            if run not in live:
+                raise InvariantBroken(f"a settled run at seq {run.seq} keeps the log")
+            known[run] = run.size
+    for run in live:
+        if run.seq and run.places and run not in known:
+            raise InvariantBroken(f"a live run at seq {run.seq} of the log may be lost")
+    if sum(known.values()) != retention.live_bytes:
+        raise InvariantBroken(f"{retention.live_bytes} bytes of the log are live, not as counted")
+    if sum(bucket.bytes for bucket in retention.buckets) != retention.total_bytes:
+        raise InvariantBroken(f"the log counts {retention.total_bytes} bytes")

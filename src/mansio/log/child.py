@@ -1,0 +1,232 @@
+"""The store's process: reads requests from a socket pair, one at a time, until the other end closes.
+
+It is a process because a thread would wait for the GIL beside a busy loop. It imports no asyncio.
+It ignores the signals that end its parent, so that the parent can let work under way finish; when the parent is gone,
+however it went, the socket is closed, the request under way is finished, and this process ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from mansio.log.segments.files import DiskFiles
+from mansio.log.segments.settings import StoreSettings
+from mansio.log.segments.store import SegmentStore
+from mansio.log.wire import (
+    APPEND,
+    BOUNDS,
+    BOUNDS_ANSWER,
+    DONE,
+    EXTENT_ANSWER,
+    EXTENTS,
+    OPEN,
+    READ,
+    READ_ITEM,
+    READ_SIZE,
+    REPLY,
+    REQUEST,
+    SPACE,
+    SPACE_ANSWER,
+    TRIM,
+    encode_error,
+)
+
+INBOX_BYTES: Final = (1 << 20) + (256 << 10)
+"""Holds the largest entry that group commit makes; a larger one is written in pieces of this size."""
+
+Answer = tuple[int, list[bytes]]
+"""The value of a reply and the bytes behind it."""
+
+
+class Closed(Exception):
+    """The other end closed the socket."""
+
+
+class Inbox:
+    """Received bytes that are not used up yet."""
+
+    __slots__ = ("_buffer", "_end", "_socket", "_start", "_view")
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._buffer = bytearray(INBOX_BYTES)
+        self._view = memoryview(self._buffer)
+        self._start = 0
+        self._end = 0
+
+    @property
+    def empty(self) -> bool:
+        """Is nothing here, and nothing waiting in the socket?"""
+        if self._start != self._end:
+            return False
+        self._start = self._end = 0
+        try:
+            self._receive(socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        return False
+
+    def take(self, length: int) -> memoryview:
+        """The next bytes, at most INBOX_BYTES; valid until the next call. Errors: Closed."""
+        if self._start + length > len(self._buffer):
+            left = self._end - self._start
+            self._buffer[:left] = self._buffer[self._start : self._end]
+            self._start, self._end = 0, left
+        while self._end - self._start < length:
+            self._receive(0)
+        start = self._start
+        self._start += length
+        return self._view[start : start + length]
+
+    def parts(self, length: int) -> Iterator[memoryview]:
+        """The next bytes, of any number, in pieces. Errors: Closed."""
+        while length:
+            piece = self.take(min(length, INBOX_BYTES))
+            length -= len(piece)
+            yield piece
+
+    def _receive(self, flags: int) -> None:
+        count = self._socket.recv_into(self._view[self._end :], 0, flags)
+        if not count:
+            raise Closed
+        self._end += count
+
+
+class Server:
+    """Answers requests with a store."""
+
+    def __init__(
+        self, connection: socket.socket, store: SegmentStore, settings: StoreSettings
+    ) -> None:
+        self._socket = connection
+        self._inbox = Inbox(connection)
+        self._store = store
+        self._interval_s = settings.interval_ms / 1000 if settings.sync == "interval" else None
+        self._sync_at: float | None = None
+        self._poll = select.poll()
+        self._poll.register(connection, select.POLLIN)
+        self._answers: dict[int, Callable[[int, int, int], Answer]] = {
+            OPEN: self._open, APPEND: self._append, READ: self._read, TRIM: self._trim,
+            BOUNDS: self._bounds, EXTENTS: self._extents, SPACE: self._space,
+        }  # fmt: skip
+
+    def run(self) -> None:
+        """Answer until the other end closes."""
+        try:
+            while True:
+                if self._inbox.empty:
+                    self._store.tend()
+                    self._wait()
+                self._answer()
+                self._sync_when_due()
+        except (Closed, ConnectionError):
+            self._store.close()
+
+    def reply(self, value: int, behind: list[bytes], status: int = DONE) -> None:
+        """Send a reply. Errors: ConnectionError."""
+        size = sum(map(len, behind))
+        head = REPLY.pack(status, self._store.low, size, value)
+        sent = self._socket.sendmsg([head, *behind[:64]])
+        if sent < size + len(head):
+            self._socket.sendall(memoryview(b"".join([head, *behind]))[sent:])
+
+    def _answer(self) -> None:
+        op, size, a, b = REQUEST.unpack(self._inbox.take(REQUEST.size))
+        try:
+            value, behind = self._answers[op](size, a, b)
+        except (Closed, ConnectionError):
+            raise
+        except Exception as error:
+            status, text = encode_error(error)
+            self.reply(0, [text], status)
+        else:
+            self.reply(value, behind)
+
+    def _wait(self) -> None:
+        while self._sync_at is not None:
+            left = self._sync_at - time.monotonic()
+            if left > 0 and self._poll.poll(left * 1000):
+                return
+            self._sync_when_due()
+        self._poll.poll()
+
+    def _sync_when_due(self) -> None:
+        if self._interval_s is None:
+            return
+        if not self._store.unsynced:
+            self._sync_at = None
+        elif self._sync_at is None:
+            self._sync_at = time.monotonic() + self._interval_s
+        elif time.monotonic() >= self._sync_at:
+            self._sync_at = None
+            self._store.sync()
+
+    def _open(self, _size: int, epoch: int, nonce: int) -> Answer:
+        return self._store.open(epoch, nonce), []
+
+    def _append(self, size: int, _a: int, _b: int) -> Answer:
+        parts = self._inbox.parts(size)
+        try:
+            return self._store.append_parts(size, next(parts), parts), []
+        finally:
+            for _ in parts:
+                pass
+
+    def _read(self, size: int, _a: int, _b: int) -> Answer:
+        items = list(READ_ITEM.iter_unpack(b"".join(map(bytes, self._inbox.parts(size)))))
+        found = [self._store.read(*item) for item in items]
+        return 0, [part for data in found for part in (READ_SIZE.pack(len(data)), data)]
+
+    def _trim(self, _size: int, epoch: int, upto_seq: int) -> Answer:
+        self._store.trim(epoch, upto_seq)
+        return 0, []
+
+    def _bounds(self, _size: int, _a: int, _b: int) -> Answer:
+        return 0, [BOUNDS_ANSWER.pack(*self._store.bounds())]
+
+    def _extents(self, _size: int, _a: int, _b: int) -> Answer:
+        return 0, [EXTENT_ANSWER.pack(*extent) for extent in self._store.extents()]
+
+    def _space(self, _size: int, _a: int, _b: int) -> Answer:
+        return 0, [SPACE_ANSWER.pack(*self._store.space())]
+
+
+def main(argument: str) -> None:
+    """Run as a process. `argument`: JSON, made by process.py."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    given: dict[str, Any] = json.loads(argument)
+    connection = socket.socket(fileno=given["socket"])
+    settings = StoreSettings(**given["settings"])
+    try:
+        store = SegmentStore(
+            DiskFiles(Path(given["path"]), settings.bytes_max), settings, _token, given["fresh"]
+        )
+    except Exception as error:
+        status, text = encode_error(error)
+        connection.sendall(REPLY.pack(status, 0, len(text), 0) + text)
+        return
+    server = Server(connection, store, settings)
+    try:
+        server.reply(0, [json.dumps(store.cut).encode()])
+    except ConnectionError:
+        store.close()
+        return
+    server.run()
+
+
+def _token() -> int:
+    return int.from_bytes(os.urandom(8), "big")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,138 @@
+"""A data directory: who may use it, and which layout it has.
+
+    LOCK      locked (flock) by the broker and the process of its store; holds the broker's pid
+    FORMAT    {"format": 1}, written when the first segment was durable
+    log/      segment files, see segments/layout.py
+
+Changing this layout: raise FORMAT_VERSION, keep `check_format` able to tell older ones apart, and
+say in CHANGELOG.md from which release on older builds refuse the directory.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import Final
+
+from mansio.log.base import LogError
+from mansio.log.segments.files import sync_directory
+from mansio.log.segments.layout import NewerFormat
+
+FORMAT_VERSION: Final = 1
+
+
+class DirectoryError(LogError):
+    """The data directory cannot be used. The text says why, for people."""
+
+
+class LockedError(DirectoryError):
+    """Another process uses the directory. `pid`: its number, None if it has left none."""
+
+    def __init__(self, path: Path, pid: int | None) -> None:
+        who = "another process" if pid is None else f"process {pid}"
+        super().__init__(f"{path} is in use by {who}")
+        self.pid = pid
+
+
+class DataDirectory:
+    """`lock_fd`: the lock, to be inherited by the store's process; None while it is not held."""
+
+    def __init__(self, path: Path) -> None:
+        """Nothing is touched yet."""
+        self.path = path
+        self.lock_fd: int | None = None
+
+    @property
+    def segments(self) -> Path:
+        """Where the segments are."""
+        return self.path / "log"
+
+    def take(self) -> bool:
+        """Make the directory if it is missing, lock it and check its format.
+
+        Answers whether the log in it was made before. Errors: LockedError, NewerFormat,
+        DirectoryError.
+        """
+        try:
+            self.segments.mkdir(mode=0o750, parents=True, exist_ok=True)
+            sync_directory(self.path.parent)
+            sync_directory(self.path)
+            self._lock()
+        except FileExistsError:
+            raise DirectoryError(f"{self.path} or {self.segments} is not a directory") from None
+        except NotADirectoryError:
+            raise DirectoryError(f"{self.path} is not a directory") from None
+        except OSError as error:
+            raise DirectoryError(f"cannot use the data directory {self.path}: {error}") from error
+        try:
+            return self._check_format()
+        except BaseException:
+            self.release()
+            raise
+
+    def release(self) -> None:
+        """Let go of the lock; a process that inherited it keeps it."""
+        if self.lock_fd is not None:
+            os.close(self.lock_fd)
+            self.lock_fd = None
+
+    def write_format(self) -> None:
+        """Say that the log has been made. Errors: DirectoryError."""
+        try:
+            temporary = self.path / "FORMAT.new"
+            with open(temporary, "w", encoding="ascii") as file:
+                file.write(json.dumps({"format": FORMAT_VERSION}) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.rename(self.path / "FORMAT")
+            sync_directory(self.path)
+        except OSError as error:
+            raise DirectoryError(f"cannot write {self.path}/FORMAT: {error}") from error
+
+    def _lock(self) -> None:
+        path = self.path / "LOCK"
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            text = os.pread(fd, 32, 0).strip()
+            os.close(fd)
+            raise LockedError(self.path, int(text) if text.isdigit() else None) from None
+        except BaseException:
+            os.close(fd)
+            raise
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, b"%d\n" % os.getpid(), 0)
+        self.lock_fd = fd
+
+    def _check_format(self) -> bool:
+        path = self.path / "FORMAT"
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise DirectoryError(f"cannot read {path}: {error}") from error
+        try:
+            version = int(json.loads(text)["format"])
+        except (ValueError, KeyError, TypeError):
+            raise DirectoryError(f"{path} is damaged: {text[:80]!r}") from None
+        if version > FORMAT_VERSION:
+            raise NewerFormat(
+                f"{self.path} has format {version}; this Mansio reads up to {FORMAT_VERSION}: "
+                "use the newer one"
+            )
+        return True
+
+
+def process_is_there(pid: int) -> bool:
+    """Is there a process with this number?"""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,297 @@
+"""A log in segment files, synchronous, for one process at a time. It is what MemoryStore is in memory.
+
+    spare ──► segment that is written to ──► full segment ──trim──► spare, or gone
+
+Numbers and names are in layout.py, finding the end at a start in recovery.py, writing in tip.py.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from mansio.log.base import EPOCH_MAX, NONCE_MAX, Bounds, Fenced, Full, Missing, Space, Unavailable
+from mansio.log.entry import HEAD_BYTES, Bytes, encode_fence, read_owner
+from mansio.log.segments.files import File, Files
+from mansio.log.segments.layout import FRAME_BYTES, HEADER_BYTES
+from mansio.log.segments.recovery import Cut, recover
+from mansio.log.segments.replay import Extent
+from mansio.log.segments.segment import Segment
+from mansio.log.segments.settings import StoreSettings
+from mansio.log.segments.spares import SPARES_MIN, Spares
+from mansio.log.segments.tip import Tip
+
+FILES_MAX: Final = 64
+"""Open files for reading; the one that was not used for longest is closed."""
+_REWRITE_BYTES: Final = 1 << 20
+
+
+class SegmentStore:
+    """`cut`: the torn tail that was cut off at this start, if any. `low`: see Space.
+
+    Calls of `append` and `land` that raise Unavailable may have written their entry.
+    """
+
+    def __init__(
+        self, files: Files, settings: StoreSettings, token: Callable[[], int], fresh: bool = True
+    ) -> None:
+        """Recover the log, or make it. `token`: gives 64 random bits.
+
+        `fresh`: it may not have been made yet. Errors: Damaged, NewerFormat, OSError.
+        """
+        self._files = files
+        if settings.scratch:
+            for name in files.sizes():
+                files.unlink(name)
+        found = recover(files, fresh)
+        self.cut: Cut | None = found.cut
+        self.low = False
+        self._state = found
+        segment_bytes, self._free_min_bytes = settings.fitted(files.space()[1])
+        self._spares = Spares(files, found.spares, found.number_max, segment_bytes)
+        log = found.chain[0].header.log if found.chain else token()
+        self._tip = Tip(files, settings, found, self._spares, log, token)
+        self._readers: OrderedDict[int, File] = OrderedDict()
+        self._short = False  # did making a spare fail?
+        if found.chain and not settings.scratch:
+            self._make_sure(settings.sync != "never")
+        sizes = files.sizes()
+        for name in found.debris:
+            self._spares.retire(name, sizes[name])
+        if not found.chain:
+            self._tip.start_anew()
+        elif found.dirty:
+            found.chain[-1].spoiled = True
+        self.tend()
+
+    def bounds(self) -> Bounds:
+        """As Log.bounds."""
+        lineage = self._state.lineage
+        return Bounds(self._state.chain[0].header.prev_seq + 1, lineage.last_seq, lineage.epoch)
+
+    def open(self, epoch: int, nonce: int) -> int:
+        """As Log.open."""
+        if not (1 <= epoch <= EPOCH_MAX and 0 <= nonce <= NONCE_MAX):
+            raise ValueError(f"epoch {epoch} or nonce {nonce} is out of range")
+        lineage = self._state.lineage
+        if epoch <= lineage.epoch:
+            raise Fenced(f"epoch {epoch} is not above {lineage.epoch}, which has been opened")
+        fence = encode_fence(epoch, nonce, lineage.last_seq)
+        try:
+            return self._land(len(fence), fence, (), urgent=True)
+        except Full as error:
+            raise Unavailable(str(error)) from None
+
+    def append(self, entry: bytes) -> int:
+        """As Log.append, for the owner and place that stand in the entry."""
+        return self.append_parts(len(entry), entry, ())
+
+    def append_parts(self, size: int, first: Bytes, rest: Iterable[Bytes]) -> int:
+        """As append, of an entry of `size` bytes given as its first bytes and the rest.
+
+        `first`: at least the head. Nothing is kept of them. `rest` may be left unread after an error,
+        and is read only to compare it where the entry may be the last one once more.
+        """
+        _, epoch, nonce, expected_seq = read_owner(first)
+        lineage = self._state.lineage
+        if epoch != lineage.epoch or nonce != lineage.nonce:
+            raise Fenced(f"epoch {epoch} is over, the log is in epoch {lineage.epoch}")
+        if expected_seq != lineage.last_seq:
+            head = bytes(first[:HEAD_BYTES])
+            if self._state.tail_id[:HEAD_BYTES] == head:
+                ends = _Ends(first, rest)
+                for _ in ends:
+                    pass
+                if head + ends.last == self._state.tail_id:
+                    return lineage.last_seq
+            raise Fenced(f"the last entry is seq {lineage.last_seq}, not {expected_seq}")
+        return self._land(size, first, rest, urgent=False)
+
+    def land(self, entry: bytes) -> int:
+        """Put an entry at the end whoever wrote it."""
+        return self._land(len(entry), entry, (), urgent=False)
+
+    def read(self, seq: int, offset: int, length: int) -> bytes:
+        """As Log.read."""
+        if offset < 0 or length < 0:
+            raise ValueError(f"offset {offset} or length {length} is negative")
+        bounds = self.bounds()
+        if not bounds.first_seq <= seq <= bounds.last_seq:
+            raise Missing(f"seq {seq} is not within {bounds}")
+        chain = self._state.chain
+        segment = chain[bisect_left(chain, seq, key=_last_seq)]
+        try:
+            file = self._reader(segment)
+            place = segment.find(file, seq)
+            length = min(length, place.frame.length - offset)
+            if length <= 0:
+                return b""
+            return file.pread(length, place.offset + FRAME_BYTES + offset)
+        except OSError as error:
+            raise Unavailable(f"cannot read the log: {error}") from error
+
+    def trim(self, epoch: int, upto_seq: int) -> None:
+        """As Log.trim, for the owner of this epoch."""
+        state = self._state
+        if epoch != state.lineage.epoch:
+            raise Fenced(f"epoch {epoch} is over")
+        chain = state.chain
+        try:
+            last = chain[-1]
+            if upto_seq >= last.last_seq and last.header.capacity > self._spares.segment_bytes:
+                self._tip.start_anew()
+            count = next(at for at, found in enumerate(chain) if at == len(chain) - 1
+                         or found.last_seq > upto_seq)  # fmt: skip
+            if not count:
+                return
+            state.floor = chain[count].header.prev_seq + 1
+            self._tip.mark()
+            trimmed = chain[:count]
+            del chain[:count]
+            for segment in trimmed:
+                self._retire(segment)
+        except OSError as error:
+            raise Unavailable(f"cannot trim the log: {error}") from error
+        finally:
+            self._short = False
+
+    def sync(self) -> None:
+        """Make every entry durable, under a policy that has not done so. Errors: Unavailable."""
+        try:
+            self._tip.sync()
+        except OSError as error:
+            raise Unavailable(f"cannot sync the log: {error}") from error
+
+    @property
+    def unsynced(self) -> bool:
+        """Is there anything for `sync` to do?"""
+        return self._tip.unsynced
+
+    def tend(self) -> None:
+        """What can wait until nobody waits: the seal, the reserve, files that failed."""
+        self._tip.seal()
+        if len(self._spares) < SPARES_MIN and not self._short:
+            try:
+                self._spares.make()
+            except OSError:
+                self._short = True
+            self.measure()
+        while self._tip.debris:
+            try:
+                self._files.unlink(self._tip.debris.pop())
+            except OSError:
+                pass  # it is found again at the next start
+
+    def measure(self) -> Space:
+        """Look at the space. Errors: Unavailable."""
+        try:
+            free_bytes, _ = self._files.space()
+            used_bytes = sum(self._files.sizes().values())
+        except OSError as error:
+            raise Unavailable(f"cannot read the log's directory: {error}") from error
+        self.low = free_bytes < self._free_min_bytes or len(self._spares) < SPARES_MIN
+        return Space(self.low, free_bytes, used_bytes, len(self._state.chain))
+
+    def space(self) -> Space:
+        """Look at the space, and try again to complete the reserve. Errors: Unavailable."""
+        self._short = False
+        self.tend()
+        return self.measure()
+
+    def extents(self) -> list[Extent]:
+        """The segments, oldest first, as they are now."""
+        return [
+            Extent(head.number, head.stamp, head.prev_seq, segment.end,
+                   head.epoch, head.nonce, head.lineage_seq)
+            for segment in self._state.chain for head in (segment.header,)
+        ]  # fmt: skip
+
+    def close(self) -> None:
+        """Sync, seal and let go of the files."""
+        try:
+            self._tip.sync()
+        except OSError:
+            pass  # nobody was told that it is durable
+        self._tip.seal()
+        self._tip.close()
+        for file in self._readers.values():
+            file.close()
+        self._readers.clear()
+
+    def _land(self, size: int, first: Bytes, rest: Iterable[Bytes], urgent: bool) -> int:
+        state = self._state
+        head = bytes(first[:HEAD_BYTES])
+        ends = _Ends(first, rest)
+        self._tip.write(size, first, ends, urgent)
+        seq = state.last_seq
+        if state.lineage.admit(seq, head + ends.last):
+            state.tail_id = head + ends.last
+        return seq
+
+    def _reader(self, segment: Segment) -> File:
+        number = segment.header.number
+        file = self._readers.get(number)
+        if file is None:
+            file = self._readers[number] = self._files.open(segment.name, write=False)
+            if len(self._readers) > FILES_MAX:
+                self._readers.popitem(last=False)[1].close()
+        self._readers.move_to_end(number)
+        return file
+
+    def _retire(self, segment: Segment) -> None:
+        file = self._readers.pop(segment.header.number, None)
+        if file is not None:
+            file.close()
+        if segment.spoiled:
+            self._files.unlink(segment.name)
+        else:
+            self._spares.retire(segment.name, segment.header.capacity)
+
+    def _make_sure(self, everything: bool) -> None:
+        """Write what is not proven to be durable again, in its place; at least in the last segment.
+
+        It was read, but perhaps from memory: a sync of an earlier process may have failed, and
+        another sync would not say so. The same bytes can be written over themselves safely.
+        """
+        state = self._state
+        for segment in state.chain:
+            tip = segment is state.chain[-1]
+            if not tip and (segment.last_seq <= state.synced or not everything):
+                continue
+            file = self._files.open(segment.name)
+            try:
+                offset = HEADER_BYTES
+                if segment.header.prev_seq < state.synced:
+                    place = segment.find(file, state.synced)
+                    offset = place.offset + FRAME_BYTES + place.frame.length
+                file.pwritev([segment.header.encode()], 0, True)
+                while offset < segment.end:
+                    data = file.pread(min(_REWRITE_BYTES, segment.end - offset), offset)
+                    file.pwritev([data], offset, True)
+                    offset += len(data)
+            finally:
+                file.close()
+        self._files.sync_dir()
+        if everything:
+            state.synced = state.last_seq
+
+
+class _Ends:
+    """The parts of an entry behind its first one, and what its last 4 bytes were."""
+
+    __slots__ = ("_rest", "last")
+
+    def __init__(self, first: Bytes, rest: Iterable[Bytes]) -> None:
+        self.last = bytes(first[-4:])
+        self._rest = rest
+
+    def __iter__(self) -> Iterator[Bytes]:
+        for part in self._rest:
+            self.last = (self.last + bytes(part[-4:]))[-4:]
+            yield part
+
+
+def _last_seq(segment: Segment) -> int:
+    return segment.last_seq

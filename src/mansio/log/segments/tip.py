@@ -1,0 +1,240 @@
+"""Writes behind the last frame of a log: the segment that is written to, and its successors.
+
+After a write or sync has failed, nobody knows what is on the disk, and a later sync may claim a
+success that was none. So the file is spoiled: nothing is written to it again. The entry is written
+once more, whole, to a new segment, whose header says where the spoiled one ends.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
+
+from mansio.log.base import Full, Unavailable
+from mansio.log.entry import Bytes
+from mansio.log.segments.files import File, Files
+from mansio.log.segments.layout import (
+    ENTRY,
+    FRAME_BYTES,
+    HEADER_BYTES,
+    MARK,
+    SEAL,
+    Frame,
+    Header,
+    segment_name,
+)
+from mansio.log.segments.recovery import State
+from mansio.log.segments.segment import Segment
+from mansio.log.segments.settings import StoreSettings
+from mansio.log.segments.spares import Spares
+
+TAIL_BYTES: Final = 16 << 10
+"""Kept free at the end of a segment for fences and marks, which must find room on a full disk."""
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class _Start(NamedTuple):
+    """A segment that is not in the chain yet."""
+
+    segment: Segment
+    file: File
+    header: bytes
+
+
+class Tip:
+    """`debris`: names of files that failed before they became part of the log."""
+
+    def __init__(
+        self,
+        files: Files,
+        settings: StoreSettings,
+        state: State,
+        spares: Spares,
+        log: int,
+        token: Callable[[], int],
+    ) -> None:
+        """`log`: the id of the log. `token`: gives 64 random bits."""
+        self.debris: list[str] = []
+        self._files = files
+        self._state = state
+        self._spares = spares
+        self._log = log
+        self._token = token
+        self._durable = settings.sync == "always"
+        self._interval = settings.sync == "interval"
+        self._scratch = settings.scratch
+        self._file: File | None = None
+        self._sealed = False
+        self.unsynced = False
+        """Was anything written since the last sync, under another policy than "always"?"""
+
+    def write(self, size: int, first: Bytes, rest: Iterable[Bytes], urgent: bool) -> None:
+        """Append an entry of `size` bytes, given as its first bytes and, if it is large, the rest.
+
+        `urgent`: it may use the room that is kept for fences. Errors: Full, nothing was written;
+        Unavailable, something may have been.
+        """
+        margin = FRAME_BYTES if urgent else TAIL_BYTES
+        attempts = 2 if len(first) == size else 1
+        failure: OSError | None = None
+        for _ in range(attempts):
+            start: _Start | None = None
+            try:
+                if not self._fits(size, margin):
+                    start = self._start(size)
+            except OSError as error:
+                if failure is None and error.errno in _FULL:
+                    raise Full(f"no room for {size} bytes: {error}") from None
+                failure = error
+                continue
+            try:
+                self._put_entry(start, size, first, rest)
+            except OSError as error:
+                failure = error
+                self._spoil(start)
+            else:
+                return
+        raise Unavailable(f"cannot write to the log: {failure}") from failure
+
+    def mark(self) -> None:
+        """Make the state's floor durable. Errors: OSError."""
+        if not self._fits(0, FRAME_BYTES):
+            self.start_anew()
+            return
+        segment, file = self._current()
+        try:
+            file.pwritev([self._frame(MARK, segment)], segment.end, self._durable)
+            segment.add_mark()
+            self._sealed = False
+            if not self._durable and not self._scratch:
+                self.unsynced = True
+                self.sync()
+        except OSError:
+            segment.spoiled = True
+            raise
+
+    def start_anew(self) -> None:
+        """Begin a new segment before the present one is full. Errors: OSError."""
+        start = self._start(0)
+        try:
+            start.file.pwritev([start.header], 0, self._durable)
+            self._join(start)
+        except OSError:
+            self._spoil(start)
+            raise
+
+    def seal(self) -> None:
+        """Say behind the last entry that it was written whole, unless that is said already."""
+        if self._sealed or not self._state.chain or self._state.chain[-1].spoiled:
+            return
+        self._sealed = True
+        segment, file = self._current()
+        if segment.end + FRAME_BYTES <= segment.header.capacity:
+            try:
+                file.pwritev([self._frame(SEAL, segment)], segment.end, False)
+            except OSError:
+                segment.spoiled = True
+
+    def sync(self) -> None:
+        """Make this segment durable. Errors: OSError; the segment is spoiled."""
+        if not self.unsynced:
+            return
+        segment, file = self._current()
+        try:
+            file.sync()
+        except OSError:
+            segment.spoiled = True
+            raise
+        self.unsynced = False
+        if self._interval:  # so the segments before this one are synced, too
+            self._state.synced = segment.last_seq
+            self._sealed = False
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _fits(self, size: int, margin: int) -> bool:
+        if not self._state.chain:
+            return False
+        segment = self._state.chain[-1]
+        end = segment.end + FRAME_BYTES + size + margin
+        return not segment.spoiled and end <= segment.header.capacity
+
+    def _current(self) -> tuple[Segment, File]:
+        segment = self._state.chain[-1]
+        if self._file is None:
+            self._file = self._files.open(segment.name)
+        return segment, self._file
+
+    def _frame(self, kind: int, segment: Segment, length: int = 0) -> bytes:
+        state = self._state
+        seq = segment.last_seq + (kind == ENTRY)
+        return Frame(kind, length, segment.header.stamp, seq, state.synced, state.floor).encode()
+
+    def _start(self, size: int) -> _Start:
+        state, spares = self._state, self._spares
+        if self._interval:
+            self.sync()
+        need = HEADER_BYTES + FRAME_BYTES + size + TAIL_BYTES
+        capacity = spares.segment_bytes
+        if need > capacity:
+            capacity = -(-need // HEADER_BYTES) * HEADER_BYTES
+        number = spares.take_number()
+        try:
+            file = spares.start_segment(number, capacity)
+        except OSError as error:
+            if error.errno not in _FULL:
+                self.debris.append(segment_name(number))
+            raise
+        before = state.chain[-1] if state.chain else None
+        lineage = state.lineage
+        header = Header(
+            capacity, self._log, self._token(), number,
+            before.header.number if before else 0, before.end if before else 0,
+            before.last_seq if before else 0, state.synced, state.floor,
+            lineage.epoch, lineage.nonce, lineage.last_seq, state.tail_id,
+        )  # fmt: skip
+        return _Start(Segment(header, HEADER_BYTES, header.prev_seq), file, header.encode())
+
+    def _put_entry(
+        self, start: _Start | None, size: int, first: Bytes, rest: Iterable[Bytes]
+    ) -> None:
+        if start is None:
+            segment, file = self._current()
+            file.pwritev([self._frame(ENTRY, segment, size), first], segment.end, self._durable)
+        else:
+            segment, file, header = start
+            file.pwritev([header, self._frame(ENTRY, segment, size), first], 0, self._durable)
+        offset = segment.end + FRAME_BYTES + len(first)
+        for part in rest:
+            file.pwritev([part], offset, self._durable)
+            offset += len(part)
+        if start is not None:
+            self._join(start)
+        seq = segment.last_seq + 1
+        segment.add(seq, segment.end, size)
+        self._sealed = False
+        if self._durable:
+            self._state.synced = seq
+        else:
+            self.unsynced = not self._scratch
+
+    def _join(self, start: _Start) -> None:
+        """Make a segment, whose header has been written, the last one of the chain."""
+        if not self._scratch:
+            self._files.sync_dir()
+        self.close()
+        self._file = start.file
+        self._state.chain.append(start.segment)
+        self._sealed = False
+
+    def _spoil(self, start: _Start | None) -> None:
+        if start is None:
+            self._state.chain[-1].spoiled = True
+        else:
+            start.file.close()
+            self.debris.append(start.segment.name)

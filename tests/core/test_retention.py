@@ -1,0 +1,239 @@
+"""The log is cut in front, and what is still needed lives on: runs that are carried, snapshots, positions."""
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from mansio.core.broker import Broker
+from mansio.core.check import check
+from mansio.core.inflight import Piece
+from mansio.core.journal import Journal
+from mansio.core.limits import Limits
+from mansio.core.restore import Restore
+from tests.core.test_restore import Writer, durable_part
+
+LIMITS = Limits(bucket_bytes=400, garbage_bytes=2000)
+
+
+class Cutter(Writer):
+    """A writer with a log of one entry a turn, which is cut as the broker says."""
+
+    def __init__(self) -> None:
+        super().__init__(LIMITS)
+        self.entries: dict[int, list[bytes]] = {}
+        self.seq = 1
+
+    def turn(self) -> None:
+        records = [b"".join(parts) for parts in self.broker.end_turn()]
+        if not records:
+            return
+        self.seq += 1
+        self.entries[self.seq] = records
+        starts = [sum(map(len, records[:i])) for i in range(len(records))]
+        journal = self.broker.journal
+        placed = [
+            (owner, self.seq, starts[number], len(records[number]))
+            for number, owner in journal.owners
+        ]
+        journal.placed(self.seq, sum(map(len, records)), placed)
+        upto = journal.retention.cut()
+        for seq in [seq for seq in self.entries if seq <= upto]:
+            del self.entries[seq]
+
+    @property
+    def log_bytes(self) -> int:
+        return sum(len(record) for records in self.entries.values() for record in records)
+
+    def restored(self) -> Broker:
+        broker = Broker(LIMITS)
+        restore = Restore(broker)
+        for seq, records in self.entries.items():
+            restore.entry(seq, sum(map(len, records)))
+            offset = 0
+            for record in records:
+                restore.apply(record, offset)
+                offset += len(record)
+        restore.finish()
+        check(broker)
+        return broker
+
+    def declare(self, *names: str) -> None:
+        for name in names:
+            self.broker.definitions.declare_queue(self.session, name, True, False, False, {})
+
+    def take(self, name: str, count: int) -> None:
+        """Consumes and acknowledges."""
+        queue = self.broker.vhosts["/"].queues[name]
+        for _ in range(count):
+            got = self.broker.get(self.channel, queue, False)
+            assert got is not None
+            self.broker.settle(self.channel, got.tag, got.tag, False, False)
+
+
+def test_a_log_of_settled_messages_stays_short() -> None:
+    writer = Cutter()
+    writer.declare("q")
+    for _ in range(500):
+        writer.publish("", "q", 3)
+        writer.turn()
+        writer.take("q", 3)
+        writer.turn()
+        assert writer.log_bytes < 8000
+    assert writer.seq > 1000
+    assert durable_part(writer.restored()) == durable_part(writer.broker)
+
+
+def test_a_message_that_nobody_takes_does_not_keep_the_log() -> None:
+    """It is carried, with what is settled of its run, in every queue that the run went to."""
+    writer = Cutter()
+    writer.declare("q", "old")
+    definitions = writer.broker.definitions
+    for name in ("q", "old"):
+        definitions.bind_queue(writer.session, name, "amq.fanout", "", {})
+    writer.publish("amq.fanout", "", 5)
+    writer.turn()
+    writer.take("q", 5)
+    writer.take("old", 2)
+    writer.turn()
+    expected = durable_part(writer.broker)["queues"]["old"]
+    for _ in range(300):
+        writer.publish("", "q", 2)
+        writer.turn()
+        writer.take("q", 2)
+        writer.turn()
+        assert writer.log_bytes < 8000
+    assert min(writer.entries) > 100, "the first entries are cut off"
+    assert durable_part(writer.restored())["queues"]["old"] == expected
+    assert durable_part(writer.restored()) == durable_part(writer.broker)
+
+
+def test_positions_go_on_where_everything_was_settled_and_cut_off() -> None:
+    """Otherwise a settlement that is still in the log would take away a message that comes later."""
+    writer = Cutter()
+    writer.declare("quiet", "busy")
+    writer.publish("", "quiet", 4)
+    writer.turn()
+    writer.take("quiet", 4)
+    for _ in range(100):
+        writer.publish("", "busy", 4)
+        writer.turn()
+        writer.take("busy", 4)
+        writer.turn()
+    queues = writer.restored().vhosts["/"].queues
+    assert (queues["quiet"].next_position, queues["busy"].next_position) == (4, 400)
+
+
+def test_ids_of_queues_go_on_where_their_records_were_cut_off() -> None:
+    writer = Cutter()
+    for i in range(60):
+        writer.declare(f"passing{i}")
+        writer.turn()
+        writer.broker.definitions.drop_queue(writer.broker.vhosts["/"].queues[f"passing{i}"])
+        writer.turn()
+    assert min(writer.entries) > 30
+    assert writer.restored().definitions.next_queue_id == 61
+
+
+def test_a_record_that_is_not_durable_yet_keeps_the_place_of_its_run() -> None:
+    """Between the turn that carries a run and its entry, the old record is the only one."""
+    writer = Cutter()
+    writer.declare("old", "q")
+    writer.publish("", "old")
+    writer.turn()
+    cuts: list[int] = []
+    placed = Journal.placed
+    while not cuts:
+        writer.publish("", "q", 2)
+        writer.turn()
+        writer.take("q", 2)
+        (span,) = writer.broker.vhosts["/"].queues["old"].ready
+        bucket = span.run.bucket
+        records = writer.broker.end_turn()
+        if bucket is not None and span.run in bucket.moving:
+            cuts.append(writer.broker.journal.retention.cut())
+            assert cuts[0] < span.run.seq
+        writer.seq += 1
+        writer.entries[writer.seq] = [b"".join(parts) for parts in records]
+        owners = [(o, writer.seq, 0, len(records[n][0])) for n, o in writer.broker.journal.owners]
+        placed(writer.broker.journal, writer.seq, 500, owners)
+    assert span.run.seq == writer.seq
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_any_history_survives_cutting(seed: int) -> None:
+    rng = random.Random(seed)
+    writer = Cutter()
+    broker = writer.broker
+    names = ["a", "b", "c"]
+
+    def declare() -> None:
+        writer.declare(rng.choice(names))
+
+    def drop() -> None:
+        found = broker.vhosts["/"].queues.get(rng.choice(names))
+        if found is not None and rng.random() < 0.3:
+            broker.definitions.drop_queue(found)
+
+    def bind() -> None:
+        name = rng.choice(names)
+        if name in broker.vhosts["/"].queues:
+            broker.definitions.bind_queue(writer.session, name, "amq.fanout", rng.choice("xy"), {})
+
+    def publish() -> None:
+        if rng.random() < 0.5:
+            writer.publish("amq.fanout", "", rng.randint(1, 5), rng.random() < 0.8)
+        else:
+            writer.publish("", rng.choice(names), rng.randint(1, 5), rng.random() < 0.8)
+
+    def get() -> None:
+        queue = broker.vhosts["/"].queues.get(rng.choice(names))
+        for _ in range(rng.randint(1, 6)):
+            if queue is not None:
+                broker.get(writer.channel, queue, rng.random() < 0.3)
+
+    def settle() -> None:
+        pieces: list[Piece] = []
+        for flight in writer.channel.ledger:
+            pieces += flight.open_pieces(0, flight.count)
+        if pieces:
+            tag = rng.choice(pieces).first
+            broker.settle(writer.channel, tag, tag, rng.random() < 0.5, rng.random() < 0.3)
+
+    steps: list[Callable[[], None]] = [declare, drop, bind, *[publish, get, settle] * 4]
+    for _ in range(400):
+        rng.choice(steps)()
+        if rng.random() < 0.4:
+            writer.turn()
+    writer.turn()
+    assert durable_part(writer.restored()) == durable_part(broker)
+    check(broker)
+
+
+def test_after_an_orderly_stop_only_what_was_delivered_is_redelivered() -> None:
+    writer = Cutter()
+    writer.declare("q")
+    writer.publish("", "q", 3)
+    writer.turn()
+    queue = writer.broker.vhosts["/"].queues["q"]
+    got = writer.broker.get(writer.channel, queue, False)
+    assert got is not None
+    writer.broker.close_session(writer.session)
+    writer.broker.journal.stopped()
+    writer.turn()
+    spans = writer.restored().vhosts["/"].queues["q"].ready
+    assert [(s.start, s.stop, s.redelivered) for s in spans] == [(0, 1, True), (1, 3, False)]
+
+
+def test_after_anything_else_everything_is_redelivered() -> None:
+    """Also if an orderly stop lies further back: the broker that came after it may have delivered."""
+    writer = Cutter()
+    writer.declare("q")
+    writer.publish("", "q", 3)
+    writer.turn()
+    writer.broker.journal.stopped()
+    writer.turn()
+    writer.broker.journal.started("test", new=False)
+    writer.turn()
+    (span,) = writer.restored().vhosts["/"].queues["q"].ready
+    assert span.redelivered
