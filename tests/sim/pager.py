@@ -47,6 +47,7 @@ class Pager:
     def turn(self) -> None:
         """A turn has ended."""
         if self._paging.spooling:
+            self._spool.trim(self._paging.spool.cut())
             records, owners = self._paging.take_spooled()
             if records:
                 self._ticket = self._group.add(records, owners)

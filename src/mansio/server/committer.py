@@ -89,12 +89,16 @@ class Committer:
         placed = group.take_placed()
         if size:
             upto = self._on_placed(group.last_seq, size, placed)
-            if upto > self._trim_seq:
-                self._trim_seq = upto
-                self._trim_due.set()
+            self.trim(upto)
         if ticket > self.durable:
             self.durable = ticket
             self._on_durable(ticket)
+
+    def trim(self, upto: int) -> None:
+        """Entries up to this seq are not needed any more."""
+        if upto > self._trim_seq:
+            self._trim_seq = upto
+            self._trim_due.set()
 
     async def _trim(self) -> None:
         while True:

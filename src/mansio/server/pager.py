@@ -7,13 +7,13 @@ end of the turn ──► records for the spool ──► entry written ──�
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 from mansio.core import records
 from mansio.core.broker import Broker
 from mansio.core.run import Run
-from mansio.log.base import Damaged, Log, LogError
+from mansio.log.base import Damaged, Log, LogError, Missing
 from mansio.log.group_commit import Placed
 from mansio.server.clock import Clock
 from mansio.server.committer import Committer
@@ -66,6 +66,7 @@ class Pager:
         if self._writer is not None and self._paging.spooling:
             parts, owners = self._paging.take_spooled()
             self._writer.add(parts, owners)
+            self._writer.trim(self._paging.spool.cut())
         if self._loading.wanted:
             self._due.set()
         if self._loading.awake:
@@ -95,23 +96,32 @@ class Pager:
     async def _load(self, runs: list[Run]) -> list[Run]:
         """Reads runs and hands them back; answers those that could not be read for now."""
         failed: list[Run] = []
-        for log, group in (
-            (self._log, [run for run in runs if run.places]),
-            (self._spool, [run for run in runs if not run.places]),
-        ):
-            if not group or log is None:
-                continue
-            try:
-                found = await _read(log, group)
-            except LogError as error:
-                if len(group) > 1:
-                    for run in group:
-                        failed += await self._load([run])
-                    continue
-                if not self._missed(group[0], error):
-                    failed += group
-                continue
-            for run, record in zip(group, found, strict=True):
+        logged = [run for run in runs if run.places]
+        if logged:
+            failed += await self._load_from(self._log, logged)
+        if self._spool is not None and len(logged) < len(runs):
+            failed += await self._load_from(self._spool, [run for run in runs if not run.places])
+        return failed
+
+    async def _load_from(self, log: Log, runs: list[Run]) -> list[Run]:
+        failed: list[Run] = []
+        places = [(run.seq, run.offset, run.size) for run in runs]
+        try:
+            found = await log.read_many(places)
+        except (Damaged, Missing) as error:
+            if len(runs) > 1:
+                for run in runs:
+                    failed += await self._load_from(log, [run])
+            elif isinstance(error, Missing) and places[0][0] != runs[0].seq:
+                failed = runs  # its record has moved meanwhile
+            else:
+                self._lose(runs[0], error)
+        except LogError as error:
+            what = type(error).__name__
+            logger.error("cannot read messages back, trying again: %s: %s", what, error)
+            failed = runs
+        else:
+            for run, record in zip(runs, found, strict=True):
                 self._hand_back(run, record)
         return failed
 
@@ -121,18 +131,9 @@ class Pager:
         except records.Damaged as error:
             self._lose(run, error)
 
-    def _missed(self, run: Run, error: LogError) -> bool:
-        """Whether the run needs no other try."""
-        if isinstance(error, Damaged):
-            self._lose(run, error)
-            return True
-        if run.live:
-            logger.error(
-                "cannot read messages back, trying again: %s: %s", type(error).__name__, error
-            )
-        return not run.live
-
     def _lose(self, run: Run, error: Exception) -> None:
+        if not run.live:  # settled while it was read, and its record cut off
+            return
         self._loading.lost(run)
         logger.critical(
             "%d messages cannot be read back, their queues stop there: seq %d, byte %d of the %s: %s",
@@ -151,10 +152,6 @@ class Pager:
         logger.critical(
             "the spool cannot be written: transient messages stay in memory from here on"
         )
-
-
-async def _read(log: Log, runs: Sequence[Run]) -> list[bytes]:
-    return await log.read_many([(run.seq, run.offset, run.size) for run in runs])
 
 
 def _ignore(ticket: int) -> None:
