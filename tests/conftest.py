@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -96,6 +97,10 @@ class BrokerStarter:
 
     def __init__(self) -> None:
         self._started: list[BrokerProcess] = []
+        self._folders = ExitStack()
+
+    def _folder(self) -> str:
+        return self._folders.enter_context(tempfile.TemporaryDirectory(prefix="mansio-test-"))
 
     def spawn(self, *options: str, **environ: str) -> BrokerProcess:
         """Start `mansio serve OPTIONS` without waiting for anything."""
@@ -103,6 +108,8 @@ class BrokerStarter:
         clean = {k: v for k, v in os.environ.items() if not k.startswith("MANSIO_")}
         if pure := os.environ.get("MANSIO_PURE"):
             clean["MANSIO_PURE"] = pure
+        if "--in-memory" not in options and "--data-dir" not in options:
+            clean["MANSIO_DATA_DIR"] = self._folder()
         process = subprocess.Popen(
             [sys.executable, "-m", "mansio", "serve", *options],
             stdout=log,
@@ -131,6 +138,7 @@ class BrokerStarter:
                 broker.process.kill()
             broker.process.wait()
             broker.log.close()
+        self._folders.close()
 
 
 @pytest.fixture

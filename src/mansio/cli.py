@@ -21,7 +21,8 @@ the TOML file (port = 5673), else it has its default. The README lists all of th
 SERVE_EXAMPLES: Final = """\
 examples:
   mansio serve                            listen on 127.0.0.1:5672
-  mansio serve --port 5673                beside another broker
+  mansio serve --port 5673 --data-dir d2  beside another broker
+  mansio serve --in-memory                for tests: nothing is kept
   mansio serve --bind 0.0.0.0             accept clients from other machines
   mansio serve --config mansio.toml       settings from a file
   MANSIO_LOG_FORMAT=json mansio serve     settings from the environment
@@ -30,6 +31,11 @@ examples:
 SERVE_OPTIONS: Final = (
     ("bind", "ADDRESS", "address to listen on (default: 127.0.0.1)"),
     ("port", "PORT", "TCP port, 0 for any free one (default: 5672)"),
+    ("data_dir", "DIR", "folder of the log (default: ~/.local/share/mansio)"),
+    ("sync", "POLICY", "always, interval=MS or never (default: always)"),
+    ("segment_size", "SIZE", "files of the log (default: 16MiB)"),
+    ("disk_free_limit", "SIZE", "free disk space at which publishers are paused (default: 50MiB)"),
+    ("memory_budget", "SIZE", "messages kept in memory; more are paged out (default: 128MiB)"),
     ("log_level", "LEVEL", "debug, info, warning or error (default: info)"),
     ("log_format", "FORMAT", "text or json (default: text)"),
 )
@@ -58,6 +64,12 @@ def parser() -> argparse.ArgumentParser:
     for key, metavar, text in SERVE_OPTIONS:
         option = "--" + key.replace("_", "-")
         serve_parser.add_argument(option, dest=key, metavar=metavar, help=text)
+    serve_parser.add_argument(
+        "--in-memory",
+        action="store_const",
+        const=True,
+        help="keep nothing on disk: all is gone when the broker stops",
+    )
     serve_parser.set_defaults(command=serve)
     return root
 
@@ -67,6 +79,7 @@ def serve(arguments: argparse.Namespace) -> int:
     from mansio.config import ConfigError, load
 
     options = {key: getattr(arguments, key) for key, _, _ in SERVE_OPTIONS}
+    options["in_memory"] = arguments.in_memory
     try:
         settings = load(options, os.environ, arguments.config)
     except ConfigError as error:

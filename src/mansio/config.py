@@ -49,6 +49,12 @@ class Config:
     message_bytes_max: int = 128 * MIB
     memory_high_watermark: float | int = 0.6
     """A float is a fraction of the machine's (or container's) memory, an int is bytes."""
+    data_dir: str = "~/.local/share/mansio"
+    in_memory: bool = False
+    sync: str = "always"
+    segment_size: int = 16 * MIB
+    disk_free_limit: int = 50 * MIB
+    memory_budget: int = 128 * MIB
     handshake_timeout_s: float = 10.0
     shutdown_timeout_s: float = 10.0
     notes: tuple[str, ...] = field(default=(), compare=False)
@@ -105,6 +111,24 @@ def text(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError
     return value.strip()
+
+
+def yes_or_no(value: object) -> bool:
+    """Read a switch: true or false, also as text."""
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str) or value.lower() not in words:
+        raise ValueError
+    return words[value.lower()]
+
+
+def sync_policy(value: object) -> str:
+    """Read when the log is synced: "always", "never" or "interval=MS"."""
+    found = re.fullmatch(r"always|never|interval=(\d{1,5})", str(value).lower())
+    if not isinstance(value, str) or not found or found[1] == "0":
+        raise ValueError
+    return found[0]
 
 
 def size(value: object) -> int:
@@ -165,6 +189,26 @@ SETTINGS: Final[dict[str, Setting]] = {
         watermark,
         "a fraction such as 0.6 (up to 1.0) or a size such as 2GiB (from 16MiB)",
         "memory use at which publishers are paused",
+    ),
+    "data_dir": Setting(text, "a path", "folder of the log; made if it is missing"),
+    "in_memory": Setting(
+        yes_or_no, "true or false", "keep nothing on disk: all is gone when the broker stops"
+    ),
+    "sync": Setting(
+        sync_policy,
+        "always, never or interval=MS (1 to 99999)",
+        "when the log is synced: before a confirm, every MS milliseconds, or when the system likes",
+    ),
+    "segment_size": Setting(
+        size_between(128 * KIB, GIB), "a size from 128KiB to 1GiB", "files of the log"
+    ),
+    "disk_free_limit": Setting(
+        size_between(0, 1 << 50), "a size", "free space on disk at which publishers are paused"
+    ),
+    "memory_budget": Setting(
+        size_between(MIB, 1 << 50),
+        "a size from 1MiB",
+        "messages that are kept in memory; more are paged out to disk",
     ),
     "handshake_timeout_s": Setting(
         seconds(0.1, 3600), "a number from 0.1 to 3600", "time for a client to open its connection"

@@ -33,7 +33,7 @@ class StageLog(MemoryLog):
     """Appends wait for the `gate`; the next ones fail with `errors`, with the entry in the log if `lands`; reading
     the tail fails with `tail_errors`. Reads wait for the `reading`, and the next ones fail with `read_errors`."""
 
-    __slots__ = ("errors", "gate", "lands", "read_errors", "reading", "tail_errors")
+    __slots__ = ("errors", "full", "gate", "lands", "read_errors", "reading", "tail_errors")
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,6 +41,7 @@ class StageLog(MemoryLog):
         self.gate.set()
         self.errors: list[LogError] = []
         self.lands = False
+        self.full = False
         self.tail_errors: list[LogError] = []
         self.read_errors: list[LogError] = []
         self.reading = asyncio.Event()
@@ -51,6 +52,10 @@ class StageLog(MemoryLog):
         if self.read_errors:
             raise self.read_errors.pop(0)
         return await super().read_many(items)
+
+    @property
+    def low(self) -> bool:
+        return self.full
 
     async def bounds(self) -> Bounds:
         if self.tail_errors:
@@ -195,12 +200,14 @@ class Stage:
         self.spool = StageLog()
         self.turn = Turn(self.broker, self.log, self.clock, self.tasks, self.spool)
 
-    def actor(self, heartbeat: int = 0) -> Actor:
+    def actor(self, heartbeat: int = 0, **capabilities: bool) -> Actor:
         """A client with channel 1 open."""
         actor = Actor(self)
         actor.send(PROTOCOL_HEADER)
         self.turn.end()
-        actor.say(0, m.ConnectionStartOk({}, "PLAIN", b"\0guest\0guest"))
+        actor.say(
+            0, m.ConnectionStartOk({"capabilities": capabilities}, "PLAIN", b"\0guest\0guest")
+        )
         self.turn.end()
         actor.say(0, m.ConnectionTuneOk(0, 0, heartbeat), m.ConnectionOpen("/"))
         self.turn.end()
@@ -221,6 +228,7 @@ def play(script: Callable[[Stage], Awaitable[None]], **limits: Any) -> Stage:
     async def main() -> Stage:
         stage = Stage(**limits)
         await stage.turn.open()
+        await stage.settle()
         await script(stage)
         await stage.tasks.cancel_all()
         await stage.settle()
@@ -238,8 +246,8 @@ def publish(key: str, body: bytes = b"hello", persistent: bool = False) -> bytes
     )
 
 
-def publisher(stage: Stage, durable: bool = True) -> Actor:
-    actor = stage.actor()
+def publisher(stage: Stage, durable: bool = True, **capabilities: bool) -> Actor:
+    actor = stage.actor(**capabilities)
     actor.say(1, m.QueueDeclare("q", durable=durable), m.ConfirmSelect())
     return actor
 

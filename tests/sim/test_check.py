@@ -95,6 +95,7 @@ CHANGES: dict[str, Callable[[Broker], object]] = {
     "deleted": lambda b: setattr(full(b), "deleted", True),
     "dirty": lambda b: setattr(full(b), "dirty", not full(b).dirty),
     "sealed": lambda b: setattr(busy(b), "sealed", busy(b).published + 1),
+    "not busy": lambda b: (b.confirms.committed(busy(b)), setattr(b.confirms, "busy", False)),
     "closed": lambda b: setattr(busy(b).session, "closed", True),
     "allowance": lambda b: setattr(busy(b).session, "allowance", 1 << 40),
     "binding": lose_binding,

@@ -57,7 +57,8 @@ class Broker:
         self.settling = Settling(self.dispatcher, self.journal.retention, self.paging)
         self.confirms = Confirms()
         self.blocked = False  # publishers are to be held back
-        self.strained = False  # they are to be slowed: the log is behind
+        self.low_on_memory = False
+        self.low_on_disk = False  # the log has room for what is under way and for settlements only
         self.notices: list[str] = []  # for the log; the server takes them
         self._cancelled: list[tuple[Channel, str]] = []
 
@@ -147,7 +148,7 @@ class Broker:
                 queue.bound.arrived(run, base, channel, first)
             if run.persistent and queue.logged:
                 places.append((queue.id, base))
-            if queue.crowded:
+            if queue.crowded or self.journal.behind:
                 channel.session.pressing = True
             if not queue.dirty:
                 queue.dirty = True
@@ -157,8 +158,6 @@ class Broker:
             self.journal.publish(run)
         if self.paging.budget_bytes:
             self.paging.arrived(run, live)
-        if self.strained:
-            channel.session.pressing = True
 
     def _return(self, channel: Channel, run: Run) -> None:
         if not any(route.mandatory for route in run.routes):
@@ -334,7 +333,8 @@ class Broker:
             paging.page_out()
         held = paging.resident_bytes + settling.runs * self.limits.run_bytes
         limit = self.limits.memory_bytes_max
-        self.blocked = held > (limit * 0.9 if self.blocked else limit)
+        self.low_on_memory = held > (limit * 0.9 if self.low_on_memory else limit)
+        self.blocked = self.low_on_memory or self.low_on_disk
         return records
 
     def _tell_cancelled(self) -> None:

@@ -279,6 +279,10 @@ def _check_dirty(broker: "Broker") -> None:
 
 
 def _check_confirms(confirms: "Confirms") -> None:
+    if not confirms.busy and (
+        confirms._publishing or confirms._committing or confirms._changing or confirms._waiting
+    ):
+        raise InvariantBroken("somebody waits for the log, and the server is not told")
     for channel in confirms._publishing:
         if channel.published <= channel.sealed:
             raise InvariantBroken(f"{_where(channel)} waits for a turn without a publish")

@@ -15,7 +15,7 @@ class Confirms:
     """Publishers that are to hear of their messages' fate."""
 
     def __init__(self) -> None:
-        self.busy = False  # someone waits, sealed or not
+        self.busy = False  # somebody waits, sealed or not: the server looks here first
         self._publishing: dict[Channel, None] = {}  # channels that published in this turn
         self._committing: list[Channel] = []
         self._changing: dict[Session, None] = {}  # changed durable definitions in this turn
@@ -47,6 +47,7 @@ class Confirms:
         """The session changed durable exchanges, queues or bindings: the reply waits, and all that follows it."""
         if session not in self._changing:
             self._changing[session] = None
+            self.busy = True
             session.outbox.hold()
 
     def observed(self, session: Session) -> None:
@@ -92,4 +93,4 @@ class Confirms:
             for channel in commits:
                 if channel.is_open:
                     channel.session.outbox.committed(channel, ok)
-        self.busy = bool(waiting or self._publishing or self._committing)
+        self.busy = bool(waiting or self._publishing or self._committing or self._changing)

@@ -34,9 +34,11 @@ class Journal:
     def __init__(self, broker: "Broker") -> None:
         self.retention = Retention(broker.limits)
         self.owners: Owners = []  # of the records that were taken last
+        self.behind = False  # the log is slower than publishers, who should wait for it
         self._broker = broker
         self._records: list[Parts] = []
         self._owners: Owners = []
+        self._stirred = True  # the log has grown since there was last something to tidy up
 
     def write(self, parts: Parts) -> None:
         """Adds a record to this turn's."""
@@ -49,21 +51,31 @@ class Journal:
 
     def take(self) -> list[Parts]:
         """The turn's records; `owners` are theirs."""
-        retention = self.retention
-        for run in retention.take_carried(self._broker.paging.loading):
-            self._carry(run)
-        if retention.take_snapshot_due():
-            self._owners.append((len(self._records), SNAPSHOT))
-            self._records.append(encode_topology(take_snapshot(self._broker)))
+        if self._stirred:
+            self._stirred = self._tidy()
         records, self._records = self._records, []
         self.owners, self._owners = self._owners, []
         records += self._broker.settling.take_records()
-        if records and (leaving := retention.take_leaving()):
+        if records and (leaving := self.retention.take_leaving()):
             self.owners.append((len(records) - 1, leaving))
         return records
 
+    def _tidy(self) -> bool:
+        """Writes again what keeps the log from being cut; whether some of it has to be read first."""
+        retention = self.retention
+        carried, absent = retention.take_carried()
+        for run in carried:
+            self._carry(run)
+        for run in absent:
+            self._broker.paging.loading.want(run)
+        if retention.take_snapshot_due():
+            self._owners.append((len(self._records), SNAPSHOT))
+            self._records.append(encode_topology(take_snapshot(self._broker)))
+        return bool(absent)
+
     def placed(self, seq: int, size: int, placed: Iterable[tuple[Any, int, int, int]]) -> None:
         """Entry `seq` of this many bytes is durable; `placed`: (owner, seq, offset, size of the record)."""
+        self._stirred = True
         self.retention.entry(seq, size)
         paging = self._broker.paging
         for each in placed:

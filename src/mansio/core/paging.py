@@ -59,6 +59,11 @@ class Paging:
         """What each queue may keep in memory."""
         return min(WINDOW_BYTES, self.budget_bytes // (2 * (len(self._filled) or 1)))
 
+    @property
+    def leaving(self) -> bool:
+        """Whether there is something for the spool."""
+        return bool(self._leaving)
+
     # -- runs come and go
 
     def pages(self, queue: "Queue") -> Pages:
@@ -157,7 +162,10 @@ class Paging:
     def take_spooled(self) -> tuple[list[Parts], list[tuple[int, Any]]]:
         """Records for the spool, and whose they are."""
         runs, self._unspooled = [run for run in self._unspooled if run.live], []
-        runs += self.spool.take_carried(self.loading)
+        carried, absent = self.spool.take_carried()
+        for run in absent:
+            self.loading.want(run)
+        runs += carried
         return [encode_publish(run, ()) for run in runs], list(enumerate(runs))
 
     def spooled(self, seq: int, size: int, placed: Iterable[tuple[Any, int, int, int]]) -> int:

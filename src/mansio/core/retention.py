@@ -12,14 +12,11 @@ carried as a whole, in a *snapshot*.
 
 from collections import deque
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from mansio.core.limits import Limits
 from mansio.core.records import SNAPSHOT
 from mansio.core.run import Run
-
-if TYPE_CHECKING:
-    from mansio.core.loading import Loading
 
 _SEQ_MAX: Final = 1 << 63
 
@@ -146,25 +143,23 @@ class Retention:
         self._snapshot_pending = idle_bytes > lag and len(self.buckets) > 1
         return self._snapshot_pending
 
-    def take_carried(self, loading: "Loading") -> list[Run]:
-        """Runs whose records are to be appended again in this turn; the caller does it. Those that are paged out are
-        read first, and carried in a later turn."""
+    def take_carried(self) -> tuple[list[Run], list[Run]]:
+        """Runs whose records are to be appended again in this turn, and others that are paged out: they have to be
+        read first, and are taken in a later turn. The caller does both."""
         if self.total_bytes - self.live_bytes <= max(self._limits.garbage_bytes, self.live_bytes):
-            return []
+            return [], []
         carried: list[Run] = []
+        absent: list[Run] = []
         room = self._limits.bucket_bytes
         for bucket in islice(self.buckets, len(self.buckets) - 1):
             for run in bucket.runs:
                 if room <= 0:
                     break
                 room -= run.size
-                if run.data:
-                    carried.append(run)
-                else:
-                    loading.want(run)
+                (carried if run.data else absent).append(run)
         for run in carried:
             home = run.bucket
             assert home is not None
             del home.runs[run]
             home.moving[run] = None
-        return carried
+        return carried, absent

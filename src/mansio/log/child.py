@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from mansio.log.base import Unavailable
 from mansio.log.segments.files import DiskFiles
 from mansio.log.segments.settings import StoreSettings
 from mansio.log.segments.store import SegmentStore
@@ -42,6 +43,8 @@ from mansio.log.wire import (
 
 INBOX_BYTES: Final = (1 << 20) + (256 << 10)
 """Holds the largest entry that group commit makes; a larger one is written in pieces of this size."""
+RETRY_S: Final = 1.0
+"""Between two tries to sync; appends that need it try themselves, and tell why it fails."""
 
 Answer = tuple[int, list[bytes]]
 """The value of a reply and the bytes behind it."""
@@ -168,7 +171,10 @@ class Server:
             self._sync_at = time.monotonic() + self._interval_s
         elif time.monotonic() >= self._sync_at:
             self._sync_at = None
-            self._store.sync()
+            try:
+                self._store.sync()
+            except Unavailable:
+                self._sync_at = time.monotonic() + RETRY_S
 
     def _open(self, _size: int, epoch: int, nonce: int) -> Answer:
         return self._store.open(epoch, nonce), []

@@ -61,7 +61,8 @@ class Engine:
     def __init__(self, path: Path, settings: StoreSettings | None = None) -> None:
         """Nothing is touched yet."""
         self.directory = DataDirectory(path)
-        self.process = StoreProcess(self.directory.segments, settings or StoreSettings())
+        self._settings = settings or StoreSettings()
+        self.process = StoreProcess(self.directory.segments, self._settings)
         self._closed = False
 
     async def start(self) -> None:
@@ -104,7 +105,7 @@ class Engine:
         self.directory.release()
 
     def _take(self) -> None:
-        self.process.fresh = not self.directory.take()
+        self.process.fresh = not self.directory.take() or self._settings.scratch
         self.process.lock_fd = self.directory.lock_fd
 
 

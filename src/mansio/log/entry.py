@@ -84,6 +84,13 @@ class Entry:
     records: list[bytes]
     starts: tuple[int, ...]
 
+    @property
+    def size(self) -> int:
+        """Bytes of the whole entry."""
+        if not self.records:
+            return ENTRY_OVERHEAD_BYTES
+        return self.starts[-1] + len(self.records[-1]) + _CRC_BYTES
+
 
 def encode_entry(
     epoch: int, nonce: int, prev_seq: int, records: Sequence[Record], flags: int = 0

@@ -60,7 +60,7 @@ class Committer:
 
     @property
     def pending_bytes(self) -> int:
-        """What was added and waits for its turn to be written."""
+        """What waits for the append that is under way."""
         return self._group.pending_bytes if self._group is not None else 0
 
     def add(self, records: Sequence[Record], owners: Sequence[tuple[int, Any]] = ()) -> int:

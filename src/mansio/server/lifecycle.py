@@ -1,6 +1,6 @@
 """The life of a broker process: build, listen, wait for a signal, close in order.
 
-run ── sockets bound ── loop ── serve ── "listening on …"
+run ── sockets bound ── loop ── log replayed ── serve ── "listening on …"
                                   │ SIGTERM, SIGINT, or a task that failed
                                   ▼
   stop accepting ── connection.close (320) to every client ── wait ── log closed ── exit code
@@ -16,6 +16,7 @@ import os
 import platform
 import resource
 import signal
+import sys
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -24,8 +25,8 @@ from mansio.codec import amqp
 from mansio.config import Config
 from mansio.core.broker import Broker
 from mansio.core.limits import NS, Limits
-from mansio.log.memory import MemoryLog
-from mansio.server import clock, logs, memory
+from mansio.log.base import Log
+from mansio.server import clock, logs, memory, storage
 from mansio.server.listeners import Gate, ListenError, Listeners
 from mansio.server.logs import fields
 from mansio.server.tasks import Tasks
@@ -85,15 +86,26 @@ async def serve(config: Config, listeners: Listeners) -> int:
     """Serve on sockets that are bound until a signal or a failure; the exit code."""
     asyncio.get_running_loop().set_exception_handler(_log_callback_error)
     stop = Stop()
+    stop.listen_to_signals()
     tasks = Tasks(on_failure=stop.fail)
-    log = MemoryLog(retain=False)
-    turn = Turn(Broker(limits(config)), log, clock, tasks)
-    await turn.open()
+    opening = tasks.start(_open(config, tasks, stop), "opening")
+    await asyncio.wait(
+        (opening, tasks.start(stop.first.wait(), "first signal")),
+        return_when=asyncio.FIRST_COMPLETED,
+    )
+    opened = opening.result() if opening.done() and not opening.exception() else None
+    if opened is None:
+        listeners.close()
+        await tasks.cancel_all()
+        if stop.first.is_set() and not stop.failed:
+            logger.info("%s: stopped before the log was read", stop.reason)
+        return EXIT_FAILED
+    turn, log = opened
     tasks.start(_housekeeping(turn), "housekeeping")
+    tasks.start(turn.watch_space(), "space")
     possible = connections_possible(config)
     listeners.serve(Gate(turn.connection, lambda: len(turn.connections), possible), tasks)
-    stop.listen_to_signals()
-    _announce(listeners)
+    _announce(listeners, config)
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
@@ -121,6 +133,24 @@ def limits(config: Config) -> Limits:
         handshake_ns=int(config.handshake_timeout_s * NS),
         connections_max=config.connections_max,
     )
+
+
+async def _open(config: Config, tasks: Tasks, stop: "Stop") -> tuple[Turn, Log] | None:
+    """A turn on a log that was replayed; None, and a line that says why, when there is none."""
+    log: Log | None = None
+    try:
+        log = await storage.open_log(config)
+        broker = Broker(limits(config))
+        new = await storage.restore(broker, log, config)
+    except storage.StorageError as error:
+        logger.error("%s", error)
+        return None
+    finally:
+        if log is not None and sys.exc_info()[0] is not None:
+            await log.close()
+    turn = Turn(broker, log, clock, tasks)
+    await turn.open(new)
+    return turn, log
 
 
 class Stop:
@@ -156,6 +186,7 @@ async def _close(turn: Turn, timeout_s: float) -> None:
     for connection in list(turn.connections):
         connection.shutdown(CONNECTION_FORCED, SHUTDOWN_TEXT)
     await turn.drain(timeout_s)
+    await turn.stop(timeout_s)
 
 
 async def _housekeeping(turn: Turn) -> None:
@@ -203,13 +234,17 @@ def connections_possible(config: Config) -> int:
     return possible
 
 
-def _announce(listeners: Listeners) -> None:
+def _announce(listeners: Listeners, config: Config) -> None:
     """Say that the broker is ready, where, and what to do next."""
     for address in listeners.addresses:
         logger.info("listening on %s", address, extra=fields(address=address))
     host, _, port = listeners.addresses[0].rpartition(":")
     host = {"0.0.0.0": "localhost", "[::]": "localhost"}.get(host, host.strip("[]"))
-    logger.info("queues live in memory: they are gone when the broker stops")
+    if config.in_memory:
+        logger.info("queues live in memory: they are gone when the broker stops")
+    else:
+        path = storage.data_directory(config)
+        logger.info("data in %s", path, extra=fields(data_dir=str(path)))
     logger.info(
         "connect with pika.BlockingConnection(pika.ConnectionParameters(%r, %s)); README.md has a"
         " first publisher and consumer; Ctrl-C stops the broker",

@@ -48,34 +48,47 @@ class Pager:
         self._tasks = tasks
         self._on_loaded = on_loaded
         self._due = asyncio.Event()
+        self._opening = False
+        self._open = False  # the spool is; it is opened when it is needed first
         self._writer = (
             None
             if spool is None
             else Committer(spool, clock, tasks, self._on_spooled, _ignore, self._on_spool_lost)
         )
 
-    async def open(self) -> None:
-        """Opens the spool and begins to read."""
-        if self._writer is not None:
-            await self._writer.open(secrets.randbits(64))
-            self._paging.spooling = True
+    def start(self) -> None:
+        """Begins to read."""
+        self._paging.spooling = self._spool is not None
         self._tasks.start(self._run(), "pager")
 
     def turn(self) -> None:
         """A turn has ended."""
         if self._writer is not None and self._paging.spooling:
-            parts, owners = self._paging.take_spooled()
-            self._writer.add(parts, owners)
-            self._writer.trim(self._paging.spool.cut())
+            if self._open:
+                self._writer.add(*self._paging.take_spooled())
+                self._writer.trim(self._paging.spool.cut())
+            elif self._paging.leaving and not self._opening:
+                self._opening = True
+                self._tasks.start(self._open_spool(self._writer), "spool")
         if self._loading.wanted:
             self._due.set()
         if self._loading.awake:
             self._on_loaded()
 
     @property
-    def behind_bytes(self) -> int:
+    def pending_bytes(self) -> int:
         """What waits to be written to the spool."""
         return self._writer.pending_bytes if self._writer is not None else 0
+
+    async def _open_spool(self, writer: Committer) -> None:
+        try:
+            await writer.open(secrets.randbits(64))
+        except LogError as error:
+            logger.error("cannot open the spool: %s: %s", type(error).__name__, error)
+            self._on_spool_lost(0)
+        else:
+            self._open = True
+            self.turn()
 
     async def _run(self) -> None:
         retry_s = RETRY_S

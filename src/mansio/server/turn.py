@@ -12,12 +12,13 @@ import secrets
 from collections import deque
 from typing import Final
 
+from mansio import __version__
 from mansio.codec.amqp import WHOLE_BYTES_MAX
 from mansio.core.broker import Broker
 from mansio.core.limits import FRAME_MIN_BYTES
 from mansio.core.records import Parts
 from mansio.core.users import Users
-from mansio.log.base import Log
+from mansio.log.base import Log, LogError
 from mansio.log.group_commit import Placed
 from mansio.protocol.amqp.connection import AmqpConnection
 from mansio.protocol.base import Peer
@@ -45,12 +46,12 @@ TICKS_PER_PASS: Final = 64
 """Connections whose deadlines are looked at in one pass of the loop: all of 500 at once took 1 ms."""
 CLOSED_LINES_PER_S: Final = 20
 """Lines about connections that ended for an error; more are counted and told in one line."""
+SPACE_S: Final = 0.5
+"""Between two looks at the room that the log has."""
+PENDING_BYTES_MAX: Final = 16 << 20
+"""What may wait for the log before publishers are held until it has caught up: a slow disk must not fill the memory."""
 HOLD_S: Final = 0.002
 """How long a publisher to a crowded queue is held at most, so that a consumer that is stuck cannot stop it."""
-HOLDS_MAX: Final = 50
-"""How many times as long publishers are held while the log is behind: what they send in between is bounded by that."""
-PENDING_BYTES_MAX: Final = 16 << 20
-"""The log is behind when more than this waits to be written: some tens of milliseconds of a good disk."""
 
 
 class Turn:
@@ -74,22 +75,24 @@ class Turn:
         self._speaking: list[AmqpConnection] = []  # fronts with output
         self._shells: dict[AmqpConnection, Connection] = {}
         self._held: list[Connection] = []
-        self._holds = 0  # how often they were held once more
         self._received_ns = 0  # when something was last received
         self._admitted = 0
         self._waiting: deque[Connection] = deque()
         self._log_budget = Budget(CLOSED_LINES_PER_S)
+        self._log = log
         self._scheduled = False
         self._was_blocked = False
         tail_bytes = max(broker.limits.frame_max, WHOLE_BYTES_MAX) + FRAME_MIN_BYTES
         self.buffer = bytearray(tail_bytes + READ_BYTES)
         self.view = memoryview(self.buffer)
 
-    async def open(self) -> None:
-        """Opens the log; nothing may be published before."""
+    async def open(self, new: bool = True) -> None:
+        """Takes the log over; nothing may be published before. `new`: it has had no record yet."""
         await self._committer.open(secrets.randbits(64))
         if self._pager is not None:
-            await self._pager.open()
+            self._pager.start()
+        self.broker.journal.started(__version__, new)
+        self.schedule()
 
     def connection(self) -> Connection:
         """A protocol for one accepted socket."""
@@ -160,7 +163,7 @@ class Turn:
             self._commit(records)
         if self._pager is not None:
             self._pager.turn()
-            self._watch_log(self._pager)
+            broker.journal.behind = self._is_behind()
         if self._speaking:
             self._write()
         if broker.blocked != self._was_blocked:
@@ -174,38 +177,32 @@ class Turn:
 
     def _commit(self, records: list[Parts]) -> None:
         """Hands the turn's records to the log; what waits for them leaves when they are durable, maybe at once."""
-        ticket = self._committer.add(records, self.broker.journal.owners)
+        broker = self.broker
+        ticket = self._committer.add(records, broker.journal.owners)
+        broker.journal.behind = self._is_behind()
         self.broker.seal(ticket)
         if ticket <= self._committer.durable:
             self.broker.durable(ticket)
         elif self._committer.lost:
             self.broker.failed(ticket)
 
-    def _watch_log(self, pager: Pager) -> None:
-        """Slows publishers while the log is behind: what is not written yet cannot be paged out."""
-        behind_bytes = self._committer.pending_bytes + pager.behind_bytes
-        self.broker.strained = behind_bytes > PENDING_BYTES_MAX
+    def _is_behind(self) -> bool:
+        spooling_bytes = self._pager.pending_bytes if self._pager is not None else 0
+        return self._committer.pending_bytes + spooling_bytes > PENDING_BYTES_MAX
 
     def hold(self, connection: Connection) -> None:
         """A publisher is ahead of the consumers: it is read from again when one of these can take more, or soon."""
         if not self._held:
-            self._holds = 0
-            asyncio.get_running_loop().call_later(HOLD_S, self._release_late)
+            asyncio.get_running_loop().call_later(HOLD_S, self.release)
         self._held.append(connection)
 
-    def _release_late(self) -> None:
-        self._holds += 1
-        if self._held and self.broker.strained and self._holds < HOLDS_MAX:
-            asyncio.get_running_loop().call_later(HOLD_S, self._release_late)
-        else:
-            self._let_go()
-
     def release(self) -> None:
-        """Reads again from publishers that were held for consumers."""
-        if not self.broker.strained:
-            self._let_go()
-
-    def _let_go(self) -> None:
+        """Reads again from publishers that were held."""
+        if self.broker.journal.behind:
+            self.broker.journal.behind = self._is_behind()
+            if self._held and self.broker.journal.behind:
+                asyncio.get_running_loop().call_later(HOLD_S, self.release)
+                return
         held, self._held = self._held, []
         for connection in held:
             connection.resume_reading()
@@ -225,6 +222,7 @@ class Turn:
         speaking.clear()
 
     def _on_placed(self, seq: int, size: int, placed: list[Placed]) -> int:
+        self.broker.low_on_disk = self._log.low
         journal = self.broker.journal
         journal.placed(seq, size, placed)
         return journal.retention.cut()
@@ -250,19 +248,22 @@ class Turn:
 
     def _on_blocked(self, blocked: bool) -> None:
         self._was_blocked = blocked
-        held = self.broker.memory_bytes >> 20
-        limit = self.broker.limits.memory_bytes_max >> 20
         if blocked:
-            logger.warning(
-                "publishers are blocked: messages hold %d MiB, the limit is %d MiB", held, limit
-            )
+            logger.warning("publishers are blocked: %s", self._shortage())
             return
-        logger.info("publishers go on: messages hold %d MiB, the limit is %d MiB", held, limit)
+        logger.info("publishers go on: messages hold %d MiB", self.broker.memory_bytes >> 20)
         for front, shell in list(self._shells.items()):
             if front.blocked or front.paused:
                 front.unblock()
                 shell.resume_reading()
         self._write()
+
+    def _shortage(self) -> str:
+        broker = self.broker
+        if broker.low_on_disk:
+            return "the disk of the log is full, but for what acknowledgements need; free some space or consume"
+        limit = broker.limits.memory_bytes_max >> 20
+        return f"messages hold {broker.memory_bytes >> 20} MiB, the limit is {limit} MiB"
 
     def tick(self) -> None:
         """Housekeeping, a few times a second: heartbeats, deadlines."""
@@ -279,6 +280,25 @@ class Turn:
             rest = connections[TICKS_PER_PASS:]
             asyncio.get_running_loop().call_soon(self._tick_some, rest, now_ns)
         self.schedule()
+
+    async def watch_space(self) -> None:
+        """Looks now and then whether the log has room."""
+        while True:
+            await asyncio.sleep(SPACE_S)
+            try:
+                await self._log.space()
+            except LogError as error:
+                logger.warning("the log does not say what room it has: %s", error)
+            self.broker.low_on_disk = self._log.low
+            self.schedule()
+
+    async def stop(self, timeout_s: float) -> None:
+        """Nobody is connected any more: writes down what a restart has to know, and waits until that is durable."""
+        self.broker.journal.stopped()
+        self.schedule()
+        deadline_ns = self._clock.now_ns() + int(timeout_s * 1_000_000_000)
+        while self._clock.now_ns() < deadline_ns and (self._scheduled or not self._committer.idle):
+            await asyncio.sleep(0.001)
 
     async def drain(self, timeout_s: float) -> None:
         """Waits until every connection is closed and the log has everything; aborts what is left at the end."""

@@ -83,8 +83,10 @@ class DiskFile:
             offset += written
             if left:
                 parts = _behind(parts, written)
-        if durable and not _DSYNC:
-            os.fdatasync(self._fd)
+        if durable:
+            if not _DSYNC:
+                os.fdatasync(self._fd)
+            self._check_name()
 
     def pread(self, length: int, offset: int) -> bytes:
         """As File.pread."""
@@ -101,12 +103,18 @@ class DiskFile:
     def sync(self) -> None:
         """As File.sync."""
         os.fdatasync(self._fd)
+        self._check_name()
 
     def close(self) -> None:
         """As File.close."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def _check_name(self) -> None:
+        """A file that somebody removed can be written and synced, and is gone all the same."""
+        if not os.fstat(self._fd).st_nlink:
+            raise OSError(errno.ENOENT, "the file was removed", self._name)
 
 
 class DiskFiles:

@@ -197,9 +197,9 @@ class _Tail:
                     self._unchecked.append((place, index))
                     self._check(_UNCHECKED_MAX, file)
                     seq = place.frame.seq
-                    end = place.offset + FRAME_BYTES + place.frame.length
+                    end = place.end
                 elif place.frame.kind == MARK:
-                    end = place.offset + FRAME_BYTES
+                    end = place.end
             if following is not None and (seq, end) == (following.prev_seq, following.before_end):
                 self._check(0, file)
                 return seq, end, self._hole is None
@@ -245,7 +245,7 @@ class _Tail:
                 if place.frame.kind == ENTRY and self._admit(file, tip, place):
                     last = place
             if last is not None:
-                at = last.offset + FRAME_BYTES + last.frame.length - 4
+                at = last.end - 4
                 found.tail_id = entry_id(last.head + file.pread(4, at))
         finally:
             file.close()

@@ -28,6 +28,11 @@ class Place(NamedTuple):
     frame: Frame
     head: bytes
 
+    @property
+    def end(self) -> int:
+        """The byte behind the frame and its entry."""
+        return self.offset + FRAME_BYTES + self.frame.length
+
 
 class Window:
     """A moving block of a file."""

@@ -21,10 +21,10 @@ class StoreSettings:
     """`segment_bytes`: of a segment file, less on a small file system.
 
     `sync`: "always" syncs every entry before it is answered, "interval" at least every
-    `interval_ms` while something is not synced, "never" leaves it to the operating system.
+    `interval_ms` while something is not synced, "never" only at the end of a segment.
     `disk_free_min_bytes`: below it the log reports `low`; at most a 16th of the file system.
     `bytes_max`: what the files may need together, 0 for no limit but the file system's.
-    `scratch`: what an earlier run left is deleted at the start, and names need not be durable.
+    `scratch`: what an earlier run left is deleted at the start, and nothing is ever synced.
     """
 
     segment_bytes: int = 16 << 20

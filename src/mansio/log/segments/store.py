@@ -56,7 +56,7 @@ class SegmentStore:
         self._readers: OrderedDict[int, File] = OrderedDict()
         self._short = False  # did making a spare fail?
         if found.chain and not settings.scratch:
-            self._make_sure(settings.sync != "never")
+            self._make_sure()
         sizes = files.sizes()
         for name in found.debris:
             self._spares.retire(name, sizes[name])
@@ -137,21 +137,12 @@ class SegmentStore:
         state = self._state
         if epoch != state.lineage.epoch:
             raise Fenced(f"epoch {epoch} is over")
-        chain = state.chain
         try:
-            last = chain[-1]
-            if upto_seq >= last.last_seq and last.header.capacity > self._spares.segment_bytes:
+            self._drop(upto_seq)
+            tip = state.chain[-1]
+            if upto_seq >= tip.last_seq and tip.header.capacity > self._spares.segment_bytes:
                 self._tip.start_anew()
-            count = next(at for at, found in enumerate(chain) if at == len(chain) - 1
-                         or found.last_seq > upto_seq)  # fmt: skip
-            if not count:
-                return
-            state.floor = chain[count].header.prev_seq + 1
-            self._tip.mark()
-            trimmed = chain[:count]
-            del chain[:count]
-            for segment in trimmed:
-                self._retire(segment)
+                self._drop(upto_seq)
         except OSError as error:
             raise Unavailable(f"cannot trim the log: {error}") from error
         finally:
@@ -240,6 +231,21 @@ class SegmentStore:
         self._readers.move_to_end(number)
         return file
 
+    def _drop(self, upto_seq: int) -> None:
+        """Let go of whole segments from the front, when it is durable that they may be missing."""
+        state, chain = self._state, self._state.chain
+        count = 0
+        while count < len(chain) - 1 and chain[count].last_seq <= upto_seq:
+            count += 1
+        if not count:
+            return
+        state.floor = chain[count].header.prev_seq + 1
+        self._tip.mark()
+        trimmed = chain[:count]
+        del chain[:count]
+        for segment in trimmed:
+            self._retire(segment)
+
     def _retire(self, segment: Segment) -> None:
         file = self._readers.pop(segment.header.number, None)
         if file is not None:
@@ -249,7 +255,7 @@ class SegmentStore:
         else:
             self._spares.retire(segment.name, segment.header.capacity)
 
-    def _make_sure(self, everything: bool) -> None:
+    def _make_sure(self) -> None:
         """Write what is not proven to be durable again, in its place; at least in the last segment.
 
         It was read, but perhaps from memory: a sync of an earlier process may have failed, and
@@ -258,14 +264,13 @@ class SegmentStore:
         state = self._state
         for segment in state.chain:
             tip = segment is state.chain[-1]
-            if not tip and (segment.last_seq <= state.synced or not everything):
+            if not tip and segment.last_seq <= state.synced:
                 continue
             file = self._files.open(segment.name)
             try:
                 offset = HEADER_BYTES
                 if segment.header.prev_seq < state.synced:
-                    place = segment.find(file, state.synced)
-                    offset = place.offset + FRAME_BYTES + place.frame.length
+                    offset = segment.find(file, state.synced).end
                 file.pwritev([segment.header.encode()], 0, True)
                 while offset < segment.end:
                     data = file.pread(min(_REWRITE_BYTES, segment.end - offset), offset)
@@ -274,8 +279,7 @@ class SegmentStore:
             finally:
                 file.close()
         self._files.sync_dir()
-        if everything:
-            state.synced = state.last_seq
+        state.synced = state.last_seq
 
 
 class _Ends:

@@ -25,6 +25,7 @@ from mansio.log.segments.layout import (
     segment_name,
 )
 from mansio.log.segments.recovery import State
+from mansio.log.segments.scan import BLOCK_BYTES, Place, entry_is_whole, walk
 from mansio.log.segments.segment import Segment
 from mansio.log.segments.settings import StoreSettings
 from mansio.log.segments.spares import Spares
@@ -61,13 +62,14 @@ class Tip:
         self._spares = spares
         self._log = log
         self._token = token
-        self._durable = settings.sync == "always"
-        self._interval = settings.sync == "interval"
         self._scratch = settings.scratch
+        self._durable = settings.sync == "always" and not settings.scratch
+        self._lazy = settings.sync != "always" and not settings.scratch
         self._file: File | None = None
         self._sealed = False
+        self._proven = self._owner()
         self.unsynced = False
-        """Was anything written since the last sync, under another policy than "always"?"""
+        """Was anything written since the last sync, and should be synced some time?"""
 
     def write(self, size: int, first: Bytes, rest: Iterable[Bytes], urgent: bool) -> None:
         """Append an entry of `size` bytes, given as its first bytes and, if it is large, the rest.
@@ -81,6 +83,8 @@ class Tip:
         for _ in range(attempts):
             start: _Start | None = None
             try:
+                if not self._fits(size, margin):
+                    self.sync()
                 if not self._fits(size, margin):
                     start = self._start(size)
             except OSError as error:
@@ -105,20 +109,20 @@ class Tip:
         segment, file = self._current()
         try:
             file.pwritev([self._frame(MARK, segment)], segment.end, self._durable)
-            segment.add_mark()
-            self._sealed = False
-            if not self._durable and not self._scratch:
-                self.unsynced = True
-                self.sync()
         except OSError:
             segment.spoiled = True
             raise
+        segment.add_mark()
+        self._sealed = False
+        self.unsynced = self._lazy
+        self.sync()
 
     def start_anew(self) -> None:
         """Begin a new segment before the present one is full. Errors: OSError."""
+        self.sync()
         start = self._start(0)
         try:
-            start.file.pwritev([start.header], 0, self._durable)
+            start.file.pwritev([start.header], 0, not self._scratch)
             self._join(start)
         except OSError:
             self._spoil(start)
@@ -137,19 +141,21 @@ class Tip:
                 segment.spoiled = True
 
     def sync(self) -> None:
-        """Make this segment durable. Errors: OSError; the segment is spoiled."""
+        """Make everything durable that is not. Errors: OSError."""
         if not self.unsynced:
             return
         segment, file = self._current()
-        try:
-            file.sync()
-        except OSError:
-            segment.spoiled = True
-            raise
+        if not segment.spoiled:
+            try:
+                file.sync()
+            except OSError:
+                segment.spoiled = True
+        if segment.spoiled:
+            self._move_unsynced(segment, file)
         self.unsynced = False
-        if self._interval:  # so the segments before this one are synced, too
-            self._state.synced = segment.last_seq
-            self._sealed = False
+        self._state.synced = self._state.last_seq
+        self._proven = self._owner()
+        self._sealed = False
 
     def close(self) -> None:
         """Let go of the file."""
@@ -175,11 +181,27 @@ class Tip:
         seq = segment.last_seq + (kind == ENTRY)
         return Frame(kind, length, segment.header.stamp, seq, state.synced, state.floor).encode()
 
+    def _owner(self) -> tuple[int, int, int, bytes]:
+        """What a header says of the owner of all entries so far."""
+        lineage = self._state.lineage
+        return lineage.epoch, lineage.nonce, lineage.last_seq, self._state.tail_id
+
     def _start(self, size: int) -> _Start:
+        """A segment behind the last one, with room for an entry."""
+        before = self._state.chain[-1] if self._state.chain else None
+        end, seq = (before.end, before.last_seq) if before else (0, 0)
+        return self._start_behind(before, end, seq, self._owner(), FRAME_BYTES + size)
+
+    def _start_behind(
+        self,
+        before: Segment | None,
+        before_end: int,
+        prev_seq: int,
+        owner: tuple[int, int, int, bytes],
+        size: int,
+    ) -> _Start:
         state, spares = self._state, self._spares
-        if self._interval:
-            self.sync()
-        need = HEADER_BYTES + FRAME_BYTES + size + TAIL_BYTES
+        need = HEADER_BYTES + size + TAIL_BYTES
         capacity = spares.segment_bytes
         if need > capacity:
             capacity = -(-need // HEADER_BYTES) * HEADER_BYTES
@@ -190,15 +212,54 @@ class Tip:
             if error.errno not in _FULL:
                 self.debris.append(segment_name(number))
             raise
-        before = state.chain[-1] if state.chain else None
-        lineage = state.lineage
+        number_before = before.header.number if before else 0
         header = Header(
-            capacity, self._log, self._token(), number,
-            before.header.number if before else 0, before.end if before else 0,
-            before.last_seq if before else 0, state.synced, state.floor,
-            lineage.epoch, lineage.nonce, lineage.last_seq, state.tail_id,
+            capacity, self._log, self._token(), number, number_before, before_end,
+            prev_seq, state.synced, state.floor, *owner,
         )  # fmt: skip
-        return _Start(Segment(header, HEADER_BYTES, header.prev_seq), file, header.encode())
+        return _Start(Segment(header, HEADER_BYTES, prev_seq), file, header.encode())
+
+    def _move_unsynced(self, segment: Segment, file: File) -> None:
+        """Write what a failed sync may have lost, and can still be read, to a new segment."""
+        chain = self._state.chain
+        seq = max(self._state.synced, segment.header.prev_seq)
+        before: Segment | None = segment
+        if seq > segment.header.prev_seq:
+            end = source = segment.find(file, seq).end
+        else:  # nothing of it is kept, perhaps not even its header
+            before, source = chain[-2] if len(chain) > 1 else None, HEADER_BYTES
+            end = before.end if before else 0
+        start = self._start_behind(before, end, seq, self._proven, segment.end - source)
+        try:
+            start.file.pwritev([start.header], 0, True)
+            for place in walk(file, segment.header.stamp, seq, source, segment.end):
+                if place.frame.kind == ENTRY:
+                    self._copy(file, place, start)
+            if start.segment.last_seq != segment.last_seq:
+                raise OSError(errno.EIO, "what was not synced cannot be read any more")
+            self._join(start)
+        except OSError:
+            self._spoil(start)
+            raise
+        if before is segment:
+            segment.end, segment.last_seq = end, seq
+        else:
+            chain.remove(segment)
+            self.debris.append(segment.name)
+
+    def _copy(self, file: File, place: Place, start: _Start) -> None:
+        if not entry_is_whole(file, place):
+            raise OSError(errno.EIO, "what was not synced cannot be read any more")
+        target, frame = start.segment, place.frame
+        head = self._frame(ENTRY, target, frame.length)
+        start.file.pwritev([head], target.end, True)
+        source, left = place.offset + FRAME_BYTES, frame.length
+        offset = target.end + FRAME_BYTES
+        while left:
+            data = file.pread(min(left, BLOCK_BYTES), source)
+            start.file.pwritev([data], offset, True)
+            source, offset, left = source + len(data), offset + len(data), left - len(data)
+        target.add(frame.seq, target.end, frame.length)
 
     def _put_entry(
         self, start: _Start | None, size: int, first: Bytes, rest: Iterable[Bytes]
@@ -221,7 +282,7 @@ class Tip:
         if self._durable:
             self._state.synced = seq
         else:
-            self.unsynced = not self._scratch
+            self.unsynced = self._lazy
 
     def _join(self, start: _Start) -> None:
         """Make a segment, whose header has been written, the last one of the chain."""
@@ -233,8 +294,10 @@ class Tip:
         self._sealed = False
 
     def _spoil(self, start: _Start | None) -> None:
-        if start is None:
+        """A write failed. The header of a new segment may be on the disk and say where the last one
+        ends, so that nothing may follow there either."""
+        if self._state.chain:
             self._state.chain[-1].spoiled = True
-        else:
+        if start is not None:
             start.file.close()
             self.debris.append(start.segment.name)

@@ -42,9 +42,14 @@ class Flow(Login):
         if not self._told_blocked:
             self._told_blocked = True
             if self.capable("connection.blocked"):
-                self.send_method(0, m.ConnectionBlocked(reason="low on memory"))
+                self.send_method(0, m.ConnectionBlocked(reason=self._shortage()))
         self.paused = True
         self.may_go_on()
+
+    def _shortage(self) -> str:
+        """Why publishers are held back, in RabbitMQ's words (3.10.8, rabbit_reader)."""
+        lacks = ["memory"] * self.broker.low_on_memory + ["disk"] * self.broker.low_on_disk
+        return "low on " + " & ".join(lacks)
 
     def may_go_on(self) -> bool:
         """Reads on from a peer that has something to acknowledge: otherwise memory might never be given back."""
