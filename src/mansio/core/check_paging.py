@@ -27,8 +27,8 @@ def check_paging(broker: "Broker", live: "Iterable[Run]") -> None:
             leaving_bytes += len(run.data)
     if held_bytes != paging.resident_bytes:
         raise InvariantBroken(f"{held_bytes} bytes are held, {paging.resident_bytes} are counted")
-    if leaving_bytes != paging._leaving_bytes:
-        raise InvariantBroken(f"{leaving_bytes} bytes leave, {paging._leaving_bytes} are counted")
+    if leaving_bytes != paging.leaving_bytes:
+        raise InvariantBroken(f"{leaving_bytes} bytes leave, {paging.leaving_bytes} are counted")
     if set(homes) != set(paging._filled):
         raise InvariantBroken(f"{len(homes)} queues may page out, {len(paging._filled)} are known")
     for pages, count in homes.items():

@@ -51,18 +51,13 @@ class Paging:
         self._filled: dict[Pages, None] = {}  # those that hold something
         self._victims: list[Pages] = []
         self._leaving: dict[Run, None] = {}  # on their way into the spool
-        self._leaving_bytes = 0
+        self.leaving_bytes = 0
         self._unspooled: list[Run] = []
 
     @property
     def window_bytes(self) -> int:
         """What each queue may keep in memory."""
         return min(WINDOW_BYTES, self.budget_bytes // (2 * (len(self._filled) or 1)))
-
-    @property
-    def leaving(self) -> bool:
-        """Whether there is something for the spool."""
-        return bool(self._leaving)
 
     # -- runs come and go
 
@@ -125,7 +120,7 @@ class Paging:
 
     def page_out(self) -> None:
         """At the end of a turn: what is too much goes, as far as it may."""
-        excess = self.resident_bytes - self._leaving_bytes - self.budget_bytes
+        excess = self.resident_bytes - self.leaving_bytes - self.budget_bytes
         while excess > 0:
             pages = self._victim()
             if pages is None:
@@ -137,7 +132,7 @@ class Paging:
                 self._drop(run)
             else:
                 self._leaving[run] = None
-                self._leaving_bytes += run.data_bytes
+                self.leaving_bytes += run.data_bytes
                 self._unspooled.append(run)
 
     def _victim(self) -> Pages | None:
@@ -183,12 +178,12 @@ class Paging:
         """Nothing can be written to the spool any more: what is transient stays in memory."""
         self.spooling = False
         self._leaving.clear()
-        self._leaving_bytes = 0
+        self.leaving_bytes = 0
         self._unspooled.clear()
 
     def _left(self, run: Run) -> None:
         del self._leaving[run]
-        self._leaving_bytes -= run.data_bytes
+        self.leaving_bytes -= run.data_bytes
 
 
 def _depth(queue: "Queue") -> int:

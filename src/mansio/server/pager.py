@@ -61,13 +61,19 @@ class Pager:
         self._paging.spooling = self._spool is not None
         self._tasks.start(self._run(), "pager")
 
+    async def close(self) -> None:
+        """Lets go of the spool."""
+        self._paging.spooling = False
+        if self._spool is not None:
+            await self._spool.close()
+
     def turn(self) -> None:
         """A turn has ended."""
         if self._writer is not None and self._paging.spooling:
             if self._open:
                 self._writer.add(*self._paging.take_spooled())
                 self._writer.trim(self._paging.spool.cut())
-            elif self._paging.leaving and not self._opening:
+            elif self._paging.leaving_bytes and not self._opening:
                 self._opening = True
                 self._tasks.start(self._open_spool(self._writer), "spool")
         if self._loading.wanted:
@@ -77,8 +83,8 @@ class Pager:
 
     @property
     def pending_bytes(self) -> int:
-        """What waits to be written to the spool."""
-        return self._writer.pending_bytes if self._writer is not None else 0
+        """What waits for the spool."""
+        return self._paging.leaving_bytes
 
     async def _open_spool(self, writer: Committer) -> None:
         try:

@@ -300,6 +300,11 @@ class Turn:
         while self._clock.now_ns() < deadline_ns and (self._scheduled or not self._committer.idle):
             await asyncio.sleep(0.001)
 
+    async def close(self) -> None:
+        """Lets go of what messages were paged out to."""
+        if self._pager is not None:
+            await self._pager.close()
+
     async def drain(self, timeout_s: float) -> None:
         """Waits until every connection is closed and the log has everything; aborts what is left at the end."""
         deadline_ns = self._clock.now_ns() + int(timeout_s * 1_000_000_000)
