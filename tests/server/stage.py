@@ -1,7 +1,7 @@
 """A Turn with connections on fake transports: no sockets, a clock that the test sets, a log that obeys."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from mansio.codec import amqp_methods as m
@@ -31,9 +31,9 @@ class StageClock:
 
 class StageLog(MemoryLog):
     """Appends wait for the `gate`; the next ones fail with `errors`, with the entry in the log if `lands`; reading
-    the tail fails with `tail_errors`."""
+    the tail fails with `tail_errors`. Reads wait for the `reading`, and the next ones fail with `read_errors`."""
 
-    __slots__ = ("errors", "full", "gate", "lands", "tail_errors")
+    __slots__ = ("errors", "full", "gate", "lands", "read_errors", "reading", "tail_errors")
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,6 +43,15 @@ class StageLog(MemoryLog):
         self.lands = False
         self.full = False
         self.tail_errors: list[LogError] = []
+        self.read_errors: list[LogError] = []
+        self.reading = asyncio.Event()
+        self.reading.set()
+
+    async def read_many(self, items: Sequence[tuple[int, int, int]]) -> list[bytes]:
+        await self.reading.wait()
+        if self.read_errors:
+            raise self.read_errors.pop(0)
+        return await super().read_many(items)
 
     @property
     def low(self) -> bool:
@@ -188,7 +197,8 @@ class Stage:
         self.tasks = Tasks(lambda name, error: self.failed.append(name))
         self.log = StageLog()
         self.broker = Broker(Limits(**limits))
-        self.turn = Turn(self.broker, self.log, self.clock, self.tasks)
+        self.spool = StageLog()
+        self.turn = Turn(self.broker, self.log, self.clock, self.tasks, self.spool)
 
     def actor(self, heartbeat: int = 0, **capabilities: bool) -> Actor:
         """A client with channel 1 open."""

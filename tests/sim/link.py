@@ -54,15 +54,19 @@ class Link:
             last = end
         return n
 
-    def take_up(self, n: int) -> tuple[bytes, list[Command]]:
-        """The next `n` bytes for the broker, and the commands that they complete."""
+    def take_up(self, n: int) -> bytes:
+        """The next `n` bytes for the broker."""
         data = bytes(self.up[:n])
         del self.up[:n]
         self._fed += len(data)
+        return data
+
+    def take_done(self, left: int) -> list[Command]:
+        """The commands that are complete with all bytes that were taken but for the last `left` ones."""
         done: list[Command] = []
-        while self._commands and self._commands[0][0] <= self._fed:
+        while self._commands and self._commands[0][0] <= self._fed - left:
             done.append(self._commands.popleft()[1])
-        return data, done
+        return done
 
     def put_down(self, items: list[Item]) -> None:
         """The broker has written these."""

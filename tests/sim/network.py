@@ -84,20 +84,35 @@ class Network:
 
     def feed(self, party: Party, n: int) -> None:
         """The broker reads up to `n` bytes."""
-        front, oracle = party.front, self.oracle
-        if party.dropped or front.paused:
+        if party.dropped or party.front.paused or party.front.waiting:
             return
         link = party.client.link
         n = min(n, READ_BYTES)
         if self.profile.cross:
             n = link.before_others(n)
-        data, commands = link.take_up(n)
+        data = link.take_up(n)
+        if self.note:
+            self._note(f"{party.client.name}: {len(data)} bytes arrive")
+        self._receive(party, data)
+
+    def wake(self) -> None:
+        """Clients that wait for a message to be read may go on."""
+        for front in self.server.take_woken():
+            party = self._by_front.get(front)
+            if party is not None and not party.dropped:
+                self._note(f"{party.client.name} goes on")
+                self._receive(party, b"")
+
+    def _receive(self, party: Party, data: bytes) -> None:
+        front, oracle = party.front, self.oracle
         party.fed_ns = self.now_ns
         oracle.fresh.clear()
         oracle.phase = COMMANDS
-        if self.note:
-            self._note(f"{party.client.name}: {len(data)} bytes arrive, {len(commands)} commands")
-        self.server.receive(front, data, self.now_ns)
+        if data:
+            self.server.receive(front, data, self.now_ns)
+        else:
+            self.server.go_on(front, self.now_ns)
+        commands = party.client.link.take_done(len(front.tail))
         oracle.tokens.extend(self.server.tokens)
         self.server.tokens.clear()
         for number, method, message in commands:
@@ -209,7 +224,8 @@ class Network:
         server.release()
         oracle.end_release(server.all_durable or server.lost, server.lost, self._refused())
         self._drop_ended()
-        if not server.broker.unfinished:
+        self.wake()
+        if not server.broker.unfinished and not server.pager.busy:
             oracle.check_served()
         for front in server.fronts:
             session = front.session
@@ -223,6 +239,8 @@ class Network:
         self.server.step_log(self.now_ns)
         self.oracle.end_release(False, self.server.lost, self._refused())
         self._drop_ended()
+        self.server.step_pager(self.now_ns)
+        self.wake()
 
     def _tick(self) -> None:
         self._tick_ns = self.now_ns
@@ -241,7 +259,8 @@ class Network:
         model, front = party.model, party.front
         silent_ns = self.now_ns - party.fed_ns
         if model.state == "open":
-            due = 0 < 2 * model.heartbeat_s * SECOND_NS < silent_ns and not front.paused
+            due = 0 < 2 * model.heartbeat_s * SECOND_NS < silent_ns
+            due = due and not (front.paused or front.waiting)
             if due != front.closed:
                 raise Violation(
                     f"{model.name} was silent for {silent_ns} ns, closed: {front.closed}"

@@ -11,10 +11,11 @@ from unittest.mock import patch
 from mansio.core.broker import Broker
 from mansio.core.confirms import Confirms
 from mansio.core.inflight import Piece
+from mansio.core.loading import Loading
 from mansio.core.queue import Queue
 from mansio.core.retention import Retention
 from mansio.core.routing import Binding, Route
-from mansio.core.run import Span
+from mansio.core.run import Run, Span
 from mansio.core.settling import Settling
 from mansio.core.topology import VHost
 
@@ -159,6 +160,38 @@ def _early_cut() -> AbstractContextManager[Any]:
     return patch.object(Retention, "settled", Retention._forget)
 
 
+def _wrong_record() -> AbstractContextManager[Any]:
+    """Now and then a run gets the bytes of the one that was read before it."""
+    before = (0, b"", None, None)
+    calls = 0
+
+    def mixed(self: Run, count: int, data: bytes, ends: Any, which: Any) -> bool:
+        nonlocal before, calls
+        calls += 1
+        found, before = before, (count, data, ends, which)
+        if found[0] == count and not calls % OFTEN:
+            _, data, ends, which = found
+        self.data, self.ends, self.which = data, ends, which
+        return True
+
+    return patch.object(Run, "page_in", mixed)
+
+
+def _nobody_woken() -> AbstractContextManager[Any]:
+    """Now and then messages are read back, and the queue that waits for them is not told."""
+    wake = Loading._wake
+    calls = 0
+
+    def silent(self: Loading, run: Run) -> None:
+        nonlocal calls
+        calls += 1
+        if not calls % OFTEN:
+            self._queues.pop(run, None)
+        wake(self, run)
+
+    return patch.object(Loading, "_wake", silent)
+
+
 PLANTED = (
     Planted("confirm before durable", _confirm_early),
     Planted("requeue at the wrong end", _requeue_behind),
@@ -170,4 +203,6 @@ PLANTED = (
     Planted("stale routes", _stale_routes),
     Planted("reply before durable", _early_reply),
     Planted("log cut too early", _early_cut, steps=500),
+    Planted("wrong record read back", _wrong_record),
+    Planted("read back for nobody", _nobody_woken),
 )

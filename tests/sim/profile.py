@@ -88,6 +88,8 @@ class Profile:
             system, rng.randint(1, 2)
         )
         """Exchanges that are bound and published to: few, so that much happens to each."""
+        self.page_bytes = rng.choice((0, 0, 1, 200, 3000, 30_000))
+        """What stays in memory of messages; 0: all of it."""
         self.taste = {name: rng.choice((0.0, 0.3, 1.0, 1.0, 3.0)) for name in TASTES}
 
     @contextmanager
@@ -110,6 +112,7 @@ class Profile:
             parked_bytes_max=10_000,
             bucket_bytes=self.bucket_bytes,
             garbage_bytes=self.bucket_bytes * 2,
+            page_bytes=self.page_bytes,
         )
 
 

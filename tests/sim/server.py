@@ -20,6 +20,7 @@ from mansio.log.memory import MemoryStore
 from mansio.protocol.amqp.connection import AmqpConnection
 from mansio.protocol.base import Peer
 from tests.log.faulty import Committer, Faults, FaultyLog
+from tests.sim.pager import Pager
 from tests.sim.wire import Item, Parser, parse_content
 
 READ_BYTES = 262_144
@@ -128,6 +129,7 @@ class Server:
         self.committer = Committer(self.group, log)
         self._ticket = 0
         self._placed_seq = seq
+        self.pager = Pager(rng, self.broker, store, faults)
         self.lost = False
         """Nothing will be durable any more."""
         self._whole_bytes_max = whole_bytes_max
@@ -166,6 +168,15 @@ class Server:
         front.receive_buffer(self._buffer, end, now_ns)
         self.scheduled = True
 
+    def go_on(self, front: Front, now_ns: int) -> None:
+        """What the front waited for may be there."""
+        front.go_on(now_ns)
+        self.scheduled = True
+
+    def take_woken(self) -> list[Any]:
+        """Fronts that may go on."""
+        return self.broker.paging.loading.take_woken()
+
     def lose(self, front: Front) -> None:
         """The socket is closed."""
         front.receive_eof()
@@ -200,6 +211,13 @@ class Server:
                         front.unblock()
                 self._write()
         if broker.unfinished:
+            self.scheduled = True
+        self.pager.turn()
+
+    def step_pager(self, now_ns: int) -> None:
+        """Reading goes on; what is there can be handed out."""
+        self.pager.step(now_ns)
+        if self.broker.unfinished:
             self.scheduled = True
 
     def step_log(self, now_ns: int) -> None:

@@ -80,7 +80,7 @@ CHANGES: dict[str, Callable[[Broker], object]] = {
     "ready count": lambda b: add("ready_count")(full(b)),
     "in flight": lambda b: add("in_flight")(full(b)),
     "live": lambda b: add("live")(full(b).ready[0].run),
-    "memory": lambda b: add("memory_bytes")(b.settling),
+    "memory": lambda b: add("resident_bytes")(b.paging),
     "span": lambda b: add("base")(full(b).ready[0]),
     "position": lambda b: setattr(full(b), "next_position", 0),
     "order": lambda b: full(b).ready.append(full(b).ready[0]),

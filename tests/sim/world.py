@@ -116,7 +116,7 @@ class World(Network):
         self._rest()
         self._check_log()
         for party in list(self.parties):
-            if party.client.state == "open" and not party.front.paused:
+            if party.client.state == "open" and not (party.front.paused or party.front.waiting):
                 party.client.close()
             elif not party.dropped:
                 self._cut(party)
@@ -133,7 +133,8 @@ class World(Network):
         for _ in range(10_000):
             moved = False
             for party in list(self.parties):
-                if party.client.link.up and not party.front.paused and not party.dropped:
+                front = party.front
+                if party.client.link.up and not (front.paused or front.waiting or party.dropped):
                     self.feed(party, len(party.client.link.up))
                     moved = True
                 if party.client.link.down_bytes:
@@ -142,6 +143,10 @@ class World(Network):
             next_ns = self.server.committer.next_ns()
             if next_ns is not None or not (self.server.all_durable or self.server.lost):
                 self.now_ns = max(self.now_ns, next_ns or 0)
+                self._step_log()
+                moved = True
+            if self.server.pager.busy:
+                self.now_ns = max(self.now_ns, self.server.pager.next_ns())
                 self._step_log()
                 moved = True
             if self.server.scheduled:

@@ -3,6 +3,7 @@
 The bound is looked at once a turn, behind dispatching: what consumers take at once never counts, as in RabbitMQ.
 """
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from mansio.core.routing import Arguments
@@ -27,8 +28,10 @@ class Bound:
             int, tuple[Channel, int]
         ] = {}  # base position -> (publisher, number of its first message)
 
-    def arrived(self, base: int, channel: "Channel", first: int) -> None:
+    def arrived(self, run: Run, base: int, channel: "Channel", first: int) -> None:
         """A run took places from `base` on; `first`: publish number of its first message, 0 without confirms."""
+        if self.bytes_max is not None:
+            run.measure()
         if self.reject:
             self._arrived[base] = (channel, first)
 
@@ -63,26 +66,34 @@ class Bound:
         return excess
 
     def _excess_of_bytes(self, queue: "Queue", bytes_max: int) -> int:
-        """The same by size of bodies, counted from the end that is kept."""
+        """The same by size of bodies, which is what RabbitMQ counts, from the end that is kept."""
         room = bytes_max
         kept = 0
         for span in queue.ready if self.reject else reversed(queue.ready):
-            for i in (
-                range(span.start, span.stop)
-                if self.reject
-                else range(span.stop - 1, span.start - 1, -1)
-            ):
-                room -= _size(span.run, i)
-                if room < 0:
-                    return queue.ready_count - kept
-                kept += 1
+            count = span.stop - span.start
+            sizes = span.run.bodies
+            assert sizes is not None  # measured when it arrived
+            if isinstance(sizes, int):
+                fitting = min(count, room // sizes) if sizes else count
+                room -= fitting * sizes
+            else:
+                part = sizes[span.start : span.stop]
+                fitting, room = _fit(part if self.reject else reversed(part), room)
+            kept += fitting
+            if fitting < count:
+                return queue.ready_count - kept
         return 0
 
 
-def _size(run: Run, i: int) -> int:
-    """The size of the body, which is what RabbitMQ counts: a u64 at byte 11 of the header frame."""
-    at = run.bounds(i)[0] + run.route(i).skip + 11
-    return int.from_bytes(run.data[at : at + 8], "big")
+def _fit(sizes: Iterable[int], room: int) -> tuple[int, int]:
+    """How many of these fit, from the first one on, and the room that is left then."""
+    fitting = 0
+    for size in sizes:
+        if size > room:
+            break
+        room -= size
+        fitting += 1
+    return fitting, room
 
 
 def make_bound(arguments: Arguments) -> Bound | None:

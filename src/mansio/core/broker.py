@@ -20,6 +20,7 @@ from mansio.core.errors import AccessRefused, NotAllowed, PreconditionFailed
 from mansio.core.inflight import Flight
 from mansio.core.journal import Journal
 from mansio.core.limits import OPEN_BYTES_MAX, OPEN_RUNS_MAX, TURN_BYTES, Limits
+from mansio.core.paging import Paging
 from mansio.core.queue import Queue
 from mansio.core.queue_arguments import check_consumer_arguments
 from mansio.core.records import Parts
@@ -52,9 +53,10 @@ class Broker:
         self.sessions: set[Session] = set()
         self.definitions = Definitions(self)
         self.dispatcher = Dispatcher()
+        self.paging = Paging(self.limits, self.dispatcher)
         self.journal = Journal(self)
         self.counts = Counts()
-        self.settling = Settling(self.dispatcher, self.journal.retention, self.counts)
+        self.settling = Settling(self.dispatcher, self.journal.retention, self.paging, self.counts)
         self.confirms = Confirms(self.counts)
         self.blocked = False  # publishers are to be held back
         self.low_on_memory = False
@@ -64,8 +66,8 @@ class Broker:
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of the messages that are not settled everywhere."""
-        return self.settling.memory_bytes
+        """Bytes of the messages that are not settled everywhere and not paged out."""
+        return self.paging.resident_bytes
 
     # -- sessions and channels
 
@@ -148,7 +150,7 @@ class Broker:
             base = queue.append(run)
             if queue.bound is not None:
                 first = channel.published - run.count + 1 if channel.confirming else 0
-                queue.bound.arrived(base, channel, first)
+                queue.bound.arrived(run, base, channel, first)
             if run.persistent and queue.logged:
                 places.append((queue.id, base))
             if queue.crowded or self.journal.behind:
@@ -159,6 +161,8 @@ class Broker:
         if places:
             run.places = tuple(places)
             self.journal.publish(run)
+        if self.paging.budget_bytes:
+            self.paging.arrived(run, live)
 
     def _return(self, channel: Channel, run: Run) -> None:
         returned = 0
@@ -217,7 +221,7 @@ class Broker:
         return True
 
     def get(self, channel: Channel, queue: Queue, no_ack: bool) -> Got | None:
-        """Takes the first ready message, or None."""
+        """Takes the first ready message, or None. It must not be paged out, see `Loading.must_wait`."""
         if not queue.ready_count:
             return None
         span = queue.take_head(1)
@@ -333,11 +337,15 @@ class Broker:
         self.dispatcher.run(settling)
         if self._cancelled:
             self._tell_cancelled()
-        held = settling.memory_bytes + settling.runs * self.limits.run_bytes
+        records = self.journal.take()
+        paging = settling.paging
+        if paging.resident_bytes > paging.budget_bytes > 0:
+            paging.page_out()
+        held = paging.resident_bytes + settling.runs * self.limits.run_bytes
         limit = self.limits.memory_bytes_max
         self.low_on_memory = held > (limit * 0.9 if self.low_on_memory else limit)
         self.blocked = self.low_on_memory or self.low_on_disk
-        return self.journal.take()
+        return records
 
     def _tell_cancelled(self) -> None:
         cancelled, self._cancelled = self._cancelled, []

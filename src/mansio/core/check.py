@@ -17,6 +17,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from mansio.core.check_log import check_retention
+from mansio.core.check_paging import check_paging, is_awaited
 from mansio.core.check_topology import InvariantBroken, check_vhost
 from mansio.core.limits import TURN_BYTES
 
@@ -198,7 +199,7 @@ def _check_queue(queue: "Queue", broker: "Broker", tally: _Tally) -> None:
         raise InvariantBroken(f"auto-delete queue {name} has lost its last consumer and is there")
     _check_ready(queue, tally)
     _check_consumers(queue)
-    if queue.ready_count and not queue.dirty:
+    if queue.ready_count and not queue.dirty and not is_awaited(queue, broker):
         _check_served(queue)
 
 
@@ -258,13 +259,10 @@ def _check_served(queue: "Queue") -> None:
 
 
 def _check_runs(broker: "Broker", tally: _Tally) -> None:
-    held_bytes = 0
     for run, live in tally.live.items():
         if run.live != live:
             raise InvariantBroken(f"a run of {run.count} counts {run.live} live, has {live}")
-        held_bytes += len(run.data)
-    if held_bytes != broker.memory_bytes:
-        raise InvariantBroken(f"{held_bytes} bytes are held, {broker.memory_bytes} are counted")
+    check_paging(broker, tally.live)
 
 
 def _check_dirty(broker: "Broker") -> None:

@@ -105,6 +105,7 @@ class Dispatcher:
 
     def run(self, settling: "Settling") -> None:
         """Hands out what can be handed out."""
+        paging = settling.paging
         dirty, self.dirty = self.dirty, []
         for queue in dirty:
             queue.dirty = False
@@ -115,14 +116,19 @@ class Dispatcher:
                 else:
                     _dispatch_to_several(queue, settling)
                 queue.crowded = queue.ready_count > 0 and is_crowded(queue)
+                if paging.budget_bytes and queue.ready_count:
+                    paging.loading.look(queue)
             if queue.bound is not None:
+                head = queue.ready[0].run if queue.ready else None
                 queue.bound.enforce(queue, settling)
+                if queue.consumers and queue.ready and queue.ready[0].run is not head:
+                    self.touch(queue)  # dispatching may have stopped at what is gone now
 
 
 def _dispatch_to_several(queue: "Queue", settler: Settler) -> None:
-    """Hands out ready messages until there are none or nobody has room."""
+    """Hands out ready messages until there are none, nobody has room, or the next one is paged out."""
     consumers = queue.consumers
-    while queue.ready_count and consumers:
+    while queue.ready_count and consumers and queue.ready[0].run.data:
         each = queue.ready[0].run.bytes_each()
         turn = queue.turn % len(consumers)
         able = [(c, c.room(each)) for c in consumers[turn:] + consumers[:turn]]
@@ -172,6 +178,8 @@ def _dispatch_to_one(queue: "Queue", consumer: Consumer, settler: Settler) -> No
     ready = queue.ready
     while ready:
         span = ready[0]
+        if not span.run.data:
+            return
         each = span.run.bytes_each()
         n = span.stop - span.start
         room = consumer.room(each)

@@ -52,8 +52,7 @@ class Journal:
     def take(self) -> list[Parts]:
         """The turn's records; `owners` are theirs."""
         if self._stirred:
-            self._stirred = False
-            self._tidy()
+            self._stirred = self._tidy()
         records, self._records = self._records, []
         self.owners, self._owners = self._owners, []
         records += self._broker.settling.take_records()
@@ -61,21 +60,28 @@ class Journal:
             self.owners.append((len(records) - 1, leaving))
         return records
 
-    def _tidy(self) -> None:
-        """Writes again what keeps the log from being cut."""
+    def _tidy(self) -> bool:
+        """Writes again what keeps the log from being cut; whether some of it has to be read first."""
         retention = self.retention
-        for run in retention.take_carried():
+        carried, absent = retention.take_carried()
+        for run in carried:
             self._carry(run)
+        for run in absent:
+            self._broker.paging.loading.want(run)
         if retention.take_snapshot_due():
             self._owners.append((len(self._records), SNAPSHOT))
             self._records.append(encode_topology(take_snapshot(self._broker)))
+        return bool(absent)
 
     def placed(self, seq: int, size: int, placed: Iterable[tuple[Any, int, int, int]]) -> None:
         """Entry `seq` of this many bytes is durable; `placed`: (owner, seq, offset, size of the record)."""
         self._stirred = True
         self.retention.entry(seq, size)
+        paging = self._broker.paging
         for each in placed:
             self.retention.place(*each)
+            if paging.budget_bytes and isinstance(each[0], Run) and each[0].live:
+                paging.placed(each[0])
 
     def started(self, version: str, new: bool) -> None:
         """This broker goes on with the log, or begins one that is `new`: it has had no record yet."""

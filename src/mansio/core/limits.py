@@ -42,6 +42,8 @@ class Limits:
     that small messages hold which come one at a time."""
     memory_bytes_max: int = 1 << 62
     """Memory held by messages above which publishers are blocked, never consumers or acknowledgements."""
+    page_bytes: int = 0
+    """Bytes of messages that stay in memory; beyond them messages are paged out to the log. 0: none are."""
     handshake_ns: int = 10 * NS
     """Time until connection.open must have come; after it the connection is closed without a word."""
     connections_max: int = 65_536

@@ -18,6 +18,7 @@ from mansio.core.run import Run, Span
 
 if TYPE_CHECKING:
     from mansio.core.dispatch import Consumer
+    from mansio.core.paging import Pages
     from mansio.core.session import Session
 
 
@@ -41,6 +42,7 @@ class Queue:
         "name",
         "next_position",
         "owner",
+        "pages",
         "ready",
         "ready_count",
         "turn",
@@ -77,6 +79,7 @@ class Queue:
         self.crowded = False  # more is ready than its consumers' connections carry
         self.dirty = False
         self.deleted = False
+        self.pages: Pages | None = None
 
     @property
     def logged(self) -> bool:

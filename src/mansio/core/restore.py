@@ -8,12 +8,13 @@ was cut off in front is settled; the topology counts from its beginning or from 
 is in the log twice: the later record counts.
 
 Everything that comes back is marked as redelivered, since it may have been delivered before; after an orderly stop, at
-which the broker wrote down what had been, only that.
+which the broker wrote down what had been, only that. With a budget for messages in memory, all of it is paged out.
 """
 
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from mansio.core.limits import ROUTES_MAX
 from mansio.core.queue import Queue
 from mansio.core.records import (
     SNAPSHOT,
@@ -46,6 +47,7 @@ class Restore:
         self._spans: dict[int, dict[int, Span]] = {}  # by queue id and base position
         self._settled: dict[int, list[Range]] = {}  # by queue id
         self._returned: dict[int, list[Range]] = {}
+        self._routes: dict[tuple[PublishedRoute, ...], tuple[Route, ...]] = {}
         self._in_order = False  # nothing was written since an orderly stop
         self._seq = 0
         self.records = 0  # that were read so far
@@ -84,9 +86,15 @@ class Restore:
         """Fills the queues with what is not settled; from here on the broker may serve."""
         queues = self._topology.finish()
         runs: dict[Run, None] = {}
+        paging = self._broker.paging
         for queue in queues:
+            bytes_count = queue.bound is not None and queue.bound.bytes_max is not None
             for span in self._restore_queue(queue):
                 runs[span.run] = None
+                if bytes_count:
+                    span.run.measure()
+                if paging.budget_bytes:
+                    span.run.home = paging.pages(queue)
         for run in runs:
             bucket, run.bucket = run.bucket, None
             self._broker.settling.count(run)
@@ -101,14 +109,29 @@ class Restore:
 
     def _publish(self, found: Published, offset: int, size: int) -> None:
         self.messages += found.messages
-        routes = tuple(_route(each) for each in found.routes)
-        run = Run(found.data, found.messages, found.stride, found.ends, routes, found.which, True)
+        data, ends, which = found.data, found.ends, found.which
+        run = Run(data, found.messages, found.stride, ends, self._find_routes(found), which, True)
         run.places = tuple(found.places)
         buckets = self._broker.journal.retention.buckets
         run.bucket = buckets[-1] if buckets else None
         run.seq, run.offset, run.size = self._seq, offset, size
+        if self._broker.paging.budget_bytes:
+            # A queue may also be known from a later snapshot only.
+            if not self._topology.unlimited.issuperset(queue_id for queue_id, _ in found.places):
+                run.measure()
+            run.page_out()
         for queue_id, base in found.places:
             self._spans.setdefault(queue_id, {})[base] = Span(run, 0, run.count, base)
+
+    def _find_routes(self, found: Published) -> tuple[Route, ...]:
+        """Runs that were published alike share their routes."""
+        key = tuple(found.routes)
+        routes = self._routes.get(key)
+        if routes is None:
+            if len(self._routes) >= ROUTES_MAX:
+                self._routes.clear()
+            routes = self._routes[key] = tuple(_route(each) for each in found.routes)
+        return routes
 
     def _restore_queue(self, queue: Queue) -> Iterable[Span]:
         by_base = self._spans.pop(queue.id, {})

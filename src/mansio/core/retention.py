@@ -18,6 +18,8 @@ from mansio.core.limits import Limits
 from mansio.core.records import SNAPSHOT
 from mansio.core.run import Run
 
+_SEQ_MAX: Final = 1 << 63
+
 SNAPSHOT_LAG_BUCKETS: Final = 4
 """How much may lie in front of the first live run, at least, before the topology is written again behind it."""
 SNAPSHOT_LAG_FACTOR: Final = 4
@@ -46,12 +48,15 @@ class Bucket:
 class Retention:
     """Live runs by place in the log. Sizes in bytes."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, replayed: bool = True) -> None:
+        """`replayed` False: nobody will restore anything from this log, so the topology is not in it."""
         self._limits = limits
+        self._replayed = replayed
         self.buckets: deque[Bucket] = deque()
         self.total_bytes = 0  # of entries that are not cut off
         self.live_bytes = 0  # of the records of live runs
-        self._topology_seq = 0  # the entry of the last snapshot; 0: none, the whole topology counts
+        self._topology_seq = 0 if replayed else _SEQ_MAX
+        """The entry of the last snapshot; 0: none, the whole topology counts."""
         self._snapshot_bytes = 0
         self._snapshot_pending = False
         self._leaving: list[Bucket] = []  # of runs that were settled since `take_leaving`
@@ -92,8 +97,9 @@ class Retention:
         bucket = run.bucket
         if bucket is not None:
             self._forget(run)
-            bucket.leaving += 1
-            self._leaving.append(bucket)
+            if self._replayed:
+                bucket.leaving += 1
+                self._leaving.append(bucket)
 
     def take_leaving(self) -> list[Bucket]:
         """An owner for the last record of this turn, which says why runs are not needed any more."""
@@ -137,21 +143,23 @@ class Retention:
         self._snapshot_pending = idle_bytes > lag and len(self.buckets) > 1
         return self._snapshot_pending
 
-    def take_carried(self) -> list[Run]:
-        """Runs whose records are to be appended again in this turn; the caller does it."""
+    def take_carried(self) -> tuple[list[Run], list[Run]]:
+        """Runs whose records are to be appended again in this turn, and others that are paged out: they have to be
+        read first, and are taken in a later turn. The caller does both."""
         if self.total_bytes - self.live_bytes <= max(self._limits.garbage_bytes, self.live_bytes):
-            return []
+            return [], []
         carried: list[Run] = []
+        absent: list[Run] = []
         room = self._limits.bucket_bytes
         for bucket in islice(self.buckets, len(self.buckets) - 1):
             for run in bucket.runs:
                 if room <= 0:
                     break
                 room -= run.size
-                carried.append(run)
+                (carried if run.data else absent).append(run)
         for run in carried:
             home = run.bucket
             assert home is not None
             del home.runs[run]
             home.moving[run] = None
-        return carried
+        return carried, absent

@@ -8,12 +8,16 @@ A run is shared by all queues that it was routed to and never changes; what is l
 
 A persistent run that went to a durable queue has a record in the log. `places` and `gone` are what that record, and
 those of settlements, say of it: where it went and what is settled since. Once the record is durable, `bucket`, `seq`,
-`offset` and `size` tell where it lies.
+`offset` and `size` tell where it lies. The same holds for a run that went to the spool, see `Paging`: from then on its
+bytes may be *paged out*. What is left of it in memory then is what this class holds, less `data`, `ends` and `which`.
 """
 
+from array import array
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 if TYPE_CHECKING:
+    from mansio.core.paging import Pages
     from mansio.core.retention import Bucket
     from mansio.core.routing import Route
 
@@ -26,15 +30,20 @@ Range = tuple[int, int, int]
 class Run:
     """`count` messages in `data`: each `stride` bytes long, or, if `stride` is 0, delimited by `ends` (native u32).
 
-    `which[i]` is the number of message i's route in `routes`; None when there is only one.
+    `which[i]` is the number of message i's route in `routes`; None when there is only one. `data` is empty while the
+    run is paged out, and only then; `data_bytes` is what it has or had.
     """
 
     __slots__ = (
+        "bodies",
         "bucket",
+        "check",
         "count",
         "data",
+        "data_bytes",
         "ends",
         "gone",
+        "home",
         "live",
         "offset",
         "persistent",
@@ -57,6 +66,7 @@ class Run:
         persistent: bool = False,
     ) -> None:
         self.data = data
+        self.data_bytes = len(data)
         self.count = count
         self.stride = stride
         self.ends = ends
@@ -70,6 +80,35 @@ class Run:
         self.seq = 0
         self.offset = 0
         self.size = 0
+        self.home: Pages | None = None  # where it is counted when it may be paged out
+        self.check = 0  # sum over its bytes, while it is paged out
+        self.bodies: int | array[int] | None = (
+            None  # their sizes, one for all or one for each; see `measure`
+        )
+
+    def page_out(self) -> None:
+        """Gives the bytes up; its record is kept somewhere."""
+        self.check = _sum(self.data, self.ends, self.which)
+        self.data = b""
+        self.ends = self.which = None
+
+    def page_in(self, count: int, data: bytes, ends: bytes | None, which: bytes | None) -> bool:
+        """Takes the bytes back; False, and nothing is taken, when they are others than were given up."""
+        if count != self.count or _sum(data, ends, which) != self.check or not data:
+            return False
+        self.data, self.ends, self.which = data, ends, which
+        return True
+
+    def measure(self) -> None:
+        """Makes the sizes of bodies known, also when the run is paged out later."""
+        if self.bodies is None:
+            sizes = array("I", [self._body(i) for i in range(self.count)])
+            self.bodies = sizes[0] if sizes.count(sizes[0]) == self.count else sizes
+
+    def _body(self, i: int) -> int:
+        """The size that the header frame says: a u64 at its byte 11."""
+        at = self.bounds(i)[0] + self.route(i).skip + 11
+        return int.from_bytes(self.data[at : at + 8], "big")
 
     def bounds(self, i: int) -> tuple[int, int]:
         """Where message `i` lies in `data`: [start, stop), its publish method frame included."""
@@ -94,7 +133,16 @@ class Run:
 
     def bytes_each(self) -> int:
         """Mean size of a message, at least 1."""
-        return len(self.data) // self.count or 1
+        return self.data_bytes // self.count or 1
+
+
+def _sum(data: bytes, ends: bytes | None, which: bytes | None) -> int:
+    check = crc32(data)
+    if ends is not None:
+        check = crc32(ends, check)
+    if which is not None:
+        check = crc32(which, check)
+    return check
 
 
 class Span:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from mansio.core.counts import Counts
 from mansio.core.dispatch import Dispatcher
 from mansio.core.inflight import Piece
+from mansio.core.paging import Paging
 from mansio.core.queue import Queue
 from mansio.core.records import Parts, encode_settle
 from mansio.core.retention import Retention
@@ -14,10 +15,12 @@ from mansio.core.run import Range, Run, Span
 class Settling:
     """Accounts for messages from the moment they are in a queue until they are settled in every one."""
 
-    def __init__(self, dispatcher: Dispatcher, retention: Retention, counts: Counts) -> None:
-        self.memory_bytes = 0  # of runs that are not settled everywhere
-        self.runs = 0  # their number
+    def __init__(
+        self, dispatcher: Dispatcher, retention: Retention, paging: Paging, counts: Counts
+    ) -> None:
+        self.paging = paging
         self.counts = counts
+        self.runs = 0  # that are not settled everywhere
         self._dispatcher = dispatcher
         self._retention = retention
         self._ranges: dict[int, list[Range]] = {}  # settled in this turn, by queue id
@@ -30,7 +33,7 @@ class Settling:
 
     def count(self, run: Run) -> None:
         """A run is there that is not settled everywhere."""
-        self.memory_bytes += len(run.data)
+        self.paging.resident_bytes += len(run.data)
         self.runs += 1
 
     def settled(self, queue: Queue, run: Run, position: int, count: int, step: int) -> None:
@@ -48,9 +51,9 @@ class Settling:
 
     def release(self, run: Run) -> None:
         """A run is settled everywhere."""
-        self.memory_bytes -= len(run.data)
         self.runs -= 1
-        if run.bucket is not None:
+        self.paging.settled(run)
+        if run.places and run.bucket is not None:
             self._retention.settled(run)
 
     def accept(self, pieces: Iterable[Piece]) -> None:

@@ -16,6 +16,8 @@ class TopologyRestore:
     """Changes of the topology, applied in the order of the log."""
 
     def __init__(self, broker: "Broker") -> None:
+        self.unlimited: set[int] = set()
+        """Ids of queues that may hold any number of bytes."""
         self._broker = broker
         self._complete = False  # what came before is known, or there was nothing
         for host in broker.vhosts.values():
@@ -103,6 +105,8 @@ class TopologyRestore:
         )
         definitions = self._broker.definitions
         definitions.next_queue_id = max(definitions.next_queue_id, queue.id + 1)
+        if queue.bound is None or queue.bound.bytes_max is None:
+            self.unlimited.add(queue.id)
         host.add_queue(queue)
 
     def _bind(self, host: "VHost", change: dict[str, Any]) -> None:

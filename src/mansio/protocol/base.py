@@ -25,12 +25,17 @@ class Front(Protocol):
     """With `closed`: the peer is to close first, since it still has something to read or to be told."""
     paused: bool
     """Nothing more should be read for now: the broker is short of memory and this peer publishes."""
+    waiting: bool
+    """Nothing more is taken from `tail` for now: a message that the peer asked for is read first, see `go_on`."""
 
     def receive_buffer(self, buf: bytearray, end: int, now_ns: int) -> None:
         """`buf[:end]` holds `tail` and behind it what has arrived; what is left over becomes the new `tail`."""
 
     def receive_data(self, data: bytes, now_ns: int) -> None:
         """The same for callers that have no buffer to share."""
+
+    def go_on(self, now_ns: int) -> None:
+        """What it waited for may be there: `tail` is looked at again."""
 
     def receive_eof(self) -> None:
         """The peer is gone."""

@@ -105,13 +105,16 @@ class Committer:
     def _settled(self, group: GroupCommit, seq: int, ticket: int, size: int) -> None:
         """Entry `seq` of `size` bytes is durable."""
         self.appends.landed(seq, size)
-        upto = self._on_placed(seq, size, group.take_placed())
-        if upto > self._trim_seq:
-            self._trim_seq = upto
-            self._trim_due.set()
+        self.trim(self._on_placed(seq, size, group.take_placed()))
         if ticket > self.durable:
             self.durable = ticket
             self._on_durable(ticket)
+
+    def trim(self, upto: int) -> None:
+        """Entries up to this seq are not needed any more."""
+        if upto > self._trim_seq:
+            self._trim_seq = upto
+            self._trim_due.set()
 
     async def _trim(self) -> None:
         while True:

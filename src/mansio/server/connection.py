@@ -77,7 +77,7 @@ class Connection(asyncio.BufferedProtocol):
         now_ns = self._clock.now_ns()
         front.receive_buffer(turn.buffer, len(front.tail) + nbytes, now_ns)
         session = front.session
-        if front.paused and self._transport is not None:
+        if (front.paused or front.waiting) and self._transport is not None:
             self._transport.pause_reading()
         elif session is not None and session.pressing and self._transport is not None:
             session.pressing = False
@@ -101,9 +101,9 @@ class Connection(asyncio.BufferedProtocol):
         return False
 
     def go_on(self) -> None:
-        """What has arrived before the connection was open is looked at now."""
+        """What has arrived before the connection was open, or before a message was read from the log, is looked at."""
         if self._transport is not None:
-            self.front.receive_data(b"", self._clock.now_ns())
+            self.front.go_on(self._clock.now_ns())
             self.resume_reading()
 
     def _discard(self, nbytes: int) -> None:
@@ -139,7 +139,7 @@ class Connection(asyncio.BufferedProtocol):
         """The broker has memory again, or the client has read."""
         if self._transport is None or self._transport.is_closing():
             return
-        if self.front.paused or self._unread_bytes:
+        if self.front.paused or self.front.waiting or self._unread_bytes:
             return
         if not self._transport.is_reading():
             self._transport.resume_reading()

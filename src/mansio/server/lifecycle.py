@@ -121,6 +121,7 @@ async def serve(config: Config, listeners: Listeners, exporter: "Exporter | None
     await asyncio.wait((closing, at_once), return_when=asyncio.FIRST_COMPLETED)
     in_order = closing.done() and closing.exception() is None
     await tasks.cancel_all()
+    await turn.close()
     await log.close()
     logger.info("stopped" if in_order else "stopped at once")
     return EXIT_OK if in_order and not stop.failed else EXIT_FAILED
@@ -136,6 +137,7 @@ def limits(config: Config) -> Limits:
         memory_bytes_max=memory.watermark_bytes(config.memory_high_watermark),
         handshake_ns=int(config.handshake_timeout_s * NS),
         connections_max=config.connections_max,
+        page_bytes=0 if config.in_memory else config.memory_budget,
     )
 
 
@@ -152,7 +154,7 @@ async def _open(config: Config, tasks: Tasks, stop: "Stop") -> tuple[Turn, Log] 
     finally:
         if log is not None and sys.exc_info()[0] is not None:
             await log.close()
-    turn = Turn(broker, log, clock, tasks)
+    turn = Turn(broker, log, clock, tasks, storage.make_spool(config))
     await turn.open(new)
     return turn, log
 

@@ -5,6 +5,7 @@ settings ──► EmbeddedLog in a folder, or MemoryLog ──► replay, with 
 
 import asyncio
 import logging
+import shutil
 import time
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,9 @@ logger = logging.getLogger("mansio.storage")
 
 PROGRESS_S: Final = 2.0
 """Between two lines about a replay that takes long, and before the first."""
+
+SPOOL_SEGMENT_BYTES: Final = 2 << 20
+"""Small, since a segment and its spares stay when the spool is empty."""
 
 _RISKS: Final = {
     "interval": "a power cut or a crash of the machine may lose what was confirmed in the last %d ms",
@@ -70,6 +74,19 @@ async def open_log(config: Config) -> Log:
         risk = _RISKS[policy]
         logger.warning("sync is %s: %s", config.sync, risk % int(interval) if interval else risk)
     return log
+
+
+def make_spool(config: Config) -> Log | None:
+    """The log for transient messages that have no room in memory; what an earlier broker left in it goes.
+
+    `open_log` has made sure that no other broker uses it.
+    """
+    if config.in_memory:
+        return None
+    path = data_directory(config) / "spool"
+    shutil.rmtree(path, ignore_errors=True)
+    settings = StoreSettings(SPOOL_SEGMENT_BYTES, sync="never", scratch=True)
+    return EmbeddedLog(path, settings)
 
 
 async def restore(broker: Broker, log: Log, config: Config) -> bool:

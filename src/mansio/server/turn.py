@@ -26,6 +26,7 @@ from mansio.server.clock import Clock
 from mansio.server.committer import Committer
 from mansio.server.connection import Connection
 from mansio.server.logs import Budget, fields
+from mansio.server.pager import Pager
 from mansio.server.tasks import Tasks
 
 logger = logging.getLogger("mansio")
@@ -56,7 +57,10 @@ HOLD_S: Final = 0.002
 class Turn:
     """All connections of one event loop, the Broker, and the log behind it."""
 
-    def __init__(self, broker: Broker, log: Log, clock: Clock, tasks: Tasks) -> None:
+    def __init__(
+        self, broker: Broker, log: Log, clock: Clock, tasks: Tasks, spool: Log | None = None
+    ) -> None:
+        """`spool`: a log for transient messages that have no room in memory."""
         self.broker = broker
         self.users = Users()
         self.connections: set[Connection] = set()
@@ -68,6 +72,9 @@ class Turn:
         self.appends = self._committer.appends
         self.space: Space | None = None  # of the log, as of the last look
         self.blocks = {"memory": 0, "disk": 0}  # times that publishers were blocked, by reason
+        self._pager: Pager | None = None  # of a broker that may page messages out
+        if broker.limits.page_bytes:
+            self._pager = Pager(broker, log, spool, clock, tasks, self._on_loaded)
         self._speaking: list[AmqpConnection] = []  # fronts with output
         self._shells: dict[AmqpConnection, Connection] = {}
         self._held: list[Connection] = []
@@ -85,6 +92,8 @@ class Turn:
     async def open(self, new: bool = True) -> None:
         """Takes the log over; nothing may be published before. `new`: it has had no record yet."""
         await self._committer.open(secrets.randbits(64))
+        if self._pager is not None:
+            self._pager.start()
         self.broker.journal.started(__version__, new)
         self.schedule()
 
@@ -155,6 +164,9 @@ class Turn:
         records = broker.end_turn()
         if records or broker.confirms.busy:
             self._commit(records)
+        if self._pager is not None:
+            self._pager.turn()
+            broker.journal.behind = self._is_behind()
         if self._speaking:
             self._write()
         if broker.blocked != self._was_blocked:
@@ -170,12 +182,16 @@ class Turn:
         """Hands the turn's records to the log; what waits for them leaves when they are durable, maybe at once."""
         broker = self.broker
         ticket = self._committer.add(records, broker.journal.owners)
-        broker.journal.behind = self._committer.pending_bytes > PENDING_BYTES_MAX
+        broker.journal.behind = self._is_behind()
         self.broker.seal(ticket)
         if ticket <= self._committer.durable:
             self.broker.durable(ticket)
         elif self._committer.lost:
             self.broker.failed(ticket)
+
+    def _is_behind(self) -> bool:
+        spooling_bytes = self._pager.pending_bytes if self._pager is not None else 0
+        return self._committer.pending_bytes + spooling_bytes > PENDING_BYTES_MAX
 
     def hold(self, connection: Connection) -> None:
         """A publisher is ahead of the consumers: it is read from again when one of these can take more, or soon."""
@@ -186,7 +202,7 @@ class Turn:
     def release(self) -> None:
         """Reads again from publishers that were held."""
         if self.broker.journal.behind:
-            self.broker.journal.behind = self._committer.pending_bytes > PENDING_BYTES_MAX
+            self.broker.journal.behind = self._is_behind()
             if self._held and self.broker.journal.behind:
                 asyncio.get_running_loop().call_later(HOLD_S, self.release)
                 return
@@ -213,6 +229,13 @@ class Turn:
         journal = self.broker.journal
         journal.placed(seq, size, placed)
         return journal.retention.cut()
+
+    def _on_loaded(self) -> None:
+        for front in self.broker.paging.loading.take_woken():
+            shell = self._shells.get(front)
+            if shell is not None:
+                shell.go_on()
+        self.schedule()
 
     def _on_durable(self, ticket: int) -> None:
         self.broker.durable(ticket)
@@ -281,6 +304,11 @@ class Turn:
         deadline_ns = self._clock.now_ns() + int(timeout_s * 1_000_000_000)
         while self._clock.now_ns() < deadline_ns and (self._scheduled or not self._committer.idle):
             await asyncio.sleep(0.001)
+
+    async def close(self) -> None:
+        """Lets go of what messages were paged out to."""
+        if self._pager is not None:
+            await self._pager.close()
 
     async def drain(self, timeout_s: float) -> None:
         """Waits until every connection is closed and the log has everything; aborts what is left at the end."""

@@ -232,7 +232,11 @@ class AmqpChannel(DefinitionMethods):
         """The client confirms a cancellation that we told it of."""
 
     def on_get(self, method: m.BasicGet) -> None:
-        got = self.broker.get(self.core, self.queue(method.queue, method.ID), method.no_ack)
+        queue = self.queue(method.queue, method.ID)
+        if self.broker.paging.loading.must_wait(queue, self.connection):
+            self.connection.waiting = True
+            return
+        got = self.broker.get(self.core, queue, method.no_ack)
         if got is None:
             self.reply(m.BasicGetEmpty())
             return

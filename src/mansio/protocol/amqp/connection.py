@@ -14,7 +14,7 @@ from mansio.core.run import Run
 from mansio.core.users import Users
 from mansio.protocol.amqp import handshake, publishing
 from mansio.protocol.amqp.channel import AmqpChannel
-from mansio.protocol.amqp.login import Login
+from mansio.protocol.amqp.flow import Flow
 from mansio.protocol.amqp.replies import (
     BROKER_ERRORS,
     CHANNEL_ERROR,
@@ -32,9 +32,10 @@ from mansio.protocol.base import Peer
 
 PROTOCOL_HEADER = handshake.PROTOCOL_HEADERS[0]
 HEARTBEAT_FRAME = m.frame(m.FRAME_HEARTBEAT, 0, b"")
+FRAME_OVERHEAD_BYTES = len(HEARTBEAT_FRAME)
 
 
-class AmqpConnection(Login):
+class AmqpConnection(Flow):
     """The front of one client. See `protocol.base.Front` for its verbs, `core.session.Outbox` for what it is told."""
 
     def __init__(
@@ -51,17 +52,12 @@ class AmqpConnection(Login):
         self.token = token
         self.tail = b""
         self.closed = False
-        self.paused = False
-        self.channels: dict[int, AmqpChannel] = {}
         limits = broker.limits
-        self.received_ns = now_ns
         self._deadline_ns = now_ns + limits.handshake_ns  # for the handshake, later for our close
         self._routes: dict[bytes, Route] = {}
         self._routes_version = -1
         self._learned = False  # a route, in the last step: the same bytes are scanned again
         self._assembling = 0  # channels whose content is being put together frame by frame
-        self._told_blocked = False
-        self._parked_bytes = 0
 
     # -- input
 
@@ -79,7 +75,7 @@ class AmqpConnection(Login):
         if self.session is None and self.state is State.HEADER:
             pos = self._receive_header(bytes(buf[:end]))
         try:
-            while not self.closed:
+            while not self.closed and not self.waiting:
                 before = pos
                 pos = self._step(buf, pos, end)
                 if pos == end or (pos == before and not self._learned):
@@ -130,6 +126,8 @@ class AmqpConnection(Login):
                 self._fault(item[1], item[2])
             else:
                 self._on_frame(kind, item[1], item[2])
+                if self.waiting:  # the frame, always the last item, is looked at again
+                    pos -= len(item[2]) + FRAME_OVERHEAD_BYTES
             if self.closed:
                 break
         return pos
@@ -148,28 +146,7 @@ class AmqpConnection(Login):
         except (BrokerError, CodecError, Refusal) as error:
             self._refuse(error, channel.number, m.BasicPublish.ID)
         if self.broker.blocked and self.session is not None:
-            self._hold_back(len(run.data))
-
-    def _hold_back(self, size: int) -> None:
-        self._parked_bytes += size
-        if not self._told_blocked:
-            self._told_blocked = True
-            if self.capable("connection.blocked"):
-                self.send_method(0, m.ConnectionBlocked(reason=self._shortage()))
-        self.paused = True
-        self.may_go_on()
-
-    def _shortage(self) -> str:
-        """Why publishers are held back, in RabbitMQ's words (3.10.8, rabbit_reader)."""
-        lacks = ["memory"] * self.broker.low_on_memory + ["disk"] * self.broker.low_on_disk
-        return "low on " + " & ".join(lacks)
-
-    def may_go_on(self) -> bool:
-        """Reads on from a peer that has something to acknowledge: otherwise memory might never be given back."""
-        owes = any(channel.core.ledger.total for channel in self.channels.values())
-        if owes and self._parked_bytes <= self.broker.limits.parked_bytes_max:
-            self.paused = False
-        return not self.paused
+            self.hold_back(len(run.data))
 
     def _on_settle(self, item: Any) -> None:
         _, number, method, first, last, bits = item
@@ -322,7 +299,7 @@ class AmqpConnection(Login):
             return
         self._end_session()
         self.state = State.CLOSING
-        self.paused = False  # close-ok has to be read
+        self.paused = self.waiting = False  # close-ok has to be read
         text = reply_text(refusal.code, refusal.text)
         self.close_reason = self.close_reason or text
         self._deadline_ns = self.now_ns + self.broker.limits.handshake_ns
@@ -373,7 +350,7 @@ class AmqpConnection(Login):
             return
         interval = self.heartbeat_ns
         if interval:
-            if now_ns - self.received_ns > 2 * interval and not self.paused:
+            if now_ns - self.received_ns > 2 * interval and not (self.paused or self.waiting):
                 self.end(f"missed heartbeats from client, timeout: {interval // 1_000_000_000}s")
             elif now_ns - self.sent_ns >= interval // 2:
                 self.send_raw(HEARTBEAT_FRAME)
@@ -382,18 +359,3 @@ class AmqpConnection(Login):
         """See `Front`."""
         if self.session is not None:
             self.broker.set_writable(self.session, writable)
-
-    def unblock(self) -> None:
-        """See `Front`."""
-        self.paused = False
-        self.received_ns = self.now_ns  # it was not listened to, so its heartbeats were not heard
-        self._parked_bytes = 0
-        if self._told_blocked:
-            self._told_blocked = False
-            if self.capable("connection.blocked") and self.state is State.OPEN:
-                self.send_method(0, m.ConnectionUnblocked())
-
-    @property
-    def blocked(self) -> bool:
-        """Whether the peer has been told, or is held back, for want of memory."""
-        return self._told_blocked
