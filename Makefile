@@ -22,6 +22,8 @@ help:
 	@echo 'make check     format, lint, types, layers, sizes, then the tests'
 	@echo 'make bench     the benchmark (docs/benchmarks.md)'
 	@echo 'make sim       the simulation; SEED=n repeats one run'
+	@echo 'make torture   kill a broker 500 times and look whether it lost anything; SEED=n, ROUNDS=n'
+	@echo 'make backlog   10 million durable messages in one queue; make disk-full: a full filesystem (as root)'
 	@echo 'make fuzz      fuzz the parsers for FUZZ_SECONDS (60)'
 	@echo 'make interop   the tests against RabbitMQ and other third-party programs'
 	@echo 'make compat    test suites of third-party clients against Mansio'
@@ -63,7 +65,7 @@ $(VENV)/.fuzz: requirements/fuzz.txt $(VENV)/.dev
 	@$(PIP) install --require-hashes -r requirements/fuzz.txt
 	@touch $@
 
-.PHONY: help install codec dev serve test lint check bench sim fuzz interop compat format lock clean
+.PHONY: help install codec dev serve test lint check bench sim torture disk-full backlog fuzz interop compat format lock clean
 install: $(VENV)/.installed $(VENV)/.codec
 codec:
 	@rm -f $(VENV)/.codec
@@ -95,6 +97,16 @@ bench: dev
 
 sim: dev
 	$(BIN)/python -m tests.sim $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+ROUNDS ?= 500
+torture: dev
+	$(BIN)/python -m tests.torture --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+disk-full: dev
+	$(BIN)/python -m tests.torture.disk_full $(ARGS)
+
+backlog: dev
+	$(BIN)/python -m tests.torture.backlog $(ARGS)
 
 FUZZ_SECONDS ?= 60
 fuzz: dev $(VENV)/.fuzz

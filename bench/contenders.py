@@ -1,5 +1,6 @@
 """Who takes part in a scenario: a peer with what its clients ask of it, or the bare disk."""
 
+import json
 import subprocess
 import time
 from collections.abc import Mapping
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from bench import disk, load, syncs
 from bench.peers import Peer
+from bench.procfs import yield_to_others
 from bench.scenarios import Scenario
 
 FLOOD_LEAD_S = 0.5  # the load beside is under way for so long before the measurement begins
@@ -58,24 +60,29 @@ def run(one: Contender, peer: Peer | None, scenario: Scenario, seconds: float) -
     if peer is None:
         return disk.probe(one.name, seconds)
     line = _line(one, peer, scenario, seconds)
-    if not scenario.beside:
-        return load.result_of(line)
+    return _beside(peer, scenario, seconds, line) if scenario.beside else load.result_of(line)
+
+
+def _beside(peer: Peer, scenario: Scenario, seconds: float, line: list[str]) -> load.Result:
+    """The result of `line` while another generator is at work; `beside_per_s` is its rate."""
     names = ("--prefix", "beside", "--purge", "--delete")
     span = ("--duration", f"{seconds + 2 * FLOOD_LEAD_S:g}")
     flood = load.command(peer.port, (), (*scenario.beside, *span, *names))
-    with subprocess.Popen(flood, stdout=subprocess.DEVNULL) as process:
-        try:
-            time.sleep(FLOOD_LEAD_S)
-            result = load.result_of(line)
-            process.wait(load.RUN_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            raise load.LoadError(f"no end: {' '.join(flood)}") from None
-        finally:
-            process.kill()
+    process = subprocess.Popen(flood, stdout=subprocess.PIPE, text=True, preexec_fn=yield_to_others)
+    try:
+        time.sleep(FLOOD_LEAD_S)
+        result = load.result_of(line)
+        text, _ = process.communicate(timeout=load.RUN_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        raise load.LoadError(f"no end: {' '.join(flood)}") from None
+    finally:
+        process.kill()
+        process.wait()
     if process.returncode:
-        raise load.LoadError(f"the load beside failed: {' '.join(flood)}")
+        raise load.LoadError(f"the load beside failed: {text.strip()} ({' '.join(flood)})")
     # Nobody can tell the two loads' shares of the broker, and the other load is no disturbance.
-    return result | {"broker_cpu_us_per_msg": 0.0, "other_cpu_s": 0.0}
+    rate = json.loads(text)["con_per_s"]
+    return result | {"beside_per_s": rate, "broker_cpu_us_per_msg": 0.0, "other_cpu_s": 0.0}
 
 
 def durable_writes(one: Contender, peer: Peer, scenario: Scenario, seconds: float) -> float:

@@ -7,7 +7,6 @@ stays within 3 times, and the broker's memory comes back to within 20 MiB.
 
 import argparse
 import json
-import os
 import re
 import subprocess
 import sys
@@ -28,7 +27,6 @@ P99_RATIO_MAX = 3.0
 RSS_GROWTH_MAX_MIB = 20.0
 RUNS = 3
 CALM_LIMIT_S = 15.0  # for the memory to come back
-NICENESS = 10  # the attackers may use what the broker and the client leave
 DOCUMENT = load.HERE.parent / "docs" / "benchmarks.md"
 
 
@@ -81,9 +79,7 @@ def start_attack(
         stdout=subprocess.PIPE,
         text=True,
         cwd=load.HERE.parent,
-        # The attackers stand for other machines: they get what the broker and its client leave of
-        # these cores, so that what is measured is the broker and not the scheduler.
-        preexec_fn=lambda: os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0)),
+        preexec_fn=procfs.yield_to_others,
     )
 
 

@@ -19,7 +19,6 @@ from bench import disk, procfs, wire
 
 START_LIMIT_S = 60.0
 STOP_LIMIT_S = 20.0
-HAS_DATA_DIR = False  # `mansio serve` has --data-dir, and with it its log on disk
 RABBITMQ_SERVERS = (
     "/usr/lib/rabbitmq/bin/rabbitmq-server",  # Debian's, without its wrapper that needs root
     "/opt/rabbitmq/sbin/rabbitmq-server",
@@ -170,7 +169,7 @@ class Mansio(Peer):
     @classmethod
     def is_durable(cls) -> bool:
         """Whether there is a log on disk."""
-        return HAS_DATA_DIR and "--in-memory" not in cls.serve
+        return "--in-memory" not in cls.serve
 
     @classmethod
     def log_text(cls) -> str:

@@ -58,3 +58,11 @@ def cpu_s(pids: list[int]) -> float:
         if fields := _stat_fields(pid):
             ticks += int(fields[11]) + int(fields[12])
     return ticks / TICKS_PER_S
+
+
+def yield_to_others() -> None:
+    """Let this process have only what others leave of the cores (sched(7), SCHED_IDLE).
+
+    For clients that stand for other machines: what is measured is the broker, not the scheduler.
+    """
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))

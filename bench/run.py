@@ -1,6 +1,6 @@
-"""`make bench`: every scenario on Mansio and RabbitMQ in turn, medians, docs/benchmarks.md.
+"""`make bench`: every scenario on Mansio and its rivals in turn, medians, docs/benchmarks.md.
 
-Scenarios alternate between the peers within each round, because the speed of a machine drifts.
+The contenders of a scenario take turns within each round, because the speed of a machine drifts.
 """
 
 import argparse
@@ -247,7 +247,7 @@ def measure(chosen: Options) -> Results:
 def finish(chosen: Options, results: Results, arguments: list[str]) -> bool:
     """Print and write what was found; answers whether no target was missed."""
     lines = [results.line(scenario) for scenario in chosen.scenarios()]
-    reproduce = "make bench" + (f" ARGS='{' '.join(arguments)}'" if arguments else "")
+    reproduce = "make bench" + (f' ARGS="{shlex.join(arguments)}"' if arguments else "")
     text = report.render(results.facts, lines, results.footprints, reproduce)
     print(text)
     RESULTS.mkdir(exist_ok=True)

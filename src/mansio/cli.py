@@ -3,11 +3,19 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from mansio import __version__
 
+if TYPE_CHECKING:
+    from mansio.config import Config
+
+    Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+EXIT_FAILED: Final = 1
+"""Exit code when a command could not do its work."""
 EXIT_CONFIG: Final = 2
 """Exit code when the settings or options cannot be used; argparse's own is the same."""
 
@@ -36,10 +44,53 @@ SERVE_OPTIONS: Final = (
     ("segment_size", "SIZE", "files of the log (default: 16MiB)"),
     ("disk_free_limit", "SIZE", "free disk space at which publishers are paused (default: 50MiB)"),
     ("memory_budget", "SIZE", "messages kept in memory; more are paged out (default: 128MiB)"),
+    ("metrics_port", "PORT", "metrics for Prometheus over HTTP; 0 is off (default: 0)"),
     ("log_level", "LEVEL", "debug, info, warning or error (default: info)"),
     ("log_format", "FORMAT", "text or json (default: text)"),
 )
 """Settings that have an option: key, what stands for its value, help."""
+
+LOG_TEXT: Final = """\
+Look at the log in a data directory, check it, print it, or save what is left of it.
+
+info, verify and dump only read, and may be used while a broker runs on the directory.
+salvage wants the broker stopped. Exit codes: 0 all is well, 1 damage or a failure.
+"""
+
+LOG_EXAMPLES: Final = """\
+examples:
+  mansio log info ~/.local/share/mansio          size, state, messages by queue
+  mansio log verify /backup/monday               check every byte; exit code 1: damaged
+  mansio log dump DIR --from 1200 | jq .         entries and records as JSON lines
+  mansio log salvage DIR NEW                     copy what is readable, say what is not
+  mansio serve --data-dir NEW                    and go on with that
+"""
+
+DUMP_TEXT: Final = """\
+Print the log as JSON lines: each entry, followed by its records: topology, publishes with
+exchange, routing key, size and properties of each message, settlements, and damage.
+"""
+
+SALVAGE_TEXT: Final = """\
+Copy everything that can be read into a new data directory on which a broker starts, and
+print what was skipped. What was settled in a skipped part comes back, as redelivered.
+DIR is not changed. NEW must not exist, or be empty.
+"""
+
+BACKUP_TEXT: Final = """\
+Copy the data directory of a broker, running or stopped, and verify the copy. Whatever was
+confirmed before the command began is in it. DEST must not exist, or be empty; after a
+failure it is as before. To restore, start a broker with --data-dir DEST.
+Exit codes: 0 there is a verified backup, 1 there is none, 2 wrong options.
+"""
+
+BACKUP_EXAMPLES: Final = """\
+examples:
+  mansio backup /backup/monday                        of the default data directory
+  mansio backup /backup/monday --data-dir /srv/mansio
+  mansio backup "/backup/$(date +%F)" && find /backup -mindepth 1 -maxdepth 1 -mtime +7 -exec rm -r {} +
+  mansio serve --data-dir /backup/monday              restore
+"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,14 +103,27 @@ def parser() -> argparse.ArgumentParser:
     )
     root.add_argument("--version", action="version", version=f"mansio {__version__}")
     commands = root.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    serve_parser = commands.add_parser(
-        "serve",
-        help="start a broker",
-        description=SERVE_TEXT,
-        epilog=SERVE_EXAMPLES,
+    _add_serve(commands)
+    _add_log(commands)
+    _add_backup(commands)
+    return root
+
+
+def _add(
+    commands: "Commands", name: str, help: str, description: str, epilog: str = ""
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=help,
+        description=description,
+        epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+
+
+def _add_serve(commands: "Commands") -> None:
+    serve_parser = _add(commands, "serve", "start a broker", SERVE_TEXT, SERVE_EXAMPLES)
     serve_parser.add_argument("--config", metavar="FILE", help="TOML file with settings")
     for key, metavar, text in SERVE_OPTIONS:
         option = "--" + key.replace("_", "-")
@@ -71,24 +135,127 @@ def parser() -> argparse.ArgumentParser:
         help="keep nothing on disk: all is gone when the broker stops",
     )
     serve_parser.set_defaults(command=serve)
-    return root
+
+
+def _add_log(commands: "Commands") -> None:
+    log = _add(commands, "log", "look at, check or save a data directory", LOG_TEXT, LOG_EXAMPLES)
+    actions = log.add_subparsers(title="actions", metavar="ACTION", required=True)
+    about = "Print what is in a data directory: size, state, messages by queue."
+    info_parser = _add(actions, "info", "what is in it", about)
+    info_parser.set_defaults(command=log_info)
+    about = "Check every byte of the log. Exit code 1: something is damaged; it is said what."
+    verify_parser = _add(actions, "verify", "check every byte", about)
+    verify_parser.set_defaults(command=log_verify)
+    dump_parser = _add(actions, "dump", "print it as JSON lines", DUMP_TEXT)
+    dump_parser.add_argument(
+        "--from", dest="from_seq", metavar="SEQ", type=int, default=1, help="begin at this entry"
+    )
+    dump_parser.add_argument("--bodies", action="store_true", help="with the bodies of messages")
+    dump_parser.set_defaults(command=log_dump)
+    salvage_parser = _add(actions, "salvage", "save what can be read", SALVAGE_TEXT)
+    salvage_parser.set_defaults(command=log_salvage)
+    for each in (info_parser, verify_parser, dump_parser, salvage_parser):
+        each.add_argument("dir", metavar="DIR", help="data directory")
+    salvage_parser.add_argument("new", metavar="NEW", help="data directory to be made")
+
+
+def _add_backup(commands: "Commands") -> None:
+    backup_parser = _add(
+        commands,
+        "backup",
+        "copy the data of a broker, running or not",
+        BACKUP_TEXT,
+        BACKUP_EXAMPLES,
+    )
+    backup_parser.add_argument("dest", metavar="DEST", help="data directory to be made")
+    backup_parser.add_argument(
+        "--data-dir", metavar="DIR", help="what to copy (default: as for `mansio serve`)"
+    )
+    backup_parser.add_argument("--config", metavar="FILE", help="TOML file with settings")
+    backup_parser.set_defaults(command=backup)
 
 
 def serve(arguments: argparse.Namespace) -> int:
     """Run a broker; the exit code of the process."""
-    from mansio.config import ConfigError, load
-
     options = {key: getattr(arguments, key) for key, _, _ in SERVE_OPTIONS}
     options["in_memory"] = arguments.in_memory
-    try:
-        settings = load(options, os.environ, arguments.config)
-    except ConfigError as error:
-        for line in str(error).splitlines():
-            print(f"mansio: {line}", file=sys.stderr)
+    settings = _settings(options, arguments.config)
+    if settings is None:
         return EXIT_CONFIG
     from mansio.server.lifecycle import run
 
     return run(settings)
+
+
+def backup(arguments: argparse.Namespace) -> int:
+    """Copy a data directory; the exit code of the process."""
+    settings = _settings({"data_dir": arguments.data_dir}, arguments.config)
+    if settings is None:
+        return EXIT_CONFIG
+    from mansio.tools.backup import backup
+
+    source = Path(settings.data_dir).expanduser().absolute()
+    return _guard(lambda: backup(source, Path(arguments.dest)))
+
+
+def log_info(arguments: argparse.Namespace) -> int:
+    """Print what is in a data directory; the exit code of the process."""
+    from mansio.tools.info import info
+
+    return _guard(lambda: info(Path(arguments.dir)))
+
+
+def log_verify(arguments: argparse.Namespace) -> int:
+    """Check a data directory; the exit code of the process."""
+    from mansio.tools.verify import verify
+
+    return _guard(lambda: verify(Path(arguments.dir)))
+
+
+def log_dump(arguments: argparse.Namespace) -> int:
+    """Print a log; the exit code of the process."""
+    from mansio.tools.dump import dump
+
+    return _guard(lambda: dump(Path(arguments.dir), arguments.from_seq, arguments.bodies))
+
+
+def log_salvage(arguments: argparse.Namespace) -> int:
+    """Save what is left of a log; the exit code of the process."""
+    from mansio.tools.salvage import salvage
+
+    return _guard(lambda: salvage(Path(arguments.dir), Path(arguments.new)))
+
+
+def _settings(options: Mapping[str, object], file: str | None) -> "Config | None":
+    """The settings; None, with a line for each fault, where they cannot be used."""
+    from mansio.config import ConfigError, load
+
+    try:
+        return load(options, os.environ, file)
+    except ConfigError as error:
+        for line in str(error).splitlines():
+            print(f"mansio: {line}", file=sys.stderr)
+        return None
+
+
+def _guard(tool: Callable[[], int]) -> int:
+    """Run a tool; what goes wrong is one line and EXIT_FAILED."""
+    from mansio.log.base import LogError
+
+    try:
+        code = tool()
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except (LogError, OSError) as error:
+        sys.stdout.flush()
+        print(f"mansio: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        print("mansio: interrupted", file=sys.stderr)
+        return EXIT_FAILED
 
 
 def main(argv: Sequence[str] | None = None) -> None:

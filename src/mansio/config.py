@@ -55,6 +55,9 @@ class Config:
     segment_size: int = 16 * MIB
     disk_free_limit: int = 50 * MIB
     memory_budget: int = 128 * MIB
+    metrics_port: int = 0
+    """0 is off."""
+    metrics_bind: str = "127.0.0.1"
     handshake_timeout_s: float = 10.0
     shutdown_timeout_s: float = 10.0
     notes: tuple[str, ...] = field(default=(), compare=False)
@@ -210,6 +213,10 @@ SETTINGS: Final[dict[str, Setting]] = {
         "a size from 1MiB",
         "messages that are kept in memory; more are paged out to disk",
     ),
+    "metrics_port": Setting(
+        whole(0, 65535), "a whole number from 0 to 65535", "port of metrics over HTTP; 0 is off"
+    ),
+    "metrics_bind": Setting(text, "an IP address or host name", "address of metrics over HTTP"),
     "handshake_timeout_s": Setting(
         seconds(0.1, 3600), "a number from 0.1 to 3600", "time for a client to open its connection"
     ),
@@ -276,7 +283,7 @@ def _from_environment(
         if not name.startswith(ENV_PREFIX) or name in ENV_OTHER or not environ[name]:
             continue
         key, value = name.removeprefix(ENV_PREFIX).lower(), environ[name]
-        if key == "port" and "://" in value:
+        if key in ("port", "metrics_port") and "://" in value:
             notes.append(f"ignoring {name}={value}: it is the address of a Kubernetes service")
         elif key in SETTINGS:
             given[key] = (value, f"environment variable {name}")

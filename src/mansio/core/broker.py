@@ -13,6 +13,7 @@ The Broker raises `BrokerError` for what a client may not do, before anything ha
 """
 
 from mansio.core.confirms import Confirms
+from mansio.core.counts import Counts
 from mansio.core.definitions import Definitions
 from mansio.core.dispatch import Consumer, Dispatcher
 from mansio.core.errors import AccessRefused, NotAllowed, PreconditionFailed
@@ -54,8 +55,9 @@ class Broker:
         self.dispatcher = Dispatcher()
         self.paging = Paging(self.limits, self.dispatcher)
         self.journal = Journal(self)
-        self.settling = Settling(self.dispatcher, self.journal.retention, self.paging)
-        self.confirms = Confirms()
+        self.counts = Counts()
+        self.settling = Settling(self.dispatcher, self.journal.retention, self.paging, self.counts)
+        self.confirms = Confirms(self.counts)
         self.blocked = False  # publishers are to be held back
         self.low_on_memory = False
         self.low_on_disk = False  # the log has room for what is under way and for settlements only
@@ -75,6 +77,7 @@ class Broker:
             raise NotAllowed(f"vhost {vhost} not found")
         session = Session(outbox, user, vhost, name)
         self.sessions.add(session)
+        self.counts.sessions_opened += 1
         return session
 
     def close_session(self, session: Session) -> None:
@@ -90,6 +93,7 @@ class Broker:
     def open_channel(self, session: Session, number: int) -> Channel:
         """A new channel; the front has checked that the number is free."""
         channel = session.channels[number] = Channel(session, number)
+        self.counts.channels_opened += 1
         return channel
 
     def close_channel(self, channel: Channel) -> None:
@@ -99,7 +103,8 @@ class Broker:
             self.cancel(channel, consumer.tag)
         self.settling.requeue(channel.ledger.take_all())
         self.confirms.forget(channel)
-        channel.session.channels.pop(channel.number, None)
+        if channel.session.channels.pop(channel.number, None) is not None:
+            self.counts.channels_closed += 1
 
     # -- publishing
 
@@ -160,12 +165,15 @@ class Broker:
             self.paging.arrived(run, live)
 
     def _return(self, channel: Channel, run: Run) -> None:
-        if not any(route.mandatory for route in run.routes):
-            return
-        for i in range(run.count):
-            route = run.route(i)
-            if route.mandatory:
-                channel.session.outbox.returned(channel, run, i, route)
+        returned = 0
+        if any(route.mandatory for route in run.routes):
+            for i in range(run.count):
+                route = run.route(i)
+                if route.mandatory:
+                    channel.session.outbox.returned(channel, run, i, route)
+                    returned += 1
+        self.counts.returned += returned
+        self.counts.dropped += run.count - returned
 
     # -- consuming
 
@@ -224,6 +232,8 @@ class Broker:
         else:
             channel.ledger.add(Flight(tag, 1, None, queue, span.run, span.start, 1, span.base))
             queue.in_flight += 1
+        self.counts.delivered += 1
+        self.counts.redelivered += span.redelivered
         return Got(span.run, span.start, tag, span.redelivered, queue.ready_count)
 
     def set_prefetch(self, channel: Channel, count: int, whole_channel: bool) -> None:

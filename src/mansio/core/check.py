@@ -291,7 +291,7 @@ def _check_confirms(confirms: "Confirms") -> None:
         if ticket < last:
             raise InvariantBroken(f"ticket {ticket} behind ticket {last}")
         last = ticket
-        for channel, upto, _ in sealed:
+        for channel, _, upto, _ in sealed:
             if upto > channel.sealed:
                 raise InvariantBroken(f"{_where(channel)}: {upto} waits, sealed {channel.sealed}")
 

@@ -6,15 +6,18 @@ declare, bind …                                                what it holds b
 
 from collections import deque
 
+from mansio.core.counts import Counts
 from mansio.core.session import Channel, Session
 
-_Sealed = tuple[Channel, int, list[tuple[int, int]]]
+_Sealed = tuple[Channel, int, int, list[tuple[int, int]]]
+"""(channel, what it had published before, what by then, ranges of these that full queues rejected)."""
 
 
 class Confirms:
     """Publishers that are to hear of their messages' fate."""
 
-    def __init__(self) -> None:
+    def __init__(self, counts: Counts) -> None:
+        self._counts = counts
         self.busy = False  # somebody waits, sealed or not: the server looks here first
         self._publishing: dict[Channel, None] = {}  # channels that published in this turn
         self._committing: list[Channel] = []
@@ -63,8 +66,11 @@ class Confirms:
         """What happened since the last call waits for the log entry `ticket`."""
         if not self._publishing and not self._committing and not self._changing:
             return
-        confirms = [(channel, channel.published, channel.rejected) for channel in self._publishing]
-        for channel, upto, _ in confirms:
+        confirms = [
+            (channel, channel.sealed, channel.published, channel.rejected)
+            for channel in self._publishing
+        ]
+        for channel, _, upto, _ in confirms:
             channel.sealed = upto
             channel.rejected = []
         self._waiting.append((ticket, confirms, self._committing, list(self._changing)))
@@ -82,11 +88,12 @@ class Confirms:
             for session in changes:
                 if not session.closed:
                     session.outbox.release(ok)
-            for channel, upto, rejected in confirms:
+            for channel, before, upto, rejected in confirms:
                 if not channel.is_open:
                     continue
                 channel.safe = max(channel.safe, upto)
                 if ok:
+                    self._counts.confirmed += upto - before - _covered(rejected)
                     channel.session.outbox.confirmed(channel, upto, rejected)
                 else:
                     channel.session.outbox.refused(channel, upto)
@@ -94,3 +101,12 @@ class Confirms:
                 if channel.is_open:
                     channel.session.outbox.committed(channel, ok)
         self.busy = bool(waiting or self._publishing or self._committing or self._changing)
+
+
+def _covered(ranges: list[tuple[int, int]]) -> int:
+    """How many numbers lie in ranges [first, last], which overlap when several queues rejected a message."""
+    count = end = 0
+    for first, last in sorted(ranges):
+        count += max(last - max(first - 1, end), 0)
+        end = max(end, last)
+    return count

@@ -7,6 +7,7 @@ that the order is the one of a message-wise round-robin at the cost of one deliv
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mansio.core.counts import Counts
 from mansio.core.inflight import Flight
 from mansio.core.limits import CROWD_BYTES
 from mansio.core.routing import NO_HEADERS, Arguments
@@ -73,6 +74,8 @@ class Consumer:
 
 class Settler(Protocol):
     """What dispatching needs to know of settling."""
+
+    counts: Counts
 
     def settled(self, queue: "Queue", run: Run, position: int, count: int, step: int) -> None:
         """These messages are done with: delivered to a consumer that does not acknowledge."""
@@ -210,6 +213,9 @@ def _give(
     session = channel.session
     session.allowance -= count * each
     session.outbox.deliver(consumer, run, start, count, step, tag, span.redelivered)
+    settler.counts.delivered += count
+    if span.redelivered:
+        settler.counts.redelivered += count
     if consumer.no_ack:
         settler.settled(queue, run, span.base + start, count, step)
         return

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from mansio.core.counts import Counts
 from mansio.core.dispatch import Dispatcher
 from mansio.core.inflight import Piece
 from mansio.core.paging import Paging
@@ -14,9 +15,12 @@ from mansio.core.run import Range, Run, Span
 class Settling:
     """Accounts for messages from the moment they are in a queue until they are settled in every one."""
 
-    def __init__(self, dispatcher: Dispatcher, retention: Retention, paging: Paging) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, retention: Retention, paging: Paging, counts: Counts
+    ) -> None:
         self.paging = paging
         self.runs = 0  # that are not settled everywhere
+        self.counts = counts
         self._dispatcher = dispatcher
         self._retention = retention
         self._ranges: dict[int, list[Range]] = {}  # settled in this turn, by queue id
@@ -24,6 +28,7 @@ class Settling:
     def hold(self, run: Run, queues: int) -> None:
         """A run enters this many queues."""
         run.live = run.count * queues
+        self.counts.routed += run.count
         self.count(run)
 
     def count(self, run: Run) -> None:
@@ -53,11 +58,18 @@ class Settling:
 
     def accept(self, pieces: Iterable[Piece]) -> None:
         """Deliveries were acknowledged, or rejected for good."""
+        self.counts.acknowledged += self._finish(pieces)
+
+    def _finish(self, pieces: Iterable[Piece]) -> int:
+        """Deliveries are done with; answers of how many messages."""
+        count = 0
         for piece in pieces:
             queue = piece.queue
             queue.in_flight -= piece.count
             self.settled(queue, piece.run, piece.base + piece.start, piece.count, piece.step)
             self._credit(piece)
+            count += piece.count
+        return count
 
     def requeue(self, pieces: Sequence[Piece]) -> None:
         """Deliveries go back to their places; those of a queue that is gone go with it."""
@@ -67,7 +79,7 @@ class Settling:
         for group in by_queue.values():
             queue = group[0].queue
             if queue.deleted:
-                self.accept(group)
+                self._finish(group)
                 continue
             queue.requeue(group)
             for piece in group:

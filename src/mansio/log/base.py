@@ -35,7 +35,7 @@ harness for it, and run bench on it. If it needs another promise from its users,
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -157,7 +157,7 @@ class Log(Protocol):
         ValueError for an epoch or nonce out of range.
         """
 
-    async def append(self, entry: bytes, expected_seq: int) -> int:
+    def append(self, entry: bytes, expected_seq: int) -> Awaitable[int]:
         """Append an entry behind entry expected_seq. Returning its seq means that it is durable.
 
         `entry`: made by encode_entry with the epoch and nonce of `open` and prev_seq=expected_seq.

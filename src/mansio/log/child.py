@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from mansio.log.base import Unavailable
+from mansio.log.base import LogError, Unavailable
 from mansio.log.segments.files import DiskFiles
 from mansio.log.segments.settings import StoreSettings
 from mansio.log.segments.store import SegmentStore
@@ -45,6 +45,8 @@ INBOX_BYTES: Final = (1 << 20) + (256 << 10)
 """Holds the largest entry that group commit makes; a larger one is written in pieces of this size."""
 RETRY_S: Final = 1.0
 """Between two tries to sync; appends that need it try themselves, and tell why it fails."""
+_JOINED_BYTES_MAX: Final = 64 << 10
+"""Up to here, a copy costs less than further calls."""
 
 Answer = tuple[int, list[bytes]]
 """The value of a reply and the bytes behind it."""
@@ -126,8 +128,10 @@ class Server:
         """Answer until the other end closes."""
         try:
             while True:
-                if self._inbox.empty:
-                    self._store.tend()
+                more = True
+                while more and self._inbox.empty:
+                    more = self._store.tend()
+                if not more:
                     self._wait()
                 self._answer()
                 self._sync_when_due()
@@ -138,9 +142,11 @@ class Server:
         """Send a reply. Errors: ConnectionError."""
         size = sum(map(len, behind))
         head = REPLY.pack(status, self._store.low, size, value)
-        sent = self._socket.sendmsg([head, *behind[:64]])
-        if sent < size + len(head):
-            self._socket.sendall(memoryview(b"".join([head, *behind]))[sent:])
+        if size <= _JOINED_BYTES_MAX:
+            self._socket.sendall(b"".join([head, *behind]))
+        else:
+            for part in (head, *behind):
+                self._socket.sendall(part)
 
     def _answer(self) -> None:
         op, size, a, b = REQUEST.unpack(self._inbox.take(REQUEST.size))
@@ -151,16 +157,18 @@ class Server:
         except Exception as error:
             status, text = encode_error(error)
             self.reply(0, [text], status)
+            if not isinstance(error, LogError | OSError | ValueError):
+                raise  # a mistake of ours: a new process starts from what is on the disk
         else:
             self.reply(value, behind)
 
     def _wait(self) -> None:
+        """Until there is a request or, where nothing is to be synced, not at all: reading waits."""
         while self._sync_at is not None:
             left = self._sync_at - time.monotonic()
             if left > 0 and self._poll.poll(left * 1000):
                 return
             self._sync_when_due()
-        self._poll.poll()
 
     def _sync_when_due(self) -> None:
         if self._interval_s is None:
@@ -211,12 +219,16 @@ def main(argument: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     given: dict[str, Any] = json.loads(argument)
-    connection = socket.socket(fileno=given["socket"])
     settings = StoreSettings(**given["settings"])
+    files = DiskFiles(Path(given["path"]), settings.bytes_max)
+    serve(given["socket"], settings, lambda: SegmentStore(files, settings, _token, given["fresh"]))
+
+
+def serve(socket_fd: int, settings: StoreSettings, make_store: Callable[[], SegmentStore]) -> None:
+    """Make a store and answer requests with it; if it cannot be made, say why and return."""
+    connection = socket.socket(fileno=socket_fd)
     try:
-        store = SegmentStore(
-            DiskFiles(Path(given["path"]), settings.bytes_max), settings, _token, given["fresh"]
-        )
+        store = make_store()
     except Exception as error:
         status, text = encode_error(error)
         connection.sendall(REPLY.pack(status, 0, len(text), 0) + text)

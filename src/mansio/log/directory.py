@@ -67,7 +67,7 @@ class DataDirectory:
         except OSError as error:
             raise DirectoryError(f"cannot use the data directory {self.path}: {error}") from error
         try:
-            return self._check_format()
+            return self.check_format()
         except BaseException:
             self.release()
             raise
@@ -91,23 +91,31 @@ class DataDirectory:
         except OSError as error:
             raise DirectoryError(f"cannot write {self.path}/FORMAT: {error}") from error
 
-    def _lock(self) -> None:
-        path = self.path / "LOCK"
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    def holder(self) -> tuple[bool, int | None]:
+        """(is the directory in use?, by which process, if that is known). Changes nothing.
+
+        Errors: DirectoryError.
+        """
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fd = os.open(self.path / "LOCK", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False, None
+        except OSError as error:
+            raise DirectoryError(f"cannot read {self.path}/LOCK: {error}") from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             text = os.pread(fd, 32, 0).strip()
+            return True, int(text) if text.isdigit() else None
+        finally:
             os.close(fd)
-            raise LockedError(self.path, int(text) if text.isdigit() else None) from None
-        except BaseException:
-            os.close(fd)
-            raise
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, b"%d\n" % os.getpid(), 0)
-        self.lock_fd = fd
+        return False, None
 
-    def _check_format(self) -> bool:
+    def check_format(self) -> bool:
+        """Was the log in it made before, in a format that this Mansio reads?
+
+        Errors: NewerFormat, DirectoryError.
+        """
         path = self.path / "FORMAT"
         try:
             text = path.read_text(encoding="utf-8", errors="replace")
@@ -125,6 +133,22 @@ class DataDirectory:
                 "use the newer one"
             )
         return True
+
+    def _lock(self) -> None:
+        path = self.path / "LOCK"
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            text = os.pread(fd, 32, 0).strip()
+            os.close(fd)
+            raise LockedError(self.path, int(text) if text.isdigit() else None) from None
+        except BaseException:
+            os.close(fd)
+            raise
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, b"%d\n" % os.getpid(), 0)
+        self.lock_fd = fd
 
 
 def process_is_there(pid: int) -> bool:

@@ -21,6 +21,7 @@ from mansio.log.base import (
     Capabilities,
     Damaged,
     Fenced,
+    LogError,
     Missing,
     Space,
     Unavailable,
@@ -63,6 +64,7 @@ class Engine:
         self.directory = DataDirectory(path)
         self._settings = settings or StoreSettings()
         self.process = StoreProcess(self.directory.segments, self._settings)
+        self._starting = asyncio.Lock()
         self._closed = False
 
     async def start(self) -> None:
@@ -90,12 +92,22 @@ class Engine:
             await self.close()
             raise
 
-    async def call(self, op: int, a: int = 0, b: int = 0, behind: Bytes = b"") -> Reply:
-        """As StoreProcess.call; after `close`: Unavailable."""
+    def submit(self, op: int, behind: Bytes) -> asyncio.Future[int]:
+        """As `call`, for a request whose answer is a number. Errors: Unavailable, at once or from the future."""
         if self._closed:
             raise Unavailable("the log is closed")
         if self.directory.lock_fd is None:
             self._take()
+        return self.process.submit(op, behind)
+
+    async def call(self, op: int, a: int = 0, b: int = 0, behind: Bytes = b"") -> Reply:
+        """As StoreProcess.call; after `close`: Unavailable."""
+        if self.directory.lock_fd is None:
+            async with self._starting:
+                if self.directory.lock_fd is None and not self._closed:
+                    await self.start()
+        if self._closed:
+            raise Unavailable("the log is closed")
         return await self.process.call(op, a, b, behind)
 
     async def close(self) -> None:
@@ -162,8 +174,17 @@ class EmbeddedLog:
             self._opening = False
         return seq
 
-    async def append(self, entry: bytes, expected_seq: int) -> int:
-        """As Log.append."""
+    def append(self, entry: bytes, expected_seq: int) -> asyncio.Future[int]:
+        """As Log.append. A plain function, so that the entry is on its way when it returns."""
+        try:
+            self._check_append(entry, expected_seq)
+            return self._engine.submit(APPEND, entry)
+        except (LogError, ValueError) as error:
+            failed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            failed.set_exception(error)
+            return failed
+
+    def _check_append(self, entry: bytes, expected_seq: int) -> None:
         owner = self._own()
         if len(entry) > self._capabilities.entry_bytes_max:
             raise ValueError(f"an entry of {len(entry)} bytes exceeds the largest one")
@@ -171,8 +192,6 @@ class EmbeddedLog:
         if (epoch, nonce) != owner or prev_seq != expected_seq or flags & FENCE:
             raise ValueError(f"entry of owner {(epoch, nonce)} behind seq {prev_seq}, flags {flags}"
                              f" appended by owner {owner} behind seq {expected_seq}")  # fmt: skip
-        seq, _ = await self._engine.call(APPEND, behind=entry)
-        return seq
 
     async def replay(self, from_seq: int = 1) -> AsyncIterator[tuple[int, Entry]]:
         """As Log.replay, read in this process from the files. `progress` says how far it is."""
@@ -209,11 +228,12 @@ class EmbeddedLog:
         request = b"".join(READ_ITEM.pack(*item) for item in items)
         _, behind = await self._engine.call(READ, behind=request)
         found: list[bytes] = []
+        view = memoryview(behind)
         at = 0
         for _ in items:
             start = at + READ_SIZE.size
-            at = start + READ_SIZE.unpack_from(behind, at)[0]
-            found.append(behind[start:at])
+            at = start + READ_SIZE.unpack_from(view, at)[0]
+            found.append(bytes(view[start:at]))
         return found
 
     async def trim(self, upto_seq: int) -> None:

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import mansio
 from mansio.log.base import Unavailable
@@ -34,16 +34,22 @@ _END_S: Final = 0.5
 """How long a killed process may take to be gone before a call gives up; the next one tries again."""
 _SEND_PARTS_MAX: Final = 32
 
-# The package's own folder is told, so that it works however mansio was installed; -S saves the
-# time that third-party .pth files take.
-_PROGRAM: Final = "import sys; sys.path.insert(0, sys.argv[1]); from mansio.log.child import main; main(sys.argv[2])"
-
-Reply = tuple[int, bytes]
+Reply = tuple[int, bytes | bytearray]
 """The value of a reply and the bytes behind it."""
 
 
 class StoreProcess:
-    """`low`: see Space, as of the last reply. `cut`: see SegmentStore, of the last start."""
+    """`low`: see Space, as of the last reply. `cut`: see SegmentStore, of the last start.
+
+    `program`: what the process runs; it is given the folder of the package and what `main` needs.
+    """
+
+    # The folder is told, so that it works however mansio was installed; -S saves the time that
+    # third-party .pth files take.
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1]); "
+        "from mansio.log.child import main; main(sys.argv[2])"
+    )
 
     def __init__(self, path: Path, settings: StoreSettings) -> None:
         """`path`: the directory with the segments. Nothing is started yet."""
@@ -56,7 +62,7 @@ class StoreProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._outbox: deque[memoryview] = deque()
-        self._waiting: deque[asyncio.Future[Reply]] = deque()
+        self._waiting: deque[tuple[asyncio.Future[Any], bool]] = deque()  # (future, whole Reply)
         self._inbox = bytearray(_INBOX_BYTES)
         self._received = 0
         self._behind: bytearray | None = None  # of the reply that is being received
@@ -75,10 +81,17 @@ class StoreProcess:
 
         Errors: Unavailable if no process can be started; from the future: what wire.py names.
         """
+        return self._request(op, a, b, behind, True)
+
+    def submit(self, op: int, behind: Bytes) -> asyncio.Future[int]:
+        """The same, where only the number of the reply counts."""
+        return self._request(op, 0, 0, behind, False)
+
+    def _request(self, op: int, a: int, b: int, behind: Bytes, whole: bool) -> asyncio.Future[Any]:
         if self._socket is None:
             self._start()
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.append((future, whole))
         head = REQUEST.pack(op, len(behind), a, b)
         self._send([head, behind] if behind else [head])
         return future
@@ -89,7 +102,7 @@ class StoreProcess:
 
     async def drain(self) -> None:
         """Wait for the replies to everything that was sent."""
-        waiting = [future for future in self._waiting if not future.done()]
+        waiting = [future for future, _ in self._waiting if not future.done()]
         if waiting:
             await asyncio.wait(waiting)
 
@@ -122,7 +135,7 @@ class StoreProcess:
         fds = [theirs.fileno()] + ([] if self.lock_fd is None else [self.lock_fd])
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _PROGRAM, root, argument],
+                [sys.executable, "-I", "-S", "-c", self.program, root, argument],
                 stdin=subprocess.DEVNULL, pass_fds=fds, start_new_session=True,
             )  # fmt: skip
         except OSError as error:
@@ -136,7 +149,7 @@ class StoreProcess:
         loop.add_reader(ours, self._receive)
         self._starting = True
         future: asyncio.Future[Reply] = loop.create_future()
-        self._waiting.append(future)
+        self._waiting.append((future, True))
         return future
 
     def _send(self, parts: Sequence[Bytes]) -> None:
@@ -188,7 +201,7 @@ class StoreProcess:
             self._take_replies()
         elif self._behind_received == len(self._behind):
             behind, self._behind = self._behind, None
-            self._finish(*self._head, bytes(behind))
+            self._finish(*self._head, behind)
 
     def _take_replies(self) -> None:
         at, end = 0, self._received
@@ -210,7 +223,7 @@ class StoreProcess:
             self._inbox[: end - at] = self._inbox[at:end]
             self._received = end - at
 
-    def _finish(self, status: int, value: int, behind: bytes) -> None:
+    def _finish(self, status: int, value: int, behind: bytes | bytearray) -> None:
         error = None if status == DONE else decode_error(status, behind)
         if self._starting:
             self._starting = False
@@ -219,11 +232,11 @@ class StoreProcess:
                 return
             cut = json.loads(behind)
             self.cut = None if cut is None else Cut(*cut)
-        future = self._waiting.popleft()
+        future, whole = self._waiting.popleft()
         if future.done():
             return
         if error is None:
-            future.set_result((value, behind))
+            future.set_result((value, behind) if whole else value)
         else:
             future.set_exception(error)
 
@@ -242,7 +255,7 @@ class StoreProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
         waiting, self._waiting = self._waiting, deque()
-        for future in waiting:
+        for future, _ in waiting:
             if not future.done():
                 future.set_exception(error)
         self._ended.set()

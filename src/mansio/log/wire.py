@@ -64,7 +64,7 @@ def encode_error(error: Exception) -> tuple[int, bytes]:
     return _UNKNOWN, f"{type(error).__name__}: {error}".encode(errors="replace")
 
 
-def decode_error(status: int, data: bytes) -> Exception:
+def decode_error(status: int, data: bytes | bytearray) -> Exception:
     """The error in a reply whose status is not DONE."""
     if status == _DAMAGED:
         what, offset, place = json.loads(data)

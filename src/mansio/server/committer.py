@@ -8,6 +8,7 @@ from typing import Any, Final
 from mansio.log.base import Log, LogError
 from mansio.log.entry import Record
 from mansio.log.group_commit import GroupCommit, Placed, State
+from mansio.server.appends import Appends
 from mansio.server.clock import Clock
 from mansio.server.tasks import Tasks
 
@@ -36,8 +37,11 @@ class Committer:
         self._on_placed = on_placed
         self._on_durable = on_durable
         self._on_failed = on_failed
+        self.appends = Appends()
         self._group: GroupCommit | None = None
-        self._added = asyncio.Event()
+        self._busy = False  # an append is under way, or one that failed is looked into
+        self._entry_bytes = 0  # of the entry that is being appended
+        self._offered_ns = 0  # when that began
         self._trim_seq = 0
         self._trim_due = asyncio.Event()
         self._last = 0  # newest ticket
@@ -50,7 +54,6 @@ class Committer:
         seq = await self._log.open(epoch, nonce)
         entry_bytes_max = self._log.capabilities.entry_bytes_max
         self._group = GroupCommit(epoch, nonce, seq, entry_bytes_max=entry_bytes_max)
-        self._tasks.start(self._run(self._group), "log writer")
         self._tasks.start(self._trim(), "log trimmer")
 
     @property
@@ -68,28 +71,42 @@ class Committer:
         if records:
             assert self._group is not None, "the log is not open"
             self._last = self._group.add(records, owners)
-            self._added.set()
+            if not self._busy:
+                self._submit(self._group)
         return self._last
 
-    async def _run(self, group: GroupCommit) -> None:
-        while True:
-            await self._added.wait()
-            self._added.clear()
-            while (job := group.take()) is not None:
-                entry, expected_seq = job
-                try:
-                    seq = await self._log.append(entry, expected_seq)
-                except LogError as error:
-                    if not await self._recover(group, error):
-                        return
-                else:
-                    self._settled(group, group.appended(seq), len(entry))
+    def _submit(self, group: GroupCommit) -> None:
+        """Appends what has gathered. No task of ours waits for it: at low load that would be most of the work."""
+        job = group.take()
+        if job is None:
+            self._busy = False
+            return
+        self._busy = True
+        entry, expected_seq = job
+        self._entry_bytes = len(entry)
+        self._offered_ns = self._clock.now_ns()
+        append = asyncio.ensure_future(self._log.append(entry, expected_seq))
+        append.add_done_callback(self._appended)
 
-    def _settled(self, group: GroupCommit, ticket: int, size: int) -> None:
-        placed = group.take_placed()
-        if size:
-            upto = self._on_placed(group.last_seq, size, placed)
-            self.trim(upto)
+    def _appended(self, append: asyncio.Future[int]) -> None:
+        group = self._group
+        if append.cancelled() or group is None:
+            return
+        error = append.exception()
+        if error is not None:
+            self._tasks.start(self._recover(group, error), "log recovery")
+            return
+        ticket, size = group.appended(append.result()), self._entry_bytes
+        seq = group.last_seq
+        self.appends.took(self._clock.now_ns() - self._offered_ns)
+        self._submit(group)  # the disk need not wait until everybody is told
+        self._settled(group, seq, ticket, size)
+
+    def _settled(self, group: GroupCommit, seq: int, ticket: int, size: int) -> None:
+        """Entry `seq` of `size` bytes is durable."""
+        self.appends.landed(seq, size)
+        upto = self._on_placed(seq, size, group.take_placed())
+        self.trim(upto)
         if ticket > self.durable:
             self.durable = ticket
             self._on_durable(ticket)
@@ -104,20 +121,25 @@ class Committer:
         while True:
             await self._trim_due.wait()
             self._trim_due.clear()
+            upto = self._trim_seq
             try:
-                await self._log.trim(self._trim_seq)
+                await self._log.trim(upto)
+                self.appends.trimmed_seq = upto
             except LogError as error:
                 logger.warning("cutting the log failed: %s: %s", type(error).__name__, error)
 
-    async def _recover(self, group: GroupCommit, error: LogError) -> bool:
-        """Finds out what became of the entry; False when the log is lost to us."""
+    async def _recover(self, group: GroupCommit, error: BaseException) -> None:
+        """Finds out what became of the entry, and goes on if the log is still ours."""
+        if not isinstance(error, LogError):
+            raise error
         state = group.failed(error)
+        self.appends.errors += 1
         logger.error("append to the log failed: %s: %s", type(error).__name__, error)
         while state in (State.UNKNOWN, State.BLOCKED):
             await asyncio.sleep(RETRY_S)
             if state is State.BLOCKED:
                 group.retry()
-                return True
+                break
             try:
                 last = (await self._log.bounds()).last_seq
                 entry = None
@@ -127,11 +149,12 @@ class Committer:
                 state = group.failed(again)
                 continue
             ticket = group.tail_read(last, entry)
-            self._settled(group, ticket, len(entry) if entry and group.state is State.OPEN else 0)
             state = group.state
+            if state is State.OPEN and entry is not None:
+                self._settled(group, last, ticket, len(entry))
         if state is State.FATAL:
             self.lost = True
             logger.critical("the log cannot be written any more: nothing is confirmed from here on")
             self._on_failed(self._last)
-            return False
-        return True
+            return
+        self._submit(group)

@@ -18,7 +18,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mansio import __version__
 from mansio.codec import amqp
@@ -27,10 +27,13 @@ from mansio.core.broker import Broker
 from mansio.core.limits import NS, Limits
 from mansio.log.base import Log
 from mansio.server import clock, logs, memory, storage
-from mansio.server.listeners import Gate, ListenError, Listeners
+from mansio.server.listeners import Gate, ListenError, Listeners, shown
 from mansio.server.logs import fields
 from mansio.server.tasks import Tasks
 from mansio.server.turn import Turn
+
+if TYPE_CHECKING:
+    from mansio.server.exporter import Exporter
 
 logger = logging.getLogger("mansio")
 
@@ -64,6 +67,7 @@ def run(config: Config) -> int:
     listeners = Listeners()
     try:
         listeners.open(config.bind, config.port)
+        exporter = _open_exporter(config)
     except ListenError as error:
         logger.error("%s", error, extra=fields(bind=config.bind, port=config.port))
         return EXIT_FAILED
@@ -79,10 +83,10 @@ def run(config: Config) -> int:
     )
     memory.tune_allocator()
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        return runner.run(serve(config, listeners))
+        return runner.run(serve(config, listeners, exporter))
 
 
-async def serve(config: Config, listeners: Listeners) -> int:
+async def serve(config: Config, listeners: Listeners, exporter: "Exporter | None" = None) -> int:
     """Serve on sockets that are bound until a signal or a failure; the exit code."""
     asyncio.get_running_loop().set_exception_handler(_log_callback_error)
     stop = Stop()
@@ -101,7 +105,7 @@ async def serve(config: Config, listeners: Listeners) -> int:
             logger.info("%s: stopped before the log was read", stop.reason)
         return EXIT_FAILED
     turn, log = opened
-    tasks.start(_housekeeping(turn), "housekeeping")
+    tasks.start(_housekeeping(turn, exporter), "housekeeping")
     tasks.start(turn.watch_space(), "space")
     possible = connections_possible(config)
     listeners.serve(Gate(turn.connection, lambda: len(turn.connections), possible), tasks)
@@ -184,6 +188,15 @@ class Stop:
         self.first.set()
 
 
+def _open_exporter(config: Config) -> "Exporter | None":
+    """Metrics over HTTP, if they are asked for; what they need is loaded only then. ListenError."""
+    if not config.metrics_port:
+        return None
+    from mansio.server.exporter import Exporter
+
+    return Exporter(config.metrics_bind, config.metrics_port)
+
+
 async def _close(turn: Turn, timeout_s: float) -> None:
     for connection in list(turn.connections):
         connection.shutdown(CONNECTION_FORCED, SHUTDOWN_TEXT)
@@ -191,9 +204,11 @@ async def _close(turn: Turn, timeout_s: float) -> None:
     await turn.stop(timeout_s)
 
 
-async def _housekeeping(turn: Turn) -> None:
+async def _housekeeping(turn: Turn, exporter: "Exporter | None") -> None:
     trimmer = memory.Trimmer()
     while True:
+        if exporter is not None:
+            exporter.refresh(turn)
         await asyncio.sleep(HOUSEKEEPING_S)
         turn.tick()
         trimmer.tick(clock.now_ns(), clock.cpu_ns())
@@ -240,6 +255,9 @@ def _announce(listeners: Listeners, config: Config) -> None:
     """Say that the broker is ready, where, and what to do next."""
     for address in listeners.addresses:
         logger.info("listening on %s", address, extra=fields(address=address))
+    if config.metrics_port:
+        address = shown(config.metrics_bind.strip("[]"), config.metrics_port)
+        logger.info("metrics at http://%s/metrics", address, extra=fields(metrics=address))
     host, _, port = listeners.addresses[0].rpartition(":")
     host = {"0.0.0.0": "localhost", "[::]": "localhost"}.get(host, host.strip("[]"))
     if config.in_memory:

@@ -50,7 +50,7 @@ class Listeners:
             try:
                 self._sockets.append(_bound(family, address))
             except OSError as error:
-                fault = ListenError(_explain(error, str(address[0]), port))
+                fault = ListenError(explain(error, str(address[0]), port))
                 if error.errno not in _NOT_HERE:
                     self.close()
                     raise fault from error
@@ -139,18 +139,20 @@ def _resolve(host: str, port: int) -> list[tuple[int, Any]]:
     return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
 
 
-def _explain(error: OSError, host: str, port: int) -> str:
-    """One line for the user: what is wrong and what to do."""
+def explain(
+    error: OSError, host: str, port: int, setting: str = "--port", place: str = "--bind"
+) -> str:
+    """One line for the user: what is wrong, and which settings for port and place to change."""
     if error.errno == errno.EADDRINUSE:
         return (
             f"port {port} on {host} is in use: another broker may be running there; stop it or"
-            " choose another port with --port"
+            f" choose another port with {setting}"
         )
     if error.errno in (errno.EACCES, errno.EPERM):
         return (
             f"no permission to listen on port {port} on {host}; ports below 1024 need a"
-            " privilege: choose another port with --port"
+            f" privilege: choose another port with {setting}"
         )
     if error.errno in _NOT_HERE:
-        return f"{host} is not an address of this machine; choose another one with --bind"
+        return f"{host} is not an address of this machine; choose another one with {place}"
     return f"cannot listen on {shown(host, port)}: {error.strerror or error}"

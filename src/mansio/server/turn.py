@@ -18,7 +18,7 @@ from mansio.core.broker import Broker
 from mansio.core.limits import FRAME_MIN_BYTES
 from mansio.core.records import Parts
 from mansio.core.users import Users
-from mansio.log.base import Log, LogError
+from mansio.log.base import Log, LogError, Space
 from mansio.log.group_commit import Placed
 from mansio.protocol.amqp.connection import AmqpConnection
 from mansio.protocol.base import Peer
@@ -72,6 +72,9 @@ class Turn:
         self._pager: Pager | None = None  # of a broker that may page messages out
         if broker.limits.page_bytes:
             self._pager = Pager(broker, log, spool, clock, tasks, self._on_loaded)
+        self.appends = self._committer.appends
+        self.space: Space | None = None  # of the log, as of the last look
+        self.blocks = {"memory": 0, "disk": 0}  # times that publishers were blocked, by reason
         self._speaking: list[AmqpConnection] = []  # fronts with output
         self._shells: dict[AmqpConnection, Connection] = {}
         self._held: list[Connection] = []
@@ -249,6 +252,8 @@ class Turn:
     def _on_blocked(self, blocked: bool) -> None:
         self._was_blocked = blocked
         if blocked:
+            self.blocks["memory"] += self.broker.low_on_memory
+            self.blocks["disk"] += self.broker.low_on_disk
             logger.warning("publishers are blocked: %s", self._shortage())
             return
         logger.info("publishers go on: messages hold %d MiB", self.broker.memory_bytes >> 20)
@@ -286,7 +291,7 @@ class Turn:
         while True:
             await asyncio.sleep(SPACE_S)
             try:
-                await self._log.space()
+                self.space = await self._log.space()
             except LogError as error:
                 logger.warning("the log does not say what room it has: %s", error)
             self.broker.low_on_disk = self._log.low

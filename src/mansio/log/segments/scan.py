@@ -88,8 +88,11 @@ def walk(
         offset += FRAME_BYTES + frame.length
 
 
-def search(file: File, stamp: int, start: int, end: int) -> Iterator[Place]:
-    """Yield every frame of this life of the file between two bytes, wherever it begins."""
+def search(file: File, stamp: int | None, start: int, end: int) -> Iterator[Place]:
+    """Yield every frame of this life of the file between two bytes, wherever it begins.
+
+    With stamp None, of any life.
+    """
     offset = start
     while offset + FRAME_BYTES <= end:
         block = file.pread(min(BLOCK_BYTES, end - offset), offset)

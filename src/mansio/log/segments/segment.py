@@ -19,6 +19,8 @@ from mansio.log.segments.scan import Place, walk
 
 INDEX_STEP_BYTES: Final = 64 << 10
 """One place in this many bytes is kept: 16 bytes of memory for each, one short read to find an entry."""
+_NEXT_BYTES: Final = 4 << 10
+"""Read when the next entry is asked for, as one who reads in order does."""
 
 
 class Segment:
@@ -27,7 +29,16 @@ class Segment:
     `spoiled`: a write or sync of it failed, so nothing is ever written to this file again.
     """
 
-    __slots__ = ("_index_at", "_index_seqs", "_indexed", "end", "header", "last_seq", "spoiled")
+    __slots__ = (
+        "_found",
+        "_index_at",
+        "_index_seqs",
+        "_indexed",
+        "end",
+        "header",
+        "last_seq",
+        "spoiled",
+    )
 
     def __init__(self, header: Header, end: int, last_seq: int) -> None:
         self.header = header
@@ -37,6 +48,7 @@ class Segment:
         self._index_seqs = array("Q")
         self._index_at = array("Q")
         self._indexed = HEADER_BYTES  # up to here
+        self._found: Place | None = None  # by the last call of find
 
     @property
     def name(self) -> str:
@@ -58,24 +70,28 @@ class Segment:
         self.end += FRAME_BYTES
 
     def find(self, file: File, seq: int) -> Place:
-        """Where entry seq is, one of this segment. Errors: Damaged."""
-        if self._indexed < self.end:
-            self._index(file)
+        """Where entry seq is, one of this segment. Errors: Damaged; OSError."""
+        header, last = self.header, self._found
+        if last is not None and last.frame.seq == seq:
+            return last
         at = bisect_right(self._index_seqs, seq) - 1
+        start, before = HEADER_BYTES, header.prev_seq
         if at >= 0:
             start, before = self._index_at[at], self._index_seqs[at] - 1
-            for place in walk(file, self.header.stamp, before, start, self.end, INDEX_STEP_BYTES):
-                if place.frame.seq == seq and place.frame.kind == ENTRY:
-                    return place
-        raise at_place("the entry cannot be found", self.name, self._index_at[at], seq)
-
-    def _index(self, file: File) -> None:
-        header = self.header
-        self._index_seqs, self._index_at = array("Q"), array("Q")
-        for place in walk(file, header.stamp, header.prev_seq, HEADER_BYTES, self.end):
+        block_bytes = INDEX_STEP_BYTES
+        if last is not None and before < last.frame.seq < seq:
+            start, before, block_bytes = last.end, last.frame.seq, _NEXT_BYTES
+        for place in walk(file, header.stamp, before, start, self.end, block_bytes):
             if place.frame.kind == ENTRY:
-                self._note(place.frame.seq, place.offset)
-        self._indexed = self.end
+                if place.offset == self._indexed:
+                    self._note(place.frame.seq, place.offset)
+                    self._indexed = place.end
+                if place.frame.seq == seq:
+                    self._found = place
+                    return place
+            elif place.offset == self._indexed:
+                self._indexed = place.end
+        raise at_place("the entry cannot be found", self.name, start, seq)
 
     def _note(self, seq: int, offset: int) -> None:
         if not self._index_at or offset - self._index_at[-1] >= INDEX_STEP_BYTES:

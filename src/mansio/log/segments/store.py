@@ -160,20 +160,22 @@ class SegmentStore:
         """Is there anything for `sync` to do?"""
         return self._tip.unsynced
 
-    def tend(self) -> None:
-        """What can wait until nobody waits: the seal, the reserve, files that failed."""
+    def tend(self) -> bool:
+        """Do what can wait until nobody waits: the seal, the reserve, the removal of files.
+
+        Answers whether there is more to do; each call takes milliseconds at most.
+        """
         self._tip.seal()
         if len(self._spares) < SPARES_MIN and not self._short:
             try:
                 self._spares.make()
             except OSError:
                 self._short = True
-            self.measure()
-        while self._tip.debris:
             try:
-                self._files.unlink(self._tip.debris.pop())
-            except OSError:
-                pass  # it is found again at the next start
+                self.measure()
+            except Unavailable:
+                self.low = True
+        return self._spares.remove_one()
 
     def measure(self) -> Space:
         """Look at the space. Errors: Unavailable."""
@@ -251,7 +253,7 @@ class SegmentStore:
         if file is not None:
             file.close()
         if segment.spoiled:
-            self._files.unlink(segment.name)
+            self._spares.discard(segment.name)
         else:
             self._spares.retire(segment.name, segment.header.capacity)
 

@@ -28,11 +28,10 @@ from mansio.log.segments.recovery import State
 from mansio.log.segments.scan import BLOCK_BYTES, Place, entry_is_whole, walk
 from mansio.log.segments.segment import Segment
 from mansio.log.segments.settings import StoreSettings
-from mansio.log.segments.spares import Spares
+from mansio.log.segments.spares import FULL, Spares
 
 TAIL_BYTES: Final = 16 << 10
 """Kept free at the end of a segment for fences and marks, which must find room on a full disk."""
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class _Start(NamedTuple):
@@ -44,7 +43,7 @@ class _Start(NamedTuple):
 
 
 class Tip:
-    """`debris`: names of files that failed before they became part of the log."""
+    """The end of the log that `state` describes, and keeps it up to date."""
 
     def __init__(
         self,
@@ -56,7 +55,6 @@ class Tip:
         token: Callable[[], int],
     ) -> None:
         """`log`: the id of the log. `token`: gives 64 random bits."""
-        self.debris: list[str] = []
         self._files = files
         self._state = state
         self._spares = spares
@@ -88,7 +86,7 @@ class Tip:
                 if not self._fits(size, margin):
                     start = self._start(size)
             except OSError as error:
-                if failure is None and error.errno in _FULL:
+                if failure is None and error.errno in FULL:
                     raise Full(f"no room for {size} bytes: {error}") from None
                 failure = error
                 continue
@@ -209,8 +207,8 @@ class Tip:
         try:
             file = spares.start_segment(number, capacity)
         except OSError as error:
-            if error.errno not in _FULL:
-                self.debris.append(segment_name(number))
+            if error.errno not in FULL:
+                spares.discard(segment_name(number))
             raise
         number_before = before.header.number if before else 0
         header = Header(
@@ -245,7 +243,7 @@ class Tip:
             segment.end, segment.last_seq = end, seq
         else:
             chain.remove(segment)
-            self.debris.append(segment.name)
+            self._spares.discard(segment.name)
 
     def _copy(self, file: File, place: Place, start: _Start) -> None:
         if not entry_is_whole(file, place):
@@ -300,4 +298,4 @@ class Tip:
             self._state.chain[-1].spoiled = True
         if start is not None:
             start.file.close()
-            self.debris.append(start.segment.name)
+            self._spares.discard(start.segment.name)

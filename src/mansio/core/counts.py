@@ -1,0 +1,35 @@
+"""What has happened since the broker started, for its metrics. Counted per run or slice, never per message."""
+
+
+class Counts:
+    """Numbers that only rise. Messages unless the comment says otherwise."""
+
+    __slots__ = (
+        "acknowledged",
+        "channels_closed",
+        "channels_opened",
+        "confirmed",
+        "delivered",
+        "dropped",
+        "redelivered",
+        "returned",
+        "routed",
+        "sessions_opened",
+    )
+
+    def __init__(self) -> None:
+        self.routed = 0  # published and put into a queue at least
+        self.returned = 0  # published to no queue, mandatory
+        self.dropped = 0  # published to no queue, not mandatory
+        self.confirmed = 0
+        self.delivered = 0  # to consumers and by basic.get
+        self.redelivered = 0  # of these, marked as redelivered
+        self.acknowledged = 0  # or rejected for good, by clients
+        self.sessions_opened = 0  # connections
+        self.channels_opened = 0  # channels
+        self.channels_closed = 0  # channels
+
+    @property
+    def published(self) -> int:
+        """Messages that came from clients; those of a transaction count when it is committed."""
+        return self.routed + self.returned + self.dropped

@@ -1,0 +1,318 @@
+"""What a broker tells of itself: one table of metrics, and the reading of their values.
+
+housekeeping ──► read(turn, census) ──► a list of values ──► another thread: exporter.py
+
+Only the thread of the event loop may read what is in the table. To add a metric, add a row; names follow Prometheus'
+rules (unit last, `_total` behind what only rises) and, where there is one, RabbitMQ's name for the same.
+"""
+
+import platform
+import sys
+from collections.abc import Callable, Mapping
+from itertools import accumulate
+from math import inf
+from typing import Final, Literal, NamedTuple
+
+from mansio import __version__
+from mansio.codec import amqp
+from mansio.core.broker import Broker
+from mansio.core.limits import NS
+from mansio.core.queue import Queue
+from mansio.server.appends import BOUNDS_S
+from mansio.server.turn import Turn
+
+QUEUES_PER_READING: Final = 1000
+"""Queues that are looked at in one reading (0.1 ms). Of more, sums come some readings later, and the loop goes on."""
+
+
+class Distribution(NamedTuple):
+    """A histogram: (upper bound in seconds, how many were at most that long), with the sum of all."""
+
+    buckets: list[tuple[float, int]]
+    sum_s: float
+
+
+Value = float | Mapping[str, float] | Distribution | None
+"""Of one metric: a number, numbers by the value of its label, or None when it is not known."""
+
+
+class Census:
+    """Sums over all queues, from the last time that each was looked at."""
+
+    def __init__(self) -> None:
+        self.consumers = 0
+        self.ready = 0
+        self.unacknowledged = 0
+        self._left: list[Queue] = []
+        self._sums = (0, 0, 0)
+
+    def go_on(self, broker: Broker) -> None:
+        """Looks at some more queues; with the last one there are new sums."""
+        if not self._left:
+            self._left = [
+                queue for host in broker.vhosts.values() for queue in host.queues.values()
+            ]
+            self._sums = (0, 0, 0)
+        part = self._left[-QUEUES_PER_READING:]
+        del self._left[-QUEUES_PER_READING:]
+        consumers, ready, unacknowledged = self._sums
+        for queue in part:
+            if not queue.deleted:
+                consumers += len(queue.consumers)
+                ready += queue.ready_count
+                unacknowledged += queue.in_flight
+        self._sums = (consumers, ready, unacknowledged)
+        if not self._left:
+            self.consumers, self.ready, self.unacknowledged = self._sums
+
+
+class Metric(NamedTuple):
+    """One row. `name` is without `mansio_`; `read` answers numbers by the value of `label`, if there is one."""
+
+    name: str
+    kind: Literal["gauge", "counter", "histogram"]
+    help: str
+    read: Callable[[Turn, Census], Value]
+    label: str = ""
+
+
+def read(turn: Turn, census: Census) -> list[Value]:
+    """The values of METRICS, in their order. To be called in the event loop's thread."""
+    census.go_on(turn.broker)
+    return [metric.read(turn, census) for metric in METRICS]
+
+
+def build_info() -> dict[str, str]:
+    """What runs: the labels of `mansio_build_info`."""
+    return {
+        "version": __version__,
+        "python": platform.python_version(),
+        "codec": "compiled" if amqp.COMPILED else "pure",
+    }
+
+
+def _memory_used(turn: Turn) -> int:
+    settling = turn.broker.settling
+    return turn.broker.memory_bytes + settling.runs * turn.broker.limits.run_bytes
+
+
+def _blocked(turn: Turn) -> dict[str, float]:
+    return {"memory": turn.broker.low_on_memory, "disk": turn.broker.low_on_disk}
+
+
+def _free_bytes(turn: Turn) -> float | None:
+    """Not known of a log in memory, which has no bound of its own."""
+    space = turn.space
+    return None if space is None or space.free_bytes == sys.maxsize else space.free_bytes
+
+
+def _garbage_bytes(turn: Turn) -> int:
+    retention = turn.broker.journal.retention
+    return retention.total_bytes - retention.live_bytes
+
+
+def _append_seconds(turn: Turn) -> Distribution:
+    appends = turn.appends
+    counts = accumulate(appends.took_counts)
+    return Distribution(list(zip((*BOUNDS_S, inf), counts, strict=True)), appends.sum_ns / NS)
+
+
+METRICS: Final = (
+    Metric(
+        "connections", "gauge", "Connections that are open.", lambda t, _: len(t.broker.sessions)
+    ),
+    Metric(
+        "connections_opened_total",
+        "counter",
+        "Connections that were opened.",
+        lambda t, _: t.broker.counts.sessions_opened,
+    ),
+    Metric(
+        "connections_closed_total",
+        "counter",
+        "Connections that were closed after they had been opened.",
+        lambda t, _: t.broker.counts.sessions_opened - len(t.broker.sessions),
+    ),
+    Metric(
+        "channels",
+        "gauge",
+        "Channels that are open.",
+        lambda t, _: t.broker.counts.channels_opened - t.broker.counts.channels_closed,
+    ),
+    Metric(
+        "channels_opened_total",
+        "counter",
+        "Channels that were opened.",
+        lambda t, _: t.broker.counts.channels_opened,
+    ),
+    Metric(
+        "channels_closed_total",
+        "counter",
+        "Channels that were closed.",
+        lambda t, _: t.broker.counts.channels_closed,
+    ),
+    Metric(
+        "queues",
+        "gauge",
+        "Queues.",
+        lambda t, _: sum(len(host.queues) for host in t.broker.vhosts.values()),
+    ),
+    Metric("consumers", "gauge", "Consumers of all queues.", lambda _, c: c.consumers),
+    Metric(
+        "messages_ready",
+        "gauge",
+        "Messages in queues that are ready to be delivered.",
+        lambda _, c: c.ready,
+    ),
+    Metric(
+        "messages_unacknowledged",
+        "gauge",
+        "Messages that were delivered and are not acknowledged yet.",
+        lambda _, c: c.unacknowledged,
+    ),
+    Metric(
+        "messages_memory_bytes",
+        "gauge",
+        "Bytes of messages in memory; a message in several queues counts once.",
+        lambda t, _: t.broker.memory_bytes,
+    ),
+    Metric(
+        "memory_used_bytes",
+        "gauge",
+        "Memory held by messages, with what they cost beside their bytes; what the limit is for.",
+        lambda t, _: _memory_used(t),
+    ),
+    Metric(
+        "memory_limit_bytes",
+        "gauge",
+        "Memory held by messages above which publishers are blocked.",
+        lambda t, _: t.broker.limits.memory_bytes_max,
+    ),
+    Metric(
+        "messages_published_total",
+        "counter",
+        "Messages that came from publishers.",
+        lambda t, _: t.broker.counts.published,
+    ),
+    Metric(
+        "messages_routed_total",
+        "counter",
+        "Published messages that went to a queue or several.",
+        lambda t, _: t.broker.counts.routed,
+    ),
+    Metric(
+        "messages_returned_total",
+        "counter",
+        "Published messages that no queue was for, returned because they were mandatory.",
+        lambda t, _: t.broker.counts.returned,
+    ),
+    Metric(
+        "messages_dropped_total",
+        "counter",
+        "Published messages that no queue was for, dropped because they were not mandatory.",
+        lambda t, _: t.broker.counts.dropped,
+    ),
+    Metric(
+        "messages_confirmed_total",
+        "counter",
+        "Published messages that were confirmed to publishers.",
+        lambda t, _: t.broker.counts.confirmed,
+    ),
+    Metric(
+        "messages_delivered_total",
+        "counter",
+        "Messages delivered to consumers and by basic.get.",
+        lambda t, _: t.broker.counts.delivered,
+    ),
+    Metric(
+        "messages_redelivered_total",
+        "counter",
+        "Delivered messages that were marked as redelivered.",
+        lambda t, _: t.broker.counts.redelivered,
+    ),
+    Metric(
+        "messages_acknowledged_total",
+        "counter",
+        "Messages that were acknowledged, or rejected for good, by consumers.",
+        lambda t, _: t.broker.counts.acknowledged,
+    ),
+    Metric(
+        "publishers_blocked",
+        "gauge",
+        "Whether publishers are blocked (1) because this runs short.",
+        lambda t, _: _blocked(t),
+        "reason",
+    ),
+    Metric(
+        "publisher_blocks_total",
+        "counter",
+        "Times that publishers were blocked, by what ran short at first.",
+        lambda t, _: t.blocks.copy(),
+        "reason",
+    ),
+    Metric(
+        "log_used_bytes",
+        "gauge",
+        "Bytes of the log's files.",
+        lambda t, _: t.space and t.space.used_bytes,
+    ),
+    Metric(
+        "log_free_bytes",
+        "gauge",
+        "Bytes by which the log may still grow.",
+        lambda t, _: _free_bytes(t),
+    ),
+    Metric(
+        "log_segments",
+        "gauge",
+        "Files of the log that hold entries.",
+        lambda t, _: t.space and t.space.segments,
+    ),
+    Metric(
+        "log_low",
+        "gauge",
+        "Whether the log runs short of space (1).",
+        lambda t, _: t.space and float(t.space.low),
+    ),
+    Metric(
+        "log_live_bytes",
+        "gauge",
+        "Bytes of the log's records of messages that are not settled.",
+        lambda t, _: t.broker.journal.retention.live_bytes,
+    ),
+    Metric(
+        "log_garbage_bytes",
+        "gauge",
+        "Bytes of the log's entries beside these.",
+        lambda t, _: _garbage_bytes(t),
+    ),
+    Metric(
+        "log_appended_entries_total",
+        "counter",
+        "Entries appended to the log; one holds the changes of many turns.",
+        lambda t, _: t.appends.entries,
+    ),
+    Metric("log_appended_bytes_total", "counter", "Bytes of these.", lambda t, _: t.appends.bytes),
+    Metric(
+        "log_append_seconds",
+        "histogram",
+        "Time that it took to append an entry and, as `sync` says, to sync it.",
+        lambda t, _: _append_seconds(t),
+    ),
+    Metric(
+        "log_append_errors_total", "counter", "Appends that failed.", lambda t, _: t.appends.errors
+    ),
+    Metric(
+        "log_last_seq",
+        "gauge",
+        "Number of the last entry that was appended.",
+        lambda t, _: t.appends.last_seq,
+    ),
+    Metric(
+        "log_trimmed_seq",
+        "gauge",
+        "Number of the last entry that the log was told to forget.",
+        lambda t, _: t.appends.trimmed_seq,
+    ),
+)
+"""All but `mansio_build_info`, which never changes."""

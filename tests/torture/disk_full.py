@@ -1,0 +1,269 @@
+"""A broker on a small filesystem that fills up: publishers are blocked, consumers empty it, everybody goes on.
+
+    fill ──► connection.blocked ──► drain ──► unblocked, go on ──► fill ──► kill -9 ──► restart ──► drain
+
+`python -m tests.torture.disk_full` mounts a tmpfs of 64 MiB for it, which only root may do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mansio.codec import amqp_methods as m
+from tests.torture.broker import Broker
+from tests.torture.churn import drain, look, set_up
+from tests.torture.journal import Journal, read_block
+from tests.torture.oracle import Oracle
+from tests.torture.session import Held, Sender, Session, World
+from tests.torture.topology import STEADY, mask
+
+SIZE_MIB = 64
+BODY_BYTES = 4096
+BURST = 20
+WINDOW = 200
+PUBLISHERS = 2
+MORE = 2000
+"""Messages that each publisher gets confirmed after it was unblocked."""
+STEP_S_MAX = 60.0
+STALLED_S = 5.0
+"""Without a confirm for so long a publisher stands still, told or not."""
+QUEUES = STEADY[:PUBLISHERS]
+
+
+class CannotMount(Exception):
+    """Why there is no small filesystem."""
+
+
+@contextmanager
+def small_filesystem(size_mib: int = SIZE_MIB) -> Iterator[Path]:
+    """A tmpfs of this size, gone afterwards. CannotMount."""
+    if os.geteuid() != 0:
+        raise CannotMount("only root may mount a filesystem")
+    with tempfile.TemporaryDirectory(prefix="mansio-full-") as name:
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size_mib}m", "tmpfs", name]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except OSError as error:
+            raise CannotMount(f"{command[0]}: {error}") from error
+        if done.returncode:
+            raise CannotMount(done.stderr.strip() or f"mount: exit code {done.returncode}")
+        try:
+            yield Path(name)
+        finally:
+            subprocess.run(["umount", "-l", name], check=True)
+
+
+def used_mib(folder: Path) -> float:
+    """What the files under a folder take, in MiB."""
+    blocks = 0
+    for path in folder.rglob("*"):
+        try:
+            blocks += path.lstat().st_blocks
+        except FileNotFoundError:  # trimmed meanwhile
+            continue
+    return blocks * 512 / (1 << 20)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What happened. `blocked`: connections that were told, at each fill; `findings`: what was wrong."""
+
+    full_mib: float = 0.0
+    drained_mib: float = 0.0
+    blocked: list[int] = field(default_factory=list)
+    stalled: list[int] = field(default_factory=list)
+    resumed: int = 0
+    restart_s: float = 0.0
+    counts: dict[str, int] = field(default_factory=dict)
+    findings: list[str] = field(default_factory=list)
+
+
+class Publisher:
+    """One connection that publishes to a queue of its own as fast as it is allowed to."""
+
+    def __init__(self, sender: Sender, queue: str) -> None:
+        self.sender = sender
+        self.connection = sender.session.connection
+        self._message = ("", queue, mask(queue), True, BODY_BYTES)
+        self.stalled = False
+
+    @property
+    def blocked(self) -> bool:
+        """Whether connection.blocked came, and unblocked did not."""
+        return not self.connection.unblocked.is_set()
+
+    async def fill(self) -> None:
+        """Until it is blocked, or nothing is confirmed any more."""
+        while not self.blocked and not self.stalled:
+            self.stalled = not await self._burst()
+
+    async def go_on(self, count: int) -> None:
+        """Until so many more are confirmed, blocked or not in between. TimeoutError."""
+        self.stalled = False
+        goal = self.sender.sent + count
+        async with asyncio.timeout(STEP_S_MAX):
+            while self.sender.sent < goal:
+                await self.connection.wait(self.connection.unblocked)
+                await self._burst()
+            await self.sender.settle()
+
+    async def _burst(self) -> bool:
+        """Some more messages, when there is room in the window; False if it stays full."""
+        connection = self.connection
+        while len(self.sender.unconfirmed) >= WINDOW:
+            connection.changed.clear()
+            try:
+                async with asyncio.timeout(STALLED_S):
+                    await connection.wait(connection.changed)
+            except TimeoutError:
+                return False
+            if self.blocked:
+                return True
+        self.sender.send([self._message] * BURST)
+        await asyncio.sleep(0)
+        return True
+
+
+class DiskFull:
+    """The scenario, on a data directory in a small filesystem."""
+
+    def __init__(self, data: Path, log: Path) -> None:
+        self._data = data
+        self.broker = Broker(data, log)
+        self.outcome = Outcome()
+        self._oracle = Oracle()
+        journal = Journal(self._apply)
+        self._world = World(journal, self.broker.port)
+        self._incarnation = 0
+
+    def _apply(self, block: bytes) -> None:
+        for event in read_block(block):
+            self._oracle.apply(event)
+
+    async def run(self) -> Outcome:
+        """All of it. TimeoutError where something does not come."""
+        self._start(crashed=False)
+        await set_up(self._world)
+        await look(self._world)
+        publishers = await self._fill()
+        self.outcome.full_mib = used_mib(self._data)
+        await self._drain_and_go_on(publishers)
+        await self._close(publishers)
+        await drain(self._world, await look(self._world))
+        await self._shrink()
+        publishers = await self._fill()
+        self.broker.kill(group=True)
+        for publisher in publishers:
+            await publisher.connection.ended.wait()
+        self.outcome.restart_s = self._start(crashed=True)
+        await drain(self._world, await look(self._world))
+        publishers = await self._open()
+        await asyncio.gather(*(publisher.go_on(MORE) for publisher in publishers))
+        await self._close(publishers)
+        await drain(self._world, await look(self._world))
+        self._world.journal.flush()
+        self.outcome.findings, self.outcome.counts = self._oracle.check()
+        return self.outcome
+
+    def _start(self, crashed: bool) -> float:
+        seconds = self.broker.start()
+        self._incarnation += 1
+        self._world.journal("started", self._incarnation, crashed)
+        return seconds
+
+    async def _open(self) -> list[Publisher]:
+        return [
+            Publisher(await Sender.open(await Session.open(self._world), True), queue)
+            for queue in QUEUES
+        ]
+
+    async def _close(self, publishers: list[Publisher]) -> None:
+        for publisher in publishers:
+            await publisher.sender.session.ask(publisher.connection.close())
+
+    async def _fill(self) -> list[Publisher]:
+        publishers = await self._open()
+        async with asyncio.timeout(STEP_S_MAX):
+            await asyncio.gather(*(publisher.fill() for publisher in publishers))
+        self.outcome.blocked.append(sum(publisher.blocked for publisher in publishers))
+        self.outcome.stalled.append(sum(publisher.stalled for publisher in publishers))
+        return publishers
+
+    async def _drain_and_go_on(self, publishers: list[Publisher]) -> None:
+        """Consumers empty the queues until every publisher has gone on for a while."""
+        session = await Session.open(self._world)
+        held = [Held(session, await session.channel()) for _ in QUEUES]
+        for each, queue in zip(held, QUEUES, strict=True):
+            await each.channel.call(m.BasicQos(0, 500), m.BasicQosOk)
+            await each.consume(queue)
+        going = [asyncio.create_task(publisher.go_on(MORE)) for publisher in publishers]
+        while not all(task.done() for task in going):
+            for each in held:
+                if each.tags:
+                    tags = list(each.tags)
+                    each.settle(tags)
+                    each.channel.send(m.BasicAck(tags[-1], True))
+            await asyncio.sleep(0.001)
+        for task in going:
+            await task
+            self.outcome.resumed += 1
+        for each in held:
+            each.requeue(list(each.tags))
+        await session.ask(session.connection.close())
+
+    async def _shrink(self) -> None:
+        """The log gets small again, a moment after the last acknowledgement."""
+        deadline = time.monotonic() + STEP_S_MAX
+        while time.monotonic() < deadline:
+            self.outcome.drained_mib = used_mib(self._data)
+            if self.outcome.drained_mib < self.outcome.full_mib / 2:
+                break
+            await asyncio.sleep(0.1)
+
+
+def complaints(outcome: Outcome) -> list[str]:
+    """What is not as it should be."""
+    found = list(outcome.findings)
+    if min(outcome.blocked, default=0) < PUBLISHERS:
+        found.append(f"connection.blocked came to {outcome.blocked} of {PUBLISHERS} publishers")
+    if outcome.resumed < PUBLISHERS:
+        found.append(f"{outcome.resumed} of {PUBLISHERS} publishers went on")
+    if outcome.drained_mib >= outcome.full_mib / 2:
+        found.append(f"the log takes {outcome.drained_mib:.1f} of {outcome.full_mib:.1f} MiB")
+    return found
+
+
+def main() -> int:
+    """Exit code 1 if something was wrong."""
+    parser = argparse.ArgumentParser(prog="python -m tests.torture.disk_full")
+    parser.add_argument("--size", type=int, default=SIZE_MIB, help="MiB (64)")
+    options = parser.parse_args()
+    with small_filesystem(options.size) as folder, tempfile.TemporaryDirectory() as logs:
+        scenario = DiskFull(folder / "data", Path(logs) / "broker.log")
+        try:
+            outcome = asyncio.run(scenario.run())
+        except Exception as error:
+            traceback.print_exc()
+            print(f"{scenario.broker.log_tail()}\ndisk full: {scenario.outcome}, then {error!r}")
+            return 1
+        finally:
+            scenario.broker.kill(group=True)
+    print(f"disk full: {outcome}")
+    for text in complaints(outcome):
+        print(text)
+    return 1 if complaints(outcome) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
