@@ -8,7 +8,7 @@ import pytest
 from mansio.core.broker import Broker
 from mansio.core.check import check
 from mansio.core.inflight import Piece
-from mansio.core.journal import Journal
+from mansio.core.journal import Journal, Owners
 from mansio.core.limits import Limits
 from mansio.core.restore import Restore
 from tests.core.test_restore import Writer, durable_part
@@ -158,6 +158,31 @@ def test_a_record_that_is_not_durable_yet_keeps_the_place_of_its_run() -> None:
         owners = [(o, writer.seq, 0, len(records[n][0])) for n, o in writer.broker.journal.owners]
         placed(writer.broker.journal, writer.seq, 500, owners)
     assert span.run.seq == writer.seq
+
+
+def test_a_run_that_was_settled_early_keeps_its_record_until_the_settlement_is_durable() -> None:
+    writer = Writer(LIMITS)
+    broker = writer.broker
+    queue = broker.definitions.declare_queue(writer.session, "q", True, False, False, {})
+    turns: list[Owners] = []
+
+    def turn() -> None:
+        broker.end_turn()
+        turns.append(broker.journal.owners)
+
+    writer.publish("", "q")
+    turn()
+    broker.get(writer.channel, queue, True)
+    turn()
+    broker.journal.placed(1, 100, [(owner, 1, 0, 50) for _, owner in turns[0]])
+    (bucket,) = broker.journal.retention.buckets
+    assert bucket.needed
+    writer.publish("", "q")
+    turn()
+    broker.journal.placed(2, 100, [(owner, 2, 0, 50) for _, owner in turns[1]])
+    assert bucket.needed, "whether the settlement was in this entry is not known"
+    broker.journal.placed(3, 400, [(owner, 3, 0, 50) for _, owner in turns[2]])
+    assert not bucket.leaving
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -83,6 +83,8 @@ class Retention:
             self._snapshot_pending = False
         elif owner.live:
             self.hold(owner, self.buckets[-1], seq, offset, size)
+        elif self._replayed:  # settled already, but maybe not durably yet
+            self._leave(self.buckets[-1])
 
     def hold(self, run: Run, bucket: Bucket, seq: int, offset: int, size: int) -> None:
         """A live run has its record there, and needs an earlier one no more."""
@@ -98,13 +100,16 @@ class Retention:
         if bucket is not None:
             self._forget(run)
             if self._replayed:
-                bucket.leaving += 1
-                self._leaving.append(bucket)
+                self._leave(bucket)
 
     def take_leaving(self) -> list[Bucket]:
         """An owner for the last record of this turn, which says why runs are not needed any more."""
         leaving, self._leaving = self._leaving, []
         return leaving
+
+    def _leave(self, bucket: Bucket) -> None:
+        bucket.leaving += 1
+        self._leaving.append(bucket)
 
     def _forget(self, run: Run) -> None:
         bucket = run.bucket
