@@ -20,7 +20,6 @@ from mansio.core.run import Run
 from mansio.log.base import Damaged
 from mansio.log.directory import DataDirectory
 from mansio.log.entry import encode_entry
-from mansio.log.segments import settings as settings_module
 from mansio.log.segments.files import DiskFiles
 from mansio.log.segments.layout import FRAME_BYTES
 from mansio.log.segments.replay import replay_segment
@@ -32,8 +31,15 @@ from mansio.tools.reading import Found, read_log
 from mansio.tools.survey import survey
 
 SEGMENT_BYTES = 32 << 10
-settings_module.SEGMENT_BYTES_MIN = SEGMENT_BYTES  # type: ignore[misc]
+"""Below what users may choose, so that few messages make many segments."""
 EMPTY = records.pack_table({})
+
+
+class TinySettings(StoreSettings):
+    """Segments of SEGMENT_BYTES on any file system."""
+
+    def fitted(self, total_bytes: int) -> tuple[int, int]:
+        return SEGMENT_BYTES, 0
 
 
 def token() -> int:
@@ -43,12 +49,11 @@ def token() -> int:
 class LogMaker:
     """Writes what a broker would write. `bodies`: by seq, of what was published in that entry."""
 
-    def __init__(self, path: Path, epoch: int = 1, settings: StoreSettings | None = None) -> None:
+    def __init__(self, path: Path, epoch: int = 1) -> None:
         self.path = path
         self.directory = DataDirectory(path)
         made = self.directory.take()
-        self.settings = settings or StoreSettings(SEGMENT_BYTES, disk_free_min_bytes=0)
-        self.store = SegmentStore(DiskFiles(path / "log"), self.settings, token, not made)
+        self.store = SegmentStore(DiskFiles(path / "log"), TinySettings(), token, not made)
         if not made:
             self.directory.write_format()
         self.epoch = epoch
@@ -120,7 +125,7 @@ def start(path: Path) -> Start:
     directory = DataDirectory(path)
     made = directory.take()
     try:
-        store = SegmentStore(DiskFiles(path / "log"), StoreSettings(SEGMENT_BYTES), token, not made)
+        store = SegmentStore(DiskFiles(path / "log"), TinySettings(), token, not made)
         try:
             replay = Restore(result.broker)
             for extent in store.extents():

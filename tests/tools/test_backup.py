@@ -42,7 +42,7 @@ def maker(tmp_path: Path) -> LogMaker:
     return maker
 
 
-def meanwhile(monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[], None]) -> None:
+def meanwhile(monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[], object]) -> None:
     """Do something between the look at the log and the copy of its segment of this number, counted from 0."""
     original = module.open_piece
     count = 0
@@ -76,7 +76,7 @@ def test_what_is_written_meanwhile_does_not_matter(
     maker: LogMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bodies = fill(maker, 50)
-    meanwhile(monkeypatch, 1, lambda: print(len(fill(maker, 80, b"later"))))
+    meanwhile(monkeypatch, 1, lambda: fill(maker, 80, b"later"))
     backup(maker.path, tmp_path / "b")
     maker.close()
     assert start(tmp_path / "b").live == {"q": bodies}
