@@ -181,6 +181,14 @@ def test_one_queue_does_not_page_out_the_window_of_another() -> None:
     assert all(resident(first))
 
 
+def test_what_cannot_go_does_not_drive_out_the_window() -> None:
+    keeper = Keeper(spool=False)
+    quiet, loud = keeper.client.declare("a", durable=True), keeper.client.declare("b")
+    first = keeper.publish(quiet, 25)
+    keeper.publish(loud, 100, persistent=False)
+    assert resident(first) == [True] * 20 + [False] * 5
+
+
 def test_the_longest_queue_gives_first() -> None:
     keeper = Keeper()
     long, short = (keeper.client.declare(name, durable=True) for name in ("a", "b"))
@@ -403,3 +411,52 @@ def test_after_a_restart_a_bound_in_bytes_holds(known_late: bool) -> None:
     keeper.client.consume(queue, no_ack=True)
     keeper.settle()
     assert keeper.client.heard.take_numbers() == [*range(4, 10), *range(4)]
+
+
+def test_what_was_read_back_outlasts_what_arrives() -> None:
+    keeper = Keeper()
+    queue = keeper.client.declare(durable=True)
+    runs = keeper.publish(queue, 100)
+    keeper.broker.set_prefetch(keeper.client.channel, 45, False)
+    keeper.client.consume(queue)
+    keeper.settle()
+    ahead = [run for run in runs[45:] if run.data]
+    assert len(ahead) > 5
+    keeper.publish(queue, 100)
+    assert all(resident(ahead))
+
+
+def test_reads_that_take_their_time_hold_up_nobody() -> None:
+    keeper = Keeper()
+    queue = keeper.client.declare(durable=True)
+    keeper.publish(queue, 200)
+    keeper.broker.set_prefetch(keeper.client.channel, 1, False)
+    keeper.client.consume(queue)
+    tag = stalls = 0
+    reading: list[list[Run]] = []
+    while tag < 150:
+        keeper.turn()
+        if keeper.client.heard.deliveries[-1][1] == tag:
+            stalls += 1
+        else:
+            tag += 1
+            keeper.client.settle(tag)
+        reading.append(keeper.loading.take(1 << 40))
+        if len(reading) > 3:
+            for run in reading.pop(0):
+                keeper.loading.loaded(run, keeper.record(run))
+    assert 0 < stalls < 5, "only where the first run was missing"
+
+
+def test_a_bound_that_drops_what_is_being_read_lets_the_rest_go_on() -> None:
+    keeper = Keeper(budget=1, spool=False)
+    queue = keeper.client.declare(durable=True, arguments={"x-max-length": 5})
+    other = keeper.client.declare("other", durable=True)
+    keeper.broker.publish(keeper.client.channel, make_run([1, 2, 3], True), (queue, other))
+    keeper.turn()
+    keeper.client.consume(queue)
+    keeper.turn()
+    for number in range(10, 15):
+        keeper.client.publish(queue, number)
+    keeper.turn()
+    assert keeper.client.heard.take_numbers() == [10, 11, 12, 13, 14]
