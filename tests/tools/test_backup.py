@@ -95,6 +95,8 @@ def test_segments_that_are_trimmed_meanwhile(
 
     def trim() -> None:
         maker.store.trim(1, upto)
+        while maker.store.tend():  # files go one at a time
+            pass
         if recycled:
             bodies.extend(fill(maker, 100, b"later"))
 
