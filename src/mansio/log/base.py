@@ -36,7 +36,6 @@ harness for it, and run bench on it. If it needs another promise from its users,
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -97,8 +96,7 @@ class Damaged(LogError):
         return Damaged(self.what, self.offset, place)
 
 
-@dataclass(frozen=True, slots=True)
-class Capabilities:
+class Capabilities(NamedTuple):
     """What an engine can do. It does not change during the life of a handle.
 
     `durable`: entries survive the end of the process. `replicated`: and the loss of a machine.

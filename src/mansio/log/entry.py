@@ -35,8 +35,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 from zlib import crc32
 
 from mansio.log.base import Damaged
@@ -73,8 +72,7 @@ _CRC_PARTS_MAX = 32
 """From here on, joining the parts first (a copy) is cheaper than one crc32 call for each."""
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A decoded entry. `starts[i]` is the byte of the entry at which `records[i]` begins."""
 
     epoch: int

@@ -16,7 +16,6 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -129,7 +128,7 @@ class StoreProcess:
             _widen(end)
         argument = json.dumps({
             "socket": theirs.fileno(), "path": str(self._path), "fresh": self.fresh,
-            "settings": asdict(self._settings),
+            "settings": self._settings._asdict(),
         })  # fmt: skip
         root = str(Path(mansio.__file__).parent.parent)
         fds = [theirs.fileno()] + ([] if self.lock_fd is None else [self.lock_fd])

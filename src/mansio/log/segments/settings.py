@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from mansio.log.segments.layout import HEADER_BYTES
 
@@ -16,8 +15,7 @@ FREE_SHARE: Final = 16
 """The limit of free space is at most this part of the file system."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoreSettings:
+class StoreSettings(NamedTuple):
     """`segment_bytes`: of a segment file, less on a small file system.
 
     `sync`: "always" syncs every entry before it is answered, "interval" at least every
