@@ -20,7 +20,7 @@ from mansio.log.child import INBOX_BYTES
 from mansio.log.directory import DirectoryError, LockedError
 from mansio.log.embedded import EmbeddedLog
 from mansio.log.entry import decode_entry, encode_entry
-from mansio.log.segments.layout import HEADER_BYTES, NewerFormat
+from mansio.log.segments.layout import FRAME_BYTES, HEADER_BYTES, NewerFormat
 from mansio.log.segments.settings import StoreSettings
 
 SMALL = StoreSettings(segment_bytes=128 << 10)
@@ -292,11 +292,11 @@ def test_a_torn_tail_is_cut_and_told(tmp_path: Path) -> None:
         with open(segment, "r+b") as file:
             at = file.read().index(data)
             file.seek(at + len(data))
-            file.write(bytes(48))  # no seal
+            file.write(bytes(FRAME_BYTES))  # no seal
             file.seek(at + 2000)
             file.write(b"torn")
         log = await started(tmp_path)
-        assert log.cut == (segment.name, at - 48, len(data) + 48)
+        assert log.cut == (segment.name, at - FRAME_BYTES, len(data) + FRAME_BYTES)
         assert (await log.bounds()).last_seq == seq
         await log.close()
 

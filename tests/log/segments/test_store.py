@@ -8,7 +8,7 @@ import pytest
 
 from mansio.log.base import Damaged, Full, Missing, Unavailable
 from mansio.log.entry import encode_entry
-from mansio.log.segments.layout import parse_name
+from mansio.log.segments.layout import FRAME_BYTES, parse_name
 from mansio.log.segments.settings import StoreSettings, Sync
 from mansio.log.segments.store import SegmentStore
 from tests.log.segments.disk import Disk, Faults, ModelFiles
@@ -135,6 +135,23 @@ def test_trimmed_files_are_used_again() -> None:
     assert set(ModelFiles(bench.disk).sizes().values()) == {SEGMENT_BYTES}
     assert len(bench.disk.names) <= 3
     bench.check()
+
+
+def test_an_entry_of_an_earlier_life_behind_a_new_frame_is_torn() -> None:
+    bench = Bench()
+    bench.append(5000, 30)
+    bench.store.close()
+    segment = bench.store._state.chain[-1]
+    place = segment.find(ModelFiles(bench.disk).open(segment.name), bench.seq)
+    old = bench.entries[bench.seq - 9]
+    body = place.offset + FRAME_BYTES
+    now = bench.disk.names[segment.name].now
+    now[body : place.end] = old
+    now[place.end : place.end + FRAME_BYTES] = bytes(FRAME_BYTES)  # no seal
+    seq = bench.seq
+    bench.restart(fresh=False)
+    assert bench.store.cut == (segment.name, place.offset, place.end - place.offset)
+    assert bench.seq == seq, "the fence took its place"
 
 
 def test_a_missing_segment_is_damage() -> None:

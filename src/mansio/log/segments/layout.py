@@ -10,11 +10,11 @@
     8192 ├──────────────────────┤                  20  │ seq                   │ 8
          │ frame                │                  28  │ synced                │ 8
          │ frame                │                  36  │ floor                 │ 8
-         │ …                    │                  44  │ CRC-32 of bytes 0–43  │ 4
-         │ what was there       │                  48  ├───────────────────────┤
-         │ before, or zeros     │                      │ entry (log/entry.py)  │
-         └──────────────────────┘                      └───────────────────────┘
-      capacity
+         │ …                    │                  44  │ check                 │ 4  0 without entry
+         │ what was there       │                  48  │ CRC-32 of bytes 0–47  │ 4
+         │ before, or zeros     │                  52  ├───────────────────────┤
+         └──────────────────────┘                      │ entry (log/entry.py)  │
+      capacity                                         └───────────────────────┘
     All numbers are unsigned and big-endian. The header is drawn by HEADER_FIELDS below.
 
 kind    seq                  meaning
@@ -28,6 +28,8 @@ SEAL    of the last entry    the log ends here, for now; the next frame is writt
 - *synced*: every entry up to this seq was durable when the frame was written. An entry that fails
   its check is damage if any header or frame proves that it was once durable; otherwise it is a
   torn tail.
+- *check*: the CRC-32 of the entry's head. A frame can reach the disk without its entry, and an
+  entry of an earlier life of the file may stand right there, of the same length and whole.
 - *floor*: the first seq that is kept; 0 where it is not recorded. Segments below it may be gone.
 
 A header says where the segment before it ends: what lies behind that end is not part of the log,
@@ -57,7 +59,7 @@ HEADER_BYTES: Final = 8192
 """Two blocks, so that one lost block of the disk does not take both copies."""
 _COPY_AT: Final = 4096
 _COPY_BYTES: Final = 512
-FRAME_BYTES: Final = 48
+FRAME_BYTES: Final = 52
 
 ENTRY: Final = 1
 MARK: Final = 2
@@ -80,7 +82,7 @@ HEADER_FIELDS: Final = (
 )
 """After magic (8 bytes), VERSION (2) and 6 zeros; a CRC-32 is in the last 4 of the 512 bytes."""
 _HEADER = struct.Struct(">8sH6x12Q40s")
-_FRAME = struct.Struct(">4sB3xIQQQQ")
+_FRAME = struct.Struct(">4sB3xIQQQQI")
 _CRC = struct.Struct(">I")
 _NO_ID: Final = bytes(40)
 
@@ -115,7 +117,7 @@ class Header(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """The fixed part of a frame. `length`: bytes of its entry, which follow."""
+    """The fixed part of a frame. `length`: bytes of its entry, which follow; `check`: of its head."""
 
     kind: int
     length: int
@@ -123,6 +125,7 @@ class Frame(NamedTuple):
     seq: int
     synced: int
     floor: int
+    check: int = 0
 
     def encode(self) -> bytes:
         """FRAME_BYTES bytes."""

@@ -242,7 +242,7 @@ class _Tail:
         try:
             last: Place | None = None
             for place in walk(file, header.stamp, header.prev_seq, HEADER_BYTES, tip.end):
-                if place.frame.kind == ENTRY and self._admit(file, tip, place):
+                if place.frame.kind == ENTRY and self._admit(tip, place):
                     last = place
             if last is not None:
                 at = last.end - 4
@@ -250,19 +250,15 @@ class _Tail:
         finally:
             file.close()
 
-    def _admit(self, file: File, tip: Segment, place: Place) -> bool:
-        """Lineage.admit; what changes the owner, or is stale, is checked before it is believed."""
-        lineage = self._found.lineage
-        owner = lineage.epoch, lineage.nonce
+    def _admit(self, tip: Segment, place: Place) -> bool:
+        """As Lineage.admit, of an entry whose head is what was written."""
         seq = place.frame.seq
         try:
-            admitted = lineage.admit(seq, place.head + bytes(4))
+            if not place.head_is_whole:
+                raise Damaged("the head of the entry fails its check")
+            return self._found.lineage.admit(seq, place.head + bytes(4))
         except Damaged as error:
             raise at_place(error.what, tip.name, place.offset, seq) from None
-        if not admitted or owner != (lineage.epoch, lineage.nonce):
-            if not entry_is_whole(file, place):
-                raise at_place("the entry fails its check", tip.name, place.offset, seq)
-        return admitted
 
 
 def _check_headless(files: Files, numbers: list[int], found: Recovered) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Final, NamedTuple
+from zlib import crc32
 
 from mansio.log.base import Damaged
 from mansio.log.entry import HEAD_BYTES, Entry, Lineage, decode_entry
@@ -81,6 +82,8 @@ def replay_segment(
                 entry = decode_entry(data[start : start + frame.length])
             start = at + FRAME_BYTES
             head = data[start : start + HEAD_BYTES]
+            if crc32(head) != frame.check:
+                raise Damaged("the head of the entry fails its check")
             if not lineage.admit(seq, head + bytes(4)) or (entry and entry.fence):
                 entry = None
         except Damaged as error:

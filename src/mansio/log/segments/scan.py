@@ -33,6 +33,11 @@ class Place(NamedTuple):
         """The byte behind the frame and its entry."""
         return self.offset + FRAME_BYTES + self.frame.length
 
+    @property
+    def head_is_whole(self) -> bool:
+        """Is the head that of the entry for which the frame was written?"""
+        return crc32(self.head) == self.frame.check
+
 
 class Window:
     """A moving block of a file."""
@@ -108,9 +113,9 @@ def search(file: File, stamp: int | None, start: int, end: int) -> Iterator[Plac
 
 
 def entry_is_whole(file: File, place: Place) -> bool:
-    """Does the entry of a frame pass its own check?"""
+    """Is the entry of a frame the one for which it was written, and passes its own check?"""
     at, left = place.offset + FRAME_BYTES, place.frame.length
-    if left < HEAD_BYTES + 4:
+    if left < HEAD_BYTES + 4 or not place.head_is_whole:
         return False
     crc = 0
     left -= 4

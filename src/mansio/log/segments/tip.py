@@ -10,9 +10,10 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
+from zlib import crc32
 
 from mansio.log.base import Full, Unavailable
-from mansio.log.entry import Bytes
+from mansio.log.entry import HEAD_BYTES, Bytes
 from mansio.log.segments.files import File, Files
 from mansio.log.segments.layout import (
     ENTRY,
@@ -174,10 +175,10 @@ class Tip:
             self._file = self._files.open(segment.name)
         return segment, self._file
 
-    def _frame(self, kind: int, segment: Segment, length: int = 0) -> bytes:
-        state = self._state
+    def _frame(self, kind: int, segment: Segment, length: int = 0, head: Bytes = b"") -> bytes:
+        state, stamp = self._state, segment.header.stamp
         seq = segment.last_seq + (kind == ENTRY)
-        return Frame(kind, length, segment.header.stamp, seq, state.synced, state.floor).encode()
+        return Frame(kind, length, stamp, seq, state.synced, state.floor, crc32(head)).encode()
 
     def _owner(self) -> tuple[int, int, int, bytes]:
         """What a header says of the owner of all entries so far."""
@@ -249,7 +250,7 @@ class Tip:
         if not entry_is_whole(file, place):
             raise OSError(errno.EIO, "what was not synced cannot be read any more")
         target, frame = start.segment, place.frame
-        head = self._frame(ENTRY, target, frame.length)
+        head = self._frame(ENTRY, target, frame.length, place.head)
         start.file.pwritev([head], target.end, True)
         source, left = place.offset + FRAME_BYTES, frame.length
         offset = target.end + FRAME_BYTES
@@ -264,10 +265,12 @@ class Tip:
     ) -> None:
         if start is None:
             segment, file = self._current()
-            file.pwritev([self._frame(ENTRY, segment, size), first], segment.end, self._durable)
+            offset, parts = segment.end, []
         else:
             segment, file, header = start
-            file.pwritev([header, self._frame(ENTRY, segment, size), first], 0, self._durable)
+            offset, parts = 0, [header]
+        frame = self._frame(ENTRY, segment, size, first[:HEAD_BYTES])
+        file.pwritev([*parts, frame, first], offset, self._durable)
         offset = segment.end + FRAME_BYTES + len(first)
         for part in rest:
             file.pwritev([part], offset, self._durable)
