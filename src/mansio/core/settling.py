@@ -19,8 +19,8 @@ class Settling:
         self, dispatcher: Dispatcher, retention: Retention, paging: Paging, counts: Counts
     ) -> None:
         self.paging = paging
-        self.runs = 0  # that are not settled everywhere
         self.counts = counts
+        self.runs = 0  # that are not settled everywhere
         self._dispatcher = dispatcher
         self._retention = retention
         self._ranges: dict[int, list[Range]] = {}  # settled in this turn, by queue id

@@ -105,8 +105,7 @@ class Committer:
     def _settled(self, group: GroupCommit, seq: int, ticket: int, size: int) -> None:
         """Entry `seq` of `size` bytes is durable."""
         self.appends.landed(seq, size)
-        upto = self._on_placed(seq, size, group.take_placed())
-        self.trim(upto)
+        self.trim(self._on_placed(seq, size, group.take_placed()))
         if ticket > self.durable:
             self.durable = ticket
             self._on_durable(ticket)

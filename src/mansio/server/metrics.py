@@ -92,8 +92,8 @@ def build_info() -> dict[str, str]:
 
 
 def _memory_used(turn: Turn) -> int:
-    settling = turn.broker.settling
-    return turn.broker.memory_bytes + settling.runs * turn.broker.limits.run_bytes
+    broker = turn.broker
+    return broker.memory_bytes + broker.settling.runs * broker.limits.run_bytes
 
 
 def _blocked(turn: Turn) -> dict[str, float]:

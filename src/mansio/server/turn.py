@@ -69,12 +69,12 @@ class Turn:
         self._committer = Committer(
             log, clock, tasks, self._on_placed, self._on_durable, self._on_failed
         )
-        self._pager: Pager | None = None  # of a broker that may page messages out
-        if broker.limits.page_bytes:
-            self._pager = Pager(broker, log, spool, clock, tasks, self._on_loaded)
         self.appends = self._committer.appends
         self.space: Space | None = None  # of the log, as of the last look
         self.blocks = {"memory": 0, "disk": 0}  # times that publishers were blocked, by reason
+        self._pager: Pager | None = None  # of a broker that may page messages out
+        if broker.limits.page_bytes:
+            self._pager = Pager(broker, log, spool, clock, tasks, self._on_loaded)
         self._speaking: list[AmqpConnection] = []  # fronts with output
         self._shells: dict[AmqpConnection, Connection] = {}
         self._held: list[Connection] = []
