@@ -328,6 +328,35 @@ class LogConformance:
                 await handle.read(missing, 0, 1)
 
     @scenario
+    async def test_read_many_is_read_of_each(self, log: Harness) -> None:
+        handle, seq = await opened(log)
+        last_seq = await fill(handle, seq, *(b"%d" % n * 50 for n in range(20)))
+        items = [(at, at, 40) for at in range(last_seq, seq, -1)] + [(seq, 0, 10**6), (seq, 5, 0)]
+        assert await handle.read_many(items) == [await handle.read(*item) for item in items]
+        assert await handle.read_many([]) == []
+        with pytest.raises(Missing):
+            await handle.read_many([*items, (last_seq + 1, 0, 1)])
+        with pytest.raises(ValueError, match="negative"):
+            await handle.read_many([*items, (last_seq, -1, 1)])
+
+    @scenario
+    async def test_space(self, log: Harness) -> None:
+        handle, seq = await opened(log)
+        before = await handle.space()
+        assert not before.low
+        assert handle.low is False
+        seq = await fill(handle, seq, *([bytes(log.room_bytes // 16)] * 4))
+        after = await handle.space()
+        assert after.used_bytes > before.used_bytes
+        assert after.free_bytes < before.free_bytes
+        await handle.trim(seq)
+        await handle.close()
+        with pytest.raises(Unavailable):
+            await handle.space()
+        with pytest.raises(Unavailable):
+            await handle.read_many([(seq, 0, 1)])
+
+    @scenario
     async def test_trim_is_from_the_front(self, log: Harness) -> None:
         handle, seq = await opened(log)
         last_seq = await fill(handle, seq, *(b"%d" % n for n in range(10)))

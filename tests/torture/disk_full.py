@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from mansio.codec import amqp_methods as m
 from tests.torture.broker import Broker
@@ -29,16 +30,32 @@ from tests.torture.session import Held, Sender, Session, World
 from tests.torture.topology import STEADY, mask
 
 SIZE_MIB = 64
-BODY_BYTES = 4096
-BURST = 20
-WINDOW = 200
 PUBLISHERS = 2
-MORE = 2000
-"""Messages that each publisher gets confirmed after it was unblocked."""
-STEP_S_MAX = 60.0
+STEP_S_MAX = 30.0
 STALLED_S = 5.0
 """Without a confirm for so long a publisher stands still, told or not."""
 QUEUES = STEADY[:PUBLISHERS]
+
+
+class Shape(NamedTuple):
+    """What is published: `window` messages without confirm at most, sent in bursts.
+
+    `more`: messages that each publisher gets confirmed after it was unblocked.
+    """
+
+    body_bytes: int
+    window: int
+    burst: int
+    more: int
+
+
+SHAPES = {
+    "small": Shape(1000, 2000, 100, 3000),
+    "pages": Shape(4096, 200, 20, 2000),
+    "large": Shape(64 << 10, 200, 10, 300),
+    "huge": Shape(300_000, 50, 5, 100),
+}
+"""The window of the last two is more than what is in reserve on such a disk."""
 
 
 class CannotMount(Exception):
@@ -92,10 +109,11 @@ class Outcome:
 class Publisher:
     """One connection that publishes to a queue of its own as fast as it is allowed to."""
 
-    def __init__(self, sender: Sender, queue: str) -> None:
+    def __init__(self, sender: Sender, queue: str, shape: Shape) -> None:
         self.sender = sender
         self.connection = sender.session.connection
-        self._message = ("", queue, mask(queue), True, BODY_BYTES)
+        self._message = ("", queue, mask(queue), True, shape.body_bytes)
+        self._shape = shape
         self.stalled = False
 
     @property
@@ -108,10 +126,10 @@ class Publisher:
         while not self.blocked and not self.stalled:
             self.stalled = not await self._burst()
 
-    async def go_on(self, count: int) -> None:
-        """Until so many more are confirmed, blocked or not in between. TimeoutError."""
+    async def go_on(self) -> None:
+        """Until `more` of them are confirmed, blocked or not in between. TimeoutError."""
         self.stalled = False
-        goal = self.sender.sent + count
+        goal = self.sender.sent + self._shape.more
         async with asyncio.timeout(STEP_S_MAX):
             while self.sender.sent < goal:
                 await self.connection.wait(self.connection.unblocked)
@@ -121,7 +139,7 @@ class Publisher:
     async def _burst(self) -> bool:
         """Some more messages, when there is room in the window; False if it stays full."""
         connection = self.connection
-        while len(self.sender.unconfirmed) >= WINDOW:
+        while len(self.sender.unconfirmed) >= self._shape.window:
             connection.changed.clear()
             try:
                 async with asyncio.timeout(STALLED_S):
@@ -130,7 +148,7 @@ class Publisher:
                 return False
             if self.blocked:
                 return True
-        self.sender.send([self._message] * BURST)
+        self.sender.send([self._message] * self._shape.burst)
         await asyncio.sleep(0)
         return True
 
@@ -138,10 +156,11 @@ class Publisher:
 class DiskFull:
     """The scenario, on a data directory in a small filesystem."""
 
-    def __init__(self, data: Path, log: Path) -> None:
+    def __init__(self, data: Path, log: Path, shape: Shape) -> None:
         self._data = data
         self.broker = Broker(data, log)
         self.outcome = Outcome()
+        self._shape = shape
         self._oracle = Oracle()
         journal = Journal(self._apply)
         self._world = World(journal, self.broker.port)
@@ -169,7 +188,7 @@ class DiskFull:
         self.outcome.restart_s = self._start(crashed=True)
         await drain(self._world, await look(self._world))
         publishers = await self._open()
-        await asyncio.gather(*(publisher.go_on(MORE) for publisher in publishers))
+        await asyncio.gather(*(publisher.go_on() for publisher in publishers))
         await self._close(publishers)
         await drain(self._world, await look(self._world))
         self._world.journal.flush()
@@ -184,7 +203,7 @@ class DiskFull:
 
     async def _open(self) -> list[Publisher]:
         return [
-            Publisher(await Sender.open(await Session.open(self._world), True), queue)
+            Publisher(await Sender.open(await Session.open(self._world), True), queue, self._shape)
             for queue in QUEUES
         ]
 
@@ -207,17 +226,16 @@ class DiskFull:
         for each, queue in zip(held, QUEUES, strict=True):
             await each.channel.call(m.BasicQos(0, 500), m.BasicQosOk)
             await each.consume(queue)
-        going = [asyncio.create_task(publisher.go_on(MORE)) for publisher in publishers]
-        while not all(task.done() for task in going):
+        going = asyncio.gather(*(publisher.go_on() for publisher in publishers))
+        while not going.done():
             for each in held:
                 if each.tags:
                     tags = list(each.tags)
                     each.settle(tags)
                     each.channel.send(m.BasicAck(tags[-1], True))
             await asyncio.sleep(0.001)
-        for task in going:
-            await task
-            self.outcome.resumed += 1
+        await going
+        self.outcome.resumed = len(publishers)
         for each in held:
             each.requeue(list(each.tags))
         await session.ask(session.connection.close())
@@ -244,25 +262,35 @@ def complaints(outcome: Outcome) -> list[str]:
     return found
 
 
+def run(shape: Shape, size_mib: int = SIZE_MIB) -> tuple[Outcome, list[str]]:
+    """One scenario on a filesystem of its own: what happened, and what was wrong. CannotMount."""
+    with small_filesystem(size_mib) as folder, tempfile.TemporaryDirectory() as logs:
+        scenario = DiskFull(folder / "data", Path(logs) / "broker.log", shape)
+        try:
+            asyncio.run(scenario.run())
+        except TimeoutError as error:
+            where = traceback.extract_tb(error.__traceback__)
+            steps = " > ".join(step.name for step in where if step.filename == __file__)
+            return scenario.outcome, [f"{steps}: no end in time\n{scenario.broker.log_tail()}"]
+        finally:
+            scenario.broker.kill(group=True)
+    return scenario.outcome, complaints(scenario.outcome)
+
+
 def main() -> int:
     """Exit code 1 if something was wrong."""
     parser = argparse.ArgumentParser(prog="python -m tests.torture.disk_full")
     parser.add_argument("--size", type=int, default=SIZE_MIB, help="MiB (64)")
+    parser.add_argument("--shape", choices=SHAPES, action="append", help="all of them")
     options = parser.parse_args()
-    with small_filesystem(options.size) as folder, tempfile.TemporaryDirectory() as logs:
-        scenario = DiskFull(folder / "data", Path(logs) / "broker.log")
-        try:
-            outcome = asyncio.run(scenario.run())
-        except Exception as error:
-            traceback.print_exc()
-            print(f"{scenario.broker.log_tail()}\ndisk full: {scenario.outcome}, then {error!r}")
-            return 1
-        finally:
-            scenario.broker.kill(group=True)
-    print(f"disk full: {outcome}")
-    for text in complaints(outcome):
-        print(text)
-    return 1 if complaints(outcome) else 0
+    failed = False
+    for name in options.shape or SHAPES:
+        outcome, wrong = run(SHAPES[name], options.size)
+        print(f"disk full, {name}: {'FAILED' if wrong else 'passed'}, {outcome}", flush=True)
+        for text in wrong:
+            print(text)
+        failed = failed or bool(wrong)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

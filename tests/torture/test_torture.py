@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from pathlib import Path
 from random import SystemRandom
@@ -11,7 +10,8 @@ import pytest
 
 from tests.torture.backlog import Backlog
 from tests.torture.cli import summary
-from tests.torture.disk_full import CannotMount, DiskFull, complaints, small_filesystem
+from tests.torture.disk_full import SHAPES, CannotMount
+from tests.torture.disk_full import run as run_disk_full
 from tests.torture.rounds import Torture
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
@@ -37,17 +37,13 @@ def test_a_broker_that_keeps_nothing_is_found_out(tmp_path: Path) -> None:
     assert report.rounds < 3 or report.findings
 
 
-def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shape", ["small", "pages"])
+def test_a_full_disk_loses_nothing(shape: str) -> None:
     try:
-        with small_filesystem() as folder:
-            scenario = DiskFull(folder / "data", tmp_path / "broker.log")
-            try:
-                outcome = asyncio.run(scenario.run())
-            finally:
-                scenario.broker.kill(group=True)
+        outcome, wrong = run_disk_full(SHAPES[shape])
     except CannotMount as error:
         pytest.skip(f"no small filesystem: {error}")
-    assert not complaints(outcome), outcome
+    assert not wrong, "\n".join([str(outcome), *wrong])
     assert outcome.counts["confirmed"] and outcome.counts["drains"] == 3
 
 

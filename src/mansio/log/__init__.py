@@ -9,6 +9,7 @@ from mansio.log.base import (
     Log,
     LogError,
     Missing,
+    Space,
     Unavailable,
 )
 from mansio.log.entry import Entry, Record, decode_entry, encode_entry
@@ -29,6 +30,7 @@ __all__ = [
     "MemoryStore",
     "Missing",
     "Record",
+    "Space",
     "Unavailable",
     "decode_entry",
     "encode_entry",

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from mansio.log.base import LogError
-from mansio.log.segments.layout import FRAME_BYTES, SEAL, Frame
+from mansio.log.segments.layout import FRAME_BYTES, HEADER_BYTES, SEAL, Frame
 from mansio.log.segments.segment import Segment
 from mansio.tools.info import size_text
 from mansio.tools.pieces import Moved, Piece, check_in_place, open_piece
@@ -52,7 +52,7 @@ def backup(source: Path, target_path: Path, out: TextIO = sys.stdout) -> int:
         copy.seal()
         found = check(target_path, made=False)
         if found.gaps:
-            raise BackupError(f"the copy cannot be read: {found.gaps[0]}")
+            raise _damaged(source, f"{found.gaps[0]}")
         target.finish()
     print(
         f"backup of {source} in {target_path}: {found.entries} entries in {len(copy.segments)} segments,"
@@ -65,11 +65,15 @@ def backup(source: Path, target_path: Path, out: TextIO = sys.stdout) -> int:
 def _look(source: Path) -> Survey:
     seen = survey(source)
     if seen.found is None:
-        raise BackupError(
-            f"the log is damaged: {seen.damage}. Look at it with `mansio log verify {source}`, and save the rest"
-            f" with `mansio log salvage {source} NEW`"
-        )
+        raise _damaged(source, f"{seen.damage}")
     return seen
+
+
+def _damaged(source: Path, what: str) -> BackupError:
+    return BackupError(
+        f"no backup, since the log is damaged: {what}. Look at it with `mansio log verify {source}`, and save the rest"
+        f" with `mansio log salvage {source} NEW`"
+    )
 
 
 class _Copy:
@@ -115,6 +119,9 @@ class _Copy:
         source = open_piece(seen.files, piece)
         target = files.open(name) if offset else files.create(name, segment.header.capacity)
         try:
+            if not offset:  # both copies of it anew, although one may be damaged
+                target.pwritev([segment.header.encode()], 0, False)
+                offset = HEADER_BYTES
             while offset < segment.end:
                 data = source.pread(min(BLOCK_BYTES, segment.end - offset), offset)
                 if not data:

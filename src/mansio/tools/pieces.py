@@ -88,19 +88,30 @@ def check_in_place(files: Files, piece: Piece) -> None:
         raise Moved(f"{piece.name} has a new life")
 
 
-def broken_copies(files: Files, piece: Piece) -> list[Gap]:
-    """Copies of the piece's header that are not whole, where the other one is."""
-    if piece.header is None:
+def file_faults(files: Files, piece: Piece) -> list[Gap]:
+    """What a start does not mind: a copy of the header that is not whole where the other one is, and a file that is
+    shorter than it was made. Errors: Moved."""
+    header = piece.header
+    if header is None:
         return []
-    data = _header_bytes(files, piece)
+    file = open_piece(files, piece)
+    try:
+        data = file.pread(HEADER_BYTES, 0)
+        end = file.pread(1, header.capacity - 1)
+    finally:
+        file.close()
     half = HEADER_BYTES // 2
     copies = ((0, data[:half] + bytes(half)), (half, bytes(half) + data[half:]))
     what = "one of the two copies of the header is damaged, the other one is used"
-    return [
+    gaps = [
         Gap(piece.name, offset, half, 1, 0, what)
         for offset, copy in copies
-        if decode_header(copy, None, piece.name) != piece.header
+        if decode_header(copy, None, piece.name) != header
     ]
+    if not end:
+        what = f"the file is shorter than the {header.capacity} bytes that it was made with"
+        gaps.append(Gap(piece.name, piece.end, 0, 1, 0, what))
+    return gaps
 
 
 def _header_bytes(files: Files, piece: Piece) -> bytes:

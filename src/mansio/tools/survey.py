@@ -18,7 +18,7 @@ from mansio.log.directory import DataDirectory, DirectoryError
 from mansio.log.segments.files import DiskFiles
 from mansio.log.segments.layout import parse_name
 from mansio.log.segments.recovery import Recovered, recover
-from mansio.tools.pieces import Gap, Moved, Piece, broken_copies
+from mansio.tools.pieces import Gap, Moved, Piece, file_faults
 from mansio.tools.rubble import rubble
 
 TRIES_MAX: Final = 100
@@ -81,7 +81,7 @@ def _look(seen: Survey, directory: DataDirectory, fresh: bool) -> None:
             Piece(each.name, head, head.stamp, head.prev_seq, each.end, each.last_seq, exact=True)
             for each in found.chain for head in (each.header,)
         ]  # fmt: skip
-    seen.gaps += [gap for piece in seen.pieces for gap in broken_copies(seen.files, piece)]
+    seen.gaps += [gap for piece in seen.pieces for gap in file_faults(seen.files, piece)]
 
 
 def _recover(seen: Survey, directory: DataDirectory, fresh: bool) -> Recovered | Damaged:

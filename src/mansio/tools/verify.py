@@ -61,7 +61,7 @@ def verify(path: Path, out: TextIO = sys.stdout) -> int:
     lost = sum(gap.entries for gap in found.gaps)
     print(f"whole: {read}; lost entries: {lost}", file=out)
     if found.starts:
-        print("A broker starts on it, since nothing that it needs is lost.", file=out)
+        print("A broker starts on it nevertheless.", file=out)
     else:
         print(
             "A broker does not start on it. Restore a backup, or save the rest with"
@@ -95,7 +95,10 @@ def _check(seen: Survey) -> Findings:
             what = f"entry {item.seq} passes its check, but means nothing: {error}"
             found.gaps.append(Gap(item.name, item.offset, item.size, 1, 0, what))
             found.starts = False
-    if seen.damage is not None and not any(gap.entries for gap in found.gaps):
-        damage = seen.damage
+    damage = seen.damage
+    if damage is not None and not any(
+        gap.name in damage.place and gap.offset <= damage.offset <= gap.offset + gap.size
+        for gap in found.gaps
+    ):
         found.gaps.append(Gap(damage.place, damage.offset, 0, 1, 0, damage.what))
     return found
