@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from random import Random
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -18,6 +19,7 @@ from mansio.core.routing import Binding, Route
 from mansio.core.run import Run, Span
 from mansio.core.settling import Settling
 from mansio.core.topology import VHost
+from tests.sim.profile import SLOW, Profile
 
 if TYPE_CHECKING:
     from tests.sim.cli import Result
@@ -155,9 +157,23 @@ def _early_reply() -> AbstractContextManager[Any]:
     return patch.object(Confirms, "changed", lambda self, session: None)
 
 
-def _early_cut() -> AbstractContextManager[Any]:
-    """The log is cut before the settlements are durable that make its front superfluous."""
-    return patch.object(Retention, "settled", Retention._forget)
+@contextmanager
+def _early_cut() -> Iterator[None]:
+    """The log is cut before the settlements are durable that make its front superfluous.
+
+    Strikes only a broker that crashes in between, so the worlds are such that this happens.
+    """
+    init = Profile.__init__
+
+    def rough(self: Profile, rng: Random) -> None:
+        init(self, rng)
+        self.crashes, self.faults, self.bucket_bytes, self.group_bytes_max = 0.02, SLOW, 300, 300
+
+    with (
+        patch.object(Retention, "settled", Retention._forget),
+        patch.object(Profile, "__init__", rough),
+    ):
+        yield
 
 
 def _wrong_record() -> AbstractContextManager[Any]:
