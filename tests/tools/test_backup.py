@@ -91,7 +91,6 @@ def test_segments_that_are_trimmed_meanwhile(
     maker.settle(1, 0, 100)
     upto = snapshot(maker) - 1
     bodies = fill(maker, 100, b"new")
-    files = len(list((maker.path / "log").glob("0*.seg")))
 
     def trim() -> None:
         maker.store.trim(1, upto)
@@ -105,7 +104,31 @@ def test_segments_that_are_trimmed_meanwhile(
     maker.close()
     assert start(tmp_path / "b").live == {"q": bodies}
     if not recycled:
-        assert len(list((tmp_path / "b" / "log").iterdir())) < files
+        left = {file.name for file in (maker.path / "log").glob("0*.seg")}
+        assert {file.name for file in (tmp_path / "b" / "log").iterdir()} == left
+
+
+def test_a_segment_that_is_written_over_while_it_is_copied(
+    maker: LogMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = fill(maker, 40, b"old")
+    maker.settle(1, 0, len(old))
+    upto = snapshot(maker) - 1
+    chain = maker.store._state.chain
+    assert len([segment for segment in chain if segment.last_seq <= upto]) == 1
+    (inode,) = [file.stat().st_ino for file in (maker.path / "log").glob("*1.seg")]
+    bodies = fill(maker, 40, b"new")
+
+    def recycle() -> None:
+        maker.store.trim(1, upto)
+        bodies.extend(fill(maker, 100, b"later"))
+        segments = (maker.path / "log").glob("0*.seg")
+        assert inode in [file.stat().st_ino for file in segments]
+
+    meanwhile(monkeypatch, 0, recycle)
+    backup(maker.path, tmp_path / "b")
+    maker.close()
+    assert start(tmp_path / "b").live == {"q": bodies}
 
 
 def test_the_copy_is_sealed(maker: LogMaker, tmp_path: Path) -> None:
