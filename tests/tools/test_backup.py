@@ -12,11 +12,9 @@ import pytest
 
 from mansio.core import records
 from mansio.log.directory import DataDirectory, DirectoryError
-from mansio.log.segments.files import File, Files
 from mansio.log.segments.layout import SEAL, decode_frame
 from mansio.tools import backup as module
 from mansio.tools.backup import BackupError, backup
-from mansio.tools.pieces import Piece
 from mansio.tools.verify import check
 from tests.tools.logs import EMPTY, LogMaker, body_place, flip, found_entries, place_of, start
 
@@ -43,19 +41,18 @@ def maker(tmp_path: Path) -> LogMaker:
 
 
 def meanwhile(monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[], object]) -> None:
-    """Do something between the look at the log and the copy of its segment of this number, counted from 0."""
-    original = module.open_piece
+    """Do something when the copy of a segment has just begun, of the one with this number, counted from 0."""
+    original = module.copy_permissions
     count = 0
 
-    def opened(files: Files, piece: Piece) -> File:
+    def copied(source: Path, target: Path) -> None:
         nonlocal count
-        file = original(files, piece)
+        original(source, target)
         if count == number:
             act()
         count += 1
-        return file
 
-    monkeypatch.setattr(module, "open_piece", opened)
+    monkeypatch.setattr(module, "copy_permissions", copied)
 
 
 def test_of_a_log_in_use_and_of_one_that_is_not(maker: LogMaker, tmp_path: Path) -> None:
