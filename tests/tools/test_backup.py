@@ -12,11 +12,9 @@ import pytest
 
 from mansio.core import records
 from mansio.log.directory import DataDirectory, DirectoryError
-from mansio.log.segments.files import File, Files
 from mansio.log.segments.layout import SEAL, decode_frame
 from mansio.tools import backup as module
 from mansio.tools.backup import BackupError, backup
-from mansio.tools.pieces import Piece
 from mansio.tools.verify import check
 from tests.tools.logs import EMPTY, LogMaker, body_place, flip, found_entries, place_of, start
 
@@ -43,19 +41,18 @@ def maker(tmp_path: Path) -> LogMaker:
 
 
 def meanwhile(monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[], object]) -> None:
-    """Do something between the look at the log and the copy of its segment of this number, counted from 0."""
-    original = module.open_piece
+    """Do something when the copy of a segment has just begun, of the one with this number, counted from 0."""
+    original = module.copy_permissions
     count = 0
 
-    def opened(files: Files, piece: Piece) -> File:
+    def copied(source: Path, target: Path) -> None:
         nonlocal count
-        file = original(files, piece)
+        original(source, target)
         if count == number:
             act()
         count += 1
-        return file
 
-    monkeypatch.setattr(module, "open_piece", opened)
+    monkeypatch.setattr(module, "copy_permissions", copied)
 
 
 def test_of_a_log_in_use_and_of_one_that_is_not(maker: LogMaker, tmp_path: Path) -> None:
@@ -91,7 +88,6 @@ def test_segments_that_are_trimmed_meanwhile(
     maker.settle(1, 0, 100)
     upto = snapshot(maker) - 1
     bodies = fill(maker, 100, b"new")
-    files = len(list((maker.path / "log").glob("0*.seg")))
 
     def trim() -> None:
         maker.store.trim(1, upto)
@@ -103,9 +99,35 @@ def test_segments_that_are_trimmed_meanwhile(
     meanwhile(monkeypatch, number, trim)
     backup(maker.path, tmp_path / "b")
     maker.close()
-    assert start(tmp_path / "b").live == {"q": bodies}
     if not recycled:
-        assert len(list((tmp_path / "b" / "log").iterdir())) < files
+        left = {file.name for file in (maker.path / "log").glob("0*.seg")}
+        assert {file.name for file in (tmp_path / "b" / "log").iterdir()} == left
+    assert start(tmp_path / "b").live == {"q": bodies}
+
+
+def test_a_segment_that_is_written_over_while_it_is_copied(
+    maker: LogMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = maker.store._state.chain
+    count = 0
+    while len(chain) == 1:
+        count += len(fill(maker, 1, b"old"))
+    maker.settle(1, 0, count)
+    upto = snapshot(maker) - 1
+    assert len([segment for segment in chain if segment.last_seq <= upto]) == 1
+    (inode,) = [file.stat().st_ino for file in (maker.path / "log").glob("*1.seg")]
+    bodies = fill(maker, 40, b"new")
+
+    def recycle() -> None:
+        maker.store.trim(1, upto)
+        bodies.extend(fill(maker, 100, b"later"))
+        segments = (maker.path / "log").glob("0*.seg")
+        assert inode in [file.stat().st_ino for file in segments]
+
+    meanwhile(monkeypatch, 0, recycle)
+    backup(maker.path, tmp_path / "b")
+    maker.close()
+    assert start(tmp_path / "b").live == {"q": bodies}
 
 
 def test_the_copy_is_sealed(maker: LogMaker, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from mansio.core import records
 from mansio.log.directory import DirectoryError, LockedError
+from mansio.log.entry import encode_entry
+from mansio.log.segments.layout import ENTRY, HEADER_BYTES, Frame
 from mansio.tools.salvage import salvage
 from tests.tools.logs import EMPTY, LogMaker, body_place, flip, publish_record, start
 
@@ -118,28 +120,39 @@ def test_a_trimmed_log_in_recycled_files(tmp_path: Path) -> None:
     assert text.count("skipped:") == 1
 
 
+@pytest.mark.parametrize("header_lost", [False, True])
 def test_entries_of_a_given_up_segment_are_not_taken_twice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, header_lost: bool
 ) -> None:
+    """A write failed, and yet reached the disk; then the entry went to a new segment."""
     maker = LogMaker(tmp_path / "data")
     maker.declare("q", 1)
     maker.publish("q", 1, b"before")
-    tip = maker.store._tip
-    maker.store._state.chain[
-        -1
-    ].spoiled = True  # as after a failed write of what lies behind its end
     before = maker.store._state.chain[-1]
+    failed = encode_entry(
+        1, 7, maker.seq, [b"".join(publish_record("", "q", [(1, 1)], (b"failed",)))]
+    )
+    stamp, synced = before.header.stamp, maker.seq
+    frame = Frame(ENTRY, len(failed), stamp, maker.seq + 1, synced, 0).encode()
     file = maker.store._files.open(before.name)
-    written = b"a write that failed, but reached the disk" * 10
-    assert tip._file is not None
-    file.pwritev([written], before.end, True)
+    file.pwritev([frame, failed], before.end, True)
     file.close()
-    lost = maker.publish("q", 1, b"behind")
+    before.spoiled = True
+    maker.publish("q", 1, b"behind")
+    lost = maker.publish("q", 1, b"lost")
     maker.publish("q", 1, b"last")
+    name = maker.store._state.chain[-1].name
+    assert name != before.name
     maker.close()
-    live, text = salvaged(maker.path, [lost])
-    assert live == {"q": [b"before", b"last"]}
-    assert text.count("skipped:") == 1
+    places = [body_place(maker.path, lost)]
+    if header_lost:
+        places += [(maker.path / "log" / name, at) for at in (20, HEADER_BYTES // 2 + 20)]
+    for place in places:
+        flip(*place)
+    out = io.StringIO()
+    salvage(maker.path, tmp_path / "new", out)
+    assert start(tmp_path / "new").live == {"q": [b"before", b"behind", b"last"]}
+    assert out.getvalue().count("skipped:") == 1 + header_lost
 
 
 def test_it_refuses_what_is_in_use_and_what_is_not_empty(tmp_path: Path) -> None:

@@ -119,7 +119,9 @@ class _Copy:
         source = open_piece(seen.files, piece)
         target = files.open(name) if offset else files.create(name, segment.header.capacity)
         try:
-            if not offset:  # both copies of it anew, although one may be damaged
+            if not offset:
+                copy_permissions(self._log / name, self._target.path / "log" / name)
+                # The header anew, since one of its two copies may be damaged.
                 target.pwritev([segment.header.encode()], 0, False)
                 offset = HEADER_BYTES
             while offset < segment.end:
@@ -131,7 +133,6 @@ class _Copy:
                 self._progress.add(len(data))
             target.sync()
             check_in_place(seen.files, piece)
-            copy_permissions(self._log / name, self._target.path / "log" / name)
             self._ends[name] = segment.end
         except FileNotFoundError:
             raise Moved(f"{name} is gone") from None

@@ -10,6 +10,7 @@ from mansio.core import records
 from mansio.log.directory import DataDirectory
 from mansio.log.segments.layout import VERSION, parse_name
 from mansio.tools.pieces import Gap, Moved
+from mansio.tools.progress import Progress
 from mansio.tools.reading import read_log
 from mansio.tools.survey import TRIES_MAX, Survey, survey
 from mansio.tools.tally import Tally
@@ -30,10 +31,12 @@ class Facts:
         self.damage = str(seen.damage) if seen.damage else ""
         for gap in seen.gaps:
             self.damage = self.damage or str(gap)
+        progress = Progress("reading", sum(piece.end for piece in seen.pieces))
         for item in read_log(seen):
             if isinstance(item, Gap):
                 self.damage = self.damage or str(item)
                 continue
+            progress.add(item.size)
             self.entries += 1
             self.bytes += item.size
             self.first_seq = self.first_seq or item.seq

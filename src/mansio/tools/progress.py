@@ -1,4 +1,4 @@
-"""A line now and then about work that takes long."""
+"""A line now and then about work that takes long, for who looks on: nothing where stderr is no terminal."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ class Progress:
         self._verb = verb
         self._done = 0
         self._started = self._told = time.monotonic()
+        self._shown = sys.stderr.isatty()
 
     def add(self, size: int) -> None:
         """So many more bytes are done."""
         self._done += size
+        if not self._shown:
+            return
         now = time.monotonic()
         if now - self._told < PROGRESS_S:
             return

@@ -158,6 +158,5 @@ class _Reader:
         piece = self._piece
         for place in search(self._file, piece.stamp, start, piece.end):
             if place.frame.seq - (place.frame.kind == ENTRY) >= self.seq:
-                bound = piece.last_seq
-                return place if bound is None or place.frame.seq <= bound else None
+                return place
         return None

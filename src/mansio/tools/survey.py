@@ -72,16 +72,19 @@ def _look(seen: Survey, directory: DataDirectory, fresh: bool) -> None:
     found = _recover(seen, directory, fresh)
     if isinstance(found, Damaged):
         left = rubble(seen.files)
-        seen.damage, seen.pieces = found, left.pieces
-        seen.synced, seen.floor = left.synced, left.floor
-        seen.gaps += left.gaps
+        pieces, gaps = left.pieces, left.gaps
+        seen.damage, seen.synced, seen.floor = found, left.synced, left.floor
     else:
-        seen.found, seen.synced, seen.floor = found, found.synced, found.floor
-        seen.pieces = [
+        gaps = []
+        pieces = [
             Piece(each.name, head, head.stamp, head.prev_seq, each.end, each.last_seq, exact=True)
             for each in found.chain for head in (each.header,)
         ]  # fmt: skip
-    seen.gaps += [gap for piece in seen.pieces for gap in file_faults(seen.files, piece)]
+        seen.found, seen.synced, seen.floor = found, found.synced, found.floor
+    for piece in pieces:
+        gaps += file_faults(seen.files, piece)
+    seen.pieces = pieces
+    seen.gaps += gaps
 
 
 def _recover(seen: Survey, directory: DataDirectory, fresh: bool) -> Recovered | Damaged:

@@ -10,6 +10,7 @@ from typing import TextIO
 from mansio.core import records
 from mansio.tools.info import size_text
 from mansio.tools.pieces import Gap, Moved
+from mansio.tools.progress import Progress
 from mansio.tools.reading import read_log
 from mansio.tools.survey import TRIES_MAX, Survey, survey
 from mansio.tools.tally import Tally
@@ -76,11 +77,13 @@ def _check(seen: Survey) -> Findings:
     found.starts = found.starts and not any(gap.name == "FORMAT" for gap in seen.gaps)
     tally = Tally()
     readable = True  # do the records make sense together?
+    progress = Progress("checking", sum(piece.end for piece in seen.pieces))
     for item in read_log(seen):
         if isinstance(item, Gap):
             found.gaps.append(item)
             found.starts = readable = False
             continue
+        progress.add(item.size)
         found.entries += 1
         found.bytes += item.size
         if item.stale:
