@@ -12,7 +12,7 @@ import pytest
 
 from mansio.core import records
 from mansio.log.directory import DataDirectory, DirectoryError
-from mansio.log.segments.layout import SEAL, decode_frame
+from mansio.log.segments.layout import FRAME_BYTES, SEAL, decode_frame
 from mansio.tools import backup as module
 from mansio.tools.backup import BackupError, backup
 from mansio.tools.verify import check
@@ -136,7 +136,7 @@ def test_the_copy_is_sealed(maker: LogMaker, tmp_path: Path) -> None:
     maker.close()
     last = found_entries(tmp_path / "b")[-1]
     data = (tmp_path / "b" / "log" / last.name).read_bytes()
-    frame = decode_frame(data, last.offset + 48 + last.size, None)
+    frame = decode_frame(data, last.offset + FRAME_BYTES + last.size, None)
     assert frame is not None
     assert (frame.kind, frame.seq, frame.synced) == (SEAL, last.seq, last.seq)
     flip(*body_place(tmp_path / "b", last.seq))

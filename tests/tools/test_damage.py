@@ -305,7 +305,11 @@ def test_any_byte(tmp_path: Path) -> None:
         flip(file, offset, 1 << offset % 8)
         found = check(path)
         assert found.gaps or offset >= end - FRAME_BYTES, offset
-        lost = [item.seq for item in items if item.offset <= offset < item.offset + 48 + item.size]
+        lost = [
+            item.seq
+            for item in items
+            if item.offset <= offset < item.offset + FRAME_BYTES + item.size
+        ]
         missing = {seq for gap in found.gaps for seq in range(gap.first, gap.last + 1)}
         assert missing == set(lost), offset
         if number % 10 == 0 and found.gaps:
