@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -22,12 +23,20 @@ from mansio.log.embedded import EmbeddedLog
 from mansio.log.entry import decode_entry, encode_entry
 from mansio.log.segments.layout import FRAME_BYTES, HEADER_BYTES, NewerFormat
 from mansio.log.segments.settings import StoreSettings
+from mansio.log.wire import BOUNDS
 
 SMALL = StoreSettings(segment_bytes=128 << 10)
 
 
-def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 30))
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+LOOPS = [asyncio.new_event_loop, pytest.importorskip("uvloop").new_event_loop]
+
+
+def run(
+    test: Callable[[], Coroutine[Any, Any, None]], loop: LoopFactory = asyncio.new_event_loop
+) -> None:
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(asyncio.wait_for(test(), 30))
 
 
 def entry(prev_seq: int, *records: bytes, epoch: int = 1) -> bytes:
@@ -86,6 +95,27 @@ def test_everything_under_way_fails_with_the_process(tmp_path: Path) -> None:
         await log.close()
 
     run(test)
+
+
+@pytest.mark.parametrize("loop", LOOPS, ids=["asyncio", "uvloop"])
+def test_a_process_that_ends_behind_a_reply(tmp_path: Path, loop: LoopFactory) -> None:
+    async def test() -> None:
+        log = await started(tmp_path)
+        seq = await log.open(1, 7)
+        process, pid = log._engine.process, child_pid(log)
+        replied = process.call(BOUNDS)
+        assert process._socket is not None and select.select([process._socket], [], [], 10)[0]
+        os.kill(pid, signal.SIGSTOP)
+        unread = process.call(BOUNDS)
+        os.kill(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        await replied
+        with pytest.raises(Unavailable):
+            await unread
+        assert (await log.bounds()).last_seq == seq
+        await log.close()
+
+    run(test, loop)
 
 
 def test_the_process_ignores_signals_and_ends_with_its_socket(tmp_path: Path) -> None:

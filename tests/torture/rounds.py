@@ -159,7 +159,7 @@ class Torture:
         except StartFailed as error:
             self._complain(f"START: {error}")
         except (CommandFailed, subprocess.TimeoutExpired) as error:
-            self._complain(f"HANG: {error}")
+            self._complain(f"HANG: {error}\n{self.broker.log_tail()}")
         return self.report
 
     def _start(self) -> None:

@@ -4,13 +4,16 @@
                                     every call under way: Unavailable
 
 Bytes go through a plain socket in the loop's selector, not through a transport: an entry is sent
-from where it lies, without a copy.
+from where it lies, without a copy. That the process has ended is seen by a pipe that it holds open:
+libuv stops to watch a socket that reports an error, as one does whose peer ended without having
+read everything. Its reader is called once more (uvloop 0.23) and may find a last reply, not the end.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -60,6 +63,7 @@ class StoreProcess:
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
+        self._lifeline = -1  # the pipe that ends with the process
         self._outbox: deque[memoryview] = deque()
         self._waiting: deque[tuple[asyncio.Future[Any], bool]] = deque()  # (future, whole Reply)
         self._inbox = bytearray(_INBOX_BYTES)
@@ -88,7 +92,7 @@ class StoreProcess:
 
     def _request(self, op: int, a: int, b: int, behind: Bytes, whole: bool) -> asyncio.Future[Any]:
         if self._socket is None:
-            self._start()
+            self._start().add_done_callback(_seen)  # what went wrong, this request is told as well
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((future, whole))
         head = REQUEST.pack(op, len(behind), a, b)
@@ -131,7 +135,8 @@ class StoreProcess:
             "settings": self._settings._asdict(),
         })  # fmt: skip
         root = str(Path(mansio.__file__).parent.parent)
-        fds = [theirs.fileno()] + ([] if self.lock_fd is None else [self.lock_fd])
+        self._lifeline, held = os.pipe()
+        fds = [theirs.fileno(), held] + ([] if self.lock_fd is None else [self.lock_fd])
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", self.program, root, argument],
@@ -139,13 +144,16 @@ class StoreProcess:
             )  # fmt: skip
         except OSError as error:
             ours.close()
+            os.close(self._lifeline)
             raise Unavailable(f"the log's process cannot be started: {error}") from error
         finally:
             theirs.close()
+            os.close(held)
         self._socket = ours
         self._received, self._behind = 0, None
         loop = asyncio.get_running_loop()
         loop.add_reader(ours, self._receive)
+        loop.add_reader(self._lifeline, self._gone)
         self._starting = True
         future: asyncio.Future[Reply] = loop.create_future()
         self._waiting.append((future, True))
@@ -180,7 +188,8 @@ class StoreProcess:
                 sent -= len(part)
         asyncio.get_running_loop().remove_writer(self._socket)
 
-    def _receive(self) -> None:
+    def _receive(self) -> bool:
+        """Take what is there; False if nothing is there now."""
         assert self._socket is not None
         try:
             if self._behind is not None:
@@ -191,7 +200,7 @@ class StoreProcess:
                 count = self._socket.recv_into(memoryview(self._inbox)[self._received :])
                 self._received += count
         except (BlockingIOError, InterruptedError):
-            return
+            return False
         except OSError:
             count = 0
         if not count:
@@ -201,6 +210,14 @@ class StoreProcess:
         elif self._behind_received == len(self._behind):
             behind, self._behind = self._behind, None
             self._finish(*self._head, behind)
+        return True
+
+    def _gone(self) -> None:
+        """The process has ended; its last replies may still be here."""
+        self._reap()
+        while self._socket is not None and self._receive():
+            pass
+        self._lost(Unavailable("the log's process ended"))
 
     def _take_replies(self) -> None:
         at, end = 0, self._received
@@ -247,17 +264,27 @@ class StoreProcess:
         loop.remove_writer(self._socket)
         self._socket.close()
         self._socket = None
+        loop.remove_reader(self._lifeline)
+        os.close(self._lifeline)
         self._outbox.clear()
-        assert self._process is not None
-        try:
-            self._process.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
+        self._reap()
         waiting, self._waiting = self._waiting, deque()
         for future, _ in waiting:
             if not future.done():
                 future.set_exception(error)
         self._ended.set()
+
+    def _reap(self) -> None:
+        assert self._process is not None
+        try:
+            self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+
+
+def _seen(future: asyncio.Future[Reply]) -> None:
+    if not future.cancelled():
+        future.exception()
 
 
 def _widen(end: socket.socket) -> None:
