@@ -199,6 +199,9 @@ class ModelFile:
         if self._honest:
             disk.flush(inode, sectors)
 
+    def uncache(self, offset: int, length: int) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

@@ -33,6 +33,9 @@ class File(Protocol):
     def sync(self) -> None:
         """Make everything written before durable."""
 
+    def uncache(self, offset: int, length: int) -> None:
+        """Nobody is going to read this part soon, which is durable: it needs no memory. Never fails."""
+
     def close(self) -> None:
         """Let go of the file; twice is allowed."""
 
@@ -104,6 +107,11 @@ class DiskFile:
         """As File.sync."""
         os.fdatasync(self._fd)
         self._check_name()
+
+    def uncache(self, offset: int, length: int) -> None:
+        """As File.uncache."""
+        if _DONTNEED is not None:
+            os.posix_fadvise(self._fd, offset, length, _DONTNEED)
 
     def close(self) -> None:
         """As File.close."""
@@ -212,3 +220,4 @@ def _behind(parts: Sequence[Bytes], written: int) -> list[Bytes]:
 
 
 _DSYNC = _dsync_flag()
+_DONTNEED: int | None = getattr(os, "POSIX_FADV_DONTNEED", None)  # which macOS has not

@@ -166,6 +166,7 @@ class SegmentStore:
         Answers whether there is more to do; each call takes milliseconds at most.
         """
         self._tip.seal()
+        self._tip.uncache()
         if len(self._spares) < SPARES_MIN and not self._short:
             try:
                 self._spares.make()
