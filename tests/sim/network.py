@@ -225,11 +225,14 @@ class Network:
         oracle.end_release(server.all_durable or server.lost, server.lost, self._refused())
         self._drop_ended()
         self.wake()
-        if not server.broker.unfinished and not server.pager.busy:
+        gated = any(front.gated for front in server.fronts)
+        if not (server.broker.unfinished or server.pager.busy or gated):
             oracle.check_served()
         for front in server.fronts:
             session = front.session
-            if session is not None and session.writable and session.allowance <= 0:
+            if session is None or front.gated or not session.writable:
+                continue
+            if session.allowance <= 0:
                 raise Violation(
                     f"{front.peer.name} may be sent nothing, and nothing will change that"
                 )
