@@ -226,3 +226,22 @@ def test_a_connection_that_ends_is_not_told_what_is_not_durable(shutdown: bool) 
     assert talker.names() == ["connection.close" if shutdown else "connection.close-ok"]
     world.broker.durable(world.ticket)
     assert talker.names() == []
+
+
+def test_that_something_is_gone_is_told_when_that_is_durable() -> None:
+    world = World()
+    one, two = world.client(), world.client()
+    one.send(1, m.QueueDeclare("q", durable=True), m.ExchangeDeclare("x", "fanout", durable=True))
+    one.call(1, m.QueueBind("q", "x"))
+    gone = [
+        (m.QueueUnbind("q", "x"), "queue.unbind-ok"),
+        (m.QueueDelete("q"), "queue.delete-ok"),
+        (m.ExchangeDelete("x"), "exchange.delete-ok"),
+    ]
+    for method, answer in gone:
+        one.send(1, method)
+        two.send(1, method)
+        world.turn(durable=False)
+        assert one.names() == two.names() == []
+        world.broker.durable(world.ticket)
+        assert one.names() == two.names() == [answer]
