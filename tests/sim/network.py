@@ -225,9 +225,10 @@ class Network:
         oracle.end_release(server.all_durable or server.lost, server.lost, self._refused())
         self._drop_ended()
         self.wake()
-        gated = any(front.gated for front in server.fronts)
-        if not (server.broker.unfinished or server.pager.busy or gated):
-            oracle.check_served()
+        if not server.broker.unfinished and not server.pager.busy:
+            oracle.check_served(
+                {id(self._by_front[front].model) for front in server.fronts if front.gated}
+            )
         for front in server.fronts:
             session = front.session
             if session is None or front.gated or not session.writable:
