@@ -301,6 +301,16 @@ def test_without_a_spool_from_now_on() -> None:
     assert keeper.broker.memory_bytes == 42 * SIZE
 
 
+def test_what_waits_in_memory_when_the_spool_is_lost_stays_there() -> None:
+    keeper = Keeper()
+    queue = keeper.client.declare()
+    runs = keeper.publish(queue, 30, persistent=False)
+    keeper.paging.spool_lost()
+    runs += keeper.publish(queue, 100, persistent=False)
+    assert all(resident(runs))
+    assert not keeper.paging.leaving_bytes, "nobody would ever take it"
+
+
 def test_a_run_in_several_queues_is_there_for_each() -> None:
     keeper = Keeper(budget=1)
     queues = [keeper.client.declare(name, durable=True) for name in "abc"]

@@ -262,3 +262,20 @@ def test_after_anything_else_everything_is_redelivered() -> None:
     writer.turn()
     (span,) = writer.restored().vhosts["/"].queues["q"].ready
     assert span.redelivered
+
+
+def test_a_stop_is_in_order_although_there_is_something_to_tidy_up() -> None:
+    writer = Cutter()
+    writer.declare("stuck", "busy")
+    writer.publish("", "stuck", 2)
+    writer.turn()
+    retention = writer.broker.journal.retention
+    while retention.total_bytes - retention.live_bytes <= LIMITS.garbage_bytes:
+        writer.publish("", "busy", 3)
+        writer.turn()
+        writer.take("busy", 3)
+    writer.broker.close_session(writer.session)
+    writer.broker.journal.stopped()
+    writer.turn()
+    ready = writer.restored().vhosts["/"].queues["stuck"].ready
+    assert [span.redelivered for span in ready] == [False]

@@ -25,6 +25,18 @@ def test_heartbeats_are_sent_when_nothing_else_was() -> None:
     assert talker.hear() == []
 
 
+def test_heartbeats_do_not_wait_for_the_log() -> None:
+    world = World()
+    talker = world.client(heartbeat=10)
+    talker.send(1, m.BasicQos(), m.QueueDeclare("q", durable=True), m.BasicQos())
+    world.turn(durable=False)
+    world.now_ns = 5 * S
+    talker.front.tick(world.now_ns)
+    assert talker.names() == ["basic.qos-ok", "heartbeat"]
+    world.broker.durable(world.ticket)
+    assert talker.names() == ["queue.declare-ok", "basic.qos-ok"]
+
+
 def test_a_silent_peer_is_given_up_after_twice_the_time() -> None:
     world = World()
     talker = world.client(heartbeat=10)
@@ -199,3 +211,37 @@ def test_output_is_announced_once_until_it_is_taken() -> None:
     assert world.announced == []
     talker.front.receive_eof()
     assert world.announced == [talker.front], "the server has to look at it to close the socket"
+
+
+@pytest.mark.parametrize("shutdown", [True, False], ids=["shutdown", "client"])
+def test_a_connection_that_ends_is_not_told_what_is_not_durable(shutdown: bool) -> None:
+    world = World()
+    talker = world.client()
+    talker.send(1, m.QueueDeclare("q", durable=True))
+    if shutdown:
+        talker.front.shutdown(320, "bye")
+    else:
+        talker.send(0, m.ConnectionClose(200, "bye", 0, 0))
+    world.turn(durable=False)
+    assert talker.names() == ["connection.close" if shutdown else "connection.close-ok"]
+    world.broker.durable(world.ticket)
+    assert talker.names() == []
+
+
+def test_that_something_is_gone_is_told_when_that_is_durable() -> None:
+    world = World()
+    one, two = world.client(), world.client()
+    one.send(1, m.QueueDeclare("q", durable=True), m.ExchangeDeclare("x", "fanout", durable=True))
+    one.call(1, m.QueueBind("q", "x"))
+    gone = [
+        (m.QueueUnbind("q", "x"), "queue.unbind-ok"),
+        (m.QueueDelete("q"), "queue.delete-ok"),
+        (m.ExchangeDelete("x"), "exchange.delete-ok"),
+    ]
+    for method, answer in gone:
+        one.send(1, method)
+        two.send(1, method)
+        world.turn(durable=False)
+        assert one.names() == two.names() == []
+        world.broker.durable(world.ticket)
+        assert one.names() == two.names() == [answer]

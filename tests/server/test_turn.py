@@ -270,3 +270,24 @@ def test_notices_of_the_broker_are_logged(caplog: pytest.LogCaptureFixture) -> N
 
     play(scene)
     assert "x-message-ttl" in caplog.text
+
+
+def test_no_more_is_handed_out_behind_an_answer_that_waits_for_the_log() -> None:
+    async def scene(stage: Stage) -> None:
+        actor, other = stage.actor(), stage.actor()
+        actor.say(1, m.QueueDeclare("q"))
+        for _ in range(40):
+            other.send(publish("q", bytes(TURN_BYTES // 8)))
+        await stage.settle()
+        actor.transport.take()
+        stage.log.gate.clear()
+        actor.say(1, m.QueueDeclare("d", durable=True), m.BasicConsume("q", "c"))
+        await stage.settle()
+        in_flight = stage.broker.vhosts["/"].queues["q"].in_flight
+        assert 8 <= in_flight <= 9 and actor.names() == []
+        stage.log.gate.set()
+        for _ in range(5):
+            await stage.settle()
+        assert actor.names().count("basic.deliver") == 40
+
+    play(scene)

@@ -226,10 +226,14 @@ class Network:
         self._drop_ended()
         self.wake()
         if not server.broker.unfinished and not server.pager.busy:
-            oracle.check_served()
+            oracle.check_served(
+                {id(self._by_front[front].model) for front in server.fronts if front.gated}
+            )
         for front in server.fronts:
             session = front.session
-            if session is not None and session.writable and session.allowance <= 0:
+            if session is None or front.gated or not session.writable:
+                continue
+            if session.allowance <= 0:
                 raise Violation(
                     f"{front.peer.name} may be sent nothing, and nothing will change that"
                 )

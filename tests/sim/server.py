@@ -36,6 +36,11 @@ class _Output(list[Any]):
         super().append(data)
         self._front.made(bytes(data))
 
+    def insert(self, index: Any, data: Any) -> None:
+        before = sum(map(len, self[:index]))
+        super().insert(index, data)
+        self._front.squeezed_in(before, bytes(data))
+
 
 class Front(AmqpConnection):
     """A front whose output is seen at the moment it is made; `items`: what has not been written yet."""
@@ -57,10 +62,13 @@ class Front(AmqpConnection):
             self._out = _Output(self)
         return out
 
+    def release(self, ok: bool) -> None:
+        self.storage_refused = self.storage_refused or (not ok and self.gated)
+        super().release(ok)
+
     def drop_held(self) -> None:
         held = sum(map(len, self._out[self._gates[0] :]))
         super().drop_held()
-        self.storage_refused = True
         self.made_bytes -= held
         while held > 0:
             held -= self.items.pop().size
@@ -82,6 +90,17 @@ class Front(AmqpConnection):
         """Whole frames are to be sent."""
         items = self._parser.parse(data)
         self.items += items
+        self.made_bytes += len(data)
+        self.watch(self, items)
+
+    def squeezed_in(self, before: int, data: bytes) -> None:
+        """Whole frames are to be sent behind so many bytes of what was made."""
+        items = Parser().parse(data)
+        count = 0
+        while before > 0:
+            before -= self.items[count].size
+            count += 1
+        self.items[count:count] = items
         self.made_bytes += len(data)
         self.watch(self, items)
 
@@ -271,7 +290,7 @@ class Server:
             self.digest = crc32(data, self.digest)
             if front in self.fronts:
                 self._write_to(front, items)
-                if front.session is not None:
+                if front.session is not None and not front.gated:
                     self.broker.grant(front.session)
         self._speaking.clear()
 

@@ -11,7 +11,7 @@ from tests.sim.planted import PLANTED, Planted, find
 
 SEEDS = 40
 STEPS = 300
-SEEDS_MAX = 100
+SEEDS_MAX = 250
 """A planted bug has to be found within so many."""
 
 

@@ -25,7 +25,7 @@ class Definitions:
         self.next_queue_id = 1  # ids are never used again
 
     def observed(self, session: "Session") -> None:
-        """The session is told that something exists, which may not be durable yet."""
+        """The session is told that something exists, or is gone, which may not be durable yet."""
         self._broker.confirms.observed(session)
 
     def vhost(self, session: "Session") -> "VHost":
@@ -62,7 +62,9 @@ class Definitions:
     def delete_exchange(self, session: "Session", name: str, if_unused: bool) -> None:
         """exchange.delete; one that does not exist is gone already."""
         gone = self.vhost(session).delete_exchange(name, if_unused)
-        if gone is not None and gone.durable:
+        if gone is None:
+            self.observed(session)
+        elif gone.durable:
             self._write("delete exchange", session.vhost, session, name=name)
         self._write_dropped(self.vhost(session))
 
@@ -115,7 +117,9 @@ class Definitions:
             self._write("bind", session.vhost, session, **binding_fields(binding))
 
     def _unbound(self, session: "Session", binding: Binding | None) -> None:
-        if binding is not None and binding.durable:
+        if binding is None:
+            self.observed(session)
+        elif binding.durable:
             self._write("unbind", session.vhost, session, **binding_fields(binding))
         self._write_dropped(self.vhost(session))
 

@@ -38,6 +38,7 @@ class Journal:
         self._broker = broker
         self._records: list[Parts] = []
         self._owners: Owners = []
+        self._ended = False  # nothing may follow that a restart would take for work
         self._stirred = True  # the log has grown since there was last something to tidy up
 
     def write(self, parts: Parts) -> None:
@@ -51,7 +52,7 @@ class Journal:
 
     def take(self) -> list[Parts]:
         """The turn's records; `owners` are theirs."""
-        if self._stirred:
+        if self._stirred and not self._ended:
             self._stirred = self._tidy()
         records, self._records = self._records, []
         self.owners, self._owners = self._owners, []
@@ -88,7 +89,9 @@ class Journal:
         self.write(encode_topology({"do": STARTED, "version": version, "new": new}))
 
     def stopped(self) -> None:
-        """Nobody is connected any more: what waits to be delivered again is written down."""
+        """Nobody is connected any more: what waits to be delivered again is written down, and nothing behind it."""
+        self._ended = True
+        self._records += self._broker.settling.take_records()
         for host in self._broker.vhosts.values():
             for queue in host.queues.values():
                 if queue.logged:

@@ -177,6 +177,10 @@ class Paging:
     def spool_lost(self) -> None:
         """Nothing can be written to the spool any more: what is transient stays in memory."""
         self.spooling = False
+        for home in list(self._filled):
+            for run in [run for run in home.held if run.bucket is None]:
+                del home.held[run]
+                self._let_go(home, run)
         self._leaving.clear()
         self.leaving_bytes = 0
         self._unspooled.clear()

@@ -11,7 +11,7 @@ carried as a whole, in a *snapshot*.
 """
 
 from collections import deque
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Final
 
 from mansio.core.limits import Limits
@@ -156,12 +156,13 @@ class Retention:
         carried: list[Run] = []
         absent: list[Run] = []
         room = self._limits.bucket_bytes
-        for bucket in islice(self.buckets, len(self.buckets) - 1):
-            for run in bucket.runs:
-                if room <= 0:
-                    break
-                room -= run.size
-                (carried if run.data else absent).append(run)
+        for run in chain.from_iterable(
+            bucket.runs for bucket in islice(self.buckets, len(self.buckets) - 1)
+        ):
+            if room <= 0:
+                break
+            room -= run.size
+            (carried if run.data else absent).append(run)
         for run in carried:
             home = run.bucket
             assert home is not None

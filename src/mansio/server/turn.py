@@ -218,7 +218,7 @@ class Turn:
             if shell is not None:
                 shell.write(chunks)
                 session = front.session
-                if session is not None:
+                if session is not None and not front.gated:
                     self.broker.grant(session)
                 if front.paused and front.may_go_on():
                     shell.resume_reading()

@@ -308,7 +308,8 @@ class AmqpConnection(Flow):
 
     def _end_session(self) -> None:
         session, self.session = self.session, None
-        self._gates.clear()
+        if self._gates:
+            self.drop_held()  # it is not durable yet, and nobody will tell when it is
         self.channels.clear()
         self._routes.clear()
         self._assembling = 0
@@ -353,7 +354,7 @@ class AmqpConnection(Flow):
             if now_ns - self.received_ns > 2 * interval and not (self.paused or self.waiting):
                 self.end(f"missed heartbeats from client, timeout: {interval // 1_000_000_000}s")
             elif now_ns - self.sent_ns >= interval // 2:
-                self.send_raw(HEARTBEAT_FRAME)
+                self.send_at_once(HEARTBEAT_FRAME)
 
     def set_writable(self, writable: bool) -> None:
         """See `Front`."""

@@ -145,9 +145,9 @@ class DefinitionMethods:
         name = self._queue_name(method.queue, method.ID)
         definitions = self.broker.definitions
         count = 0
-        if (
-            name in definitions.vhost(self.core.session).queues
-        ):  # one that is gone already is no error
+        if not definitions.exists(self.core.session, name):  # gone already, which is no error
+            definitions.observed(self.core.session)
+        else:
             queue = definitions.queue(self.core.session, name)
             count = definitions.delete_queue(
                 self.core.session, queue, method.if_unused, method.if_empty

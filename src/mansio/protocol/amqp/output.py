@@ -42,6 +42,15 @@ class Output:
         if not self._announced:
             self.wake()
 
+    def send_at_once(self, data: bytes) -> None:
+        """Whole frames that need not wait for what is held back."""
+        if self._gates:
+            self._out.insert(self._gates[0], data)
+            self._gates = deque(gate + 1 for gate in self._gates)
+            self.wake()
+        else:
+            self.send_raw(data)
+
     def wake(self) -> None:
         """Makes the server look at this connection at the end of the turn."""
         if not self._announced:
@@ -75,6 +84,11 @@ class Output:
         del self._out[:free]
         self._gates = deque(gate - free for gate in self._gates)
         return out
+
+    @property
+    def gated(self) -> bool:
+        """Whether what is said waits for the log: then there is no use in saying more."""
+        return bool(self._gates)
 
     # -- outbox
 
