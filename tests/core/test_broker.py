@@ -45,7 +45,7 @@ def test_a_run_in_two_queues_is_counted_once_until_both_are_done() -> None:
     assert client.broker.memory_bytes == SIZE
     assert client.broker.get(client.channel, queues[0], no_ack=True) is not None
     assert client.broker.memory_bytes == SIZE
-    client.broker.definitions.purge_queue(queues[1])
+    client.broker.definitions.purge_queue(client.session, queues[1])
     assert client.broker.memory_bytes == 0
 
 

@@ -68,6 +68,12 @@ def test_a_publish_is_read_back(run: Run, places: list[tuple[int, int]]) -> None
     ]
 
 
+def test_a_publish_goes_to_any_number_of_queues() -> None:
+    places = [(queue, 7) for queue in range(70_000)]
+    found = decode(joined(encode_publish(make_run([1]), places)))
+    assert isinstance(found, Published) and found.places == places
+
+
 @given(u64, st.lists(st.tuples(u64, st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))))
 def test_settlements_are_read_back(queue: int, ranges: list[tuple[int, int, int]]) -> None:
     assert decode(joined(encode_settle(queue, ranges))) == Settled(queue, ranges)

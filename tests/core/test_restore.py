@@ -126,7 +126,7 @@ def step(writer: Writer, rng: random.Random) -> None:
             tag = flight.first + rng.randrange(flight.count)
             broker.settle(channel, tag, tag, rng.random() < 0.2, rng.random() < 0.3)
     elif kind == 11 and rng.random() < 0.1:
-        define.purge_queue(define.queue(session, queue))
+        define.purge_queue(session, define.queue(session, queue))
 
 
 @pytest.mark.parametrize("seed", range(60))

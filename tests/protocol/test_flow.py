@@ -3,6 +3,7 @@
 import pytest
 
 from mansio.codec import amqp_methods as m
+from mansio.codec.amqp_properties import Properties
 from mansio.core.limits import TURN_BYTES
 from mansio.protocol.amqp.states import State
 from tests.protocol.talk import S, World
@@ -226,6 +227,22 @@ def test_a_connection_that_ends_is_not_told_what_is_not_durable(shutdown: bool) 
     assert talker.names() == ["connection.close" if shutdown else "connection.close-ok"]
     world.broker.durable(world.ticket)
     assert talker.names() == []
+
+
+def test_a_purge_is_told_when_it_is_durable() -> None:
+    world = World()
+    client = world.client()
+    client.call(1, m.QueueDeclare("q", durable=True))
+    client.send(1, m.QueuePurge("q"))
+    world.turn(durable=False)
+    assert client.names() == ["queue.purge-ok"], "there was nothing to settle"
+    client.publish(1, "q", properties=Properties(delivery_mode=2))
+    world.turn()
+    client.send(1, m.QueuePurge("q"))
+    world.turn(durable=False)
+    assert client.names() == []
+    world.broker.durable(world.ticket)
+    assert client.names() == ["queue.purge-ok"]
 
 
 def test_that_something_is_gone_is_told_when_that_is_durable() -> None:

@@ -92,6 +92,20 @@ def test_confirms_of_what_is_durable_wait_for_the_log() -> None:
     play(scene)
 
 
+def test_a_broker_is_ready_when_its_start_is_durable() -> None:
+    async def scene(stage: Stage) -> None:
+        stage.log.gate.clear()
+        stage.broker.journal.started("1", new=False)
+        stage.turn.schedule()
+        ready = asyncio.create_task(stage.turn.ready())
+        await stage.settle()
+        assert not ready.done()
+        stage.log.gate.set()
+        await ready
+
+    play(scene)
+
+
 def test_deliveries_do_not_wait_for_the_log() -> None:
     async def scene(stage: Stage) -> None:
         actor = publisher(stage)

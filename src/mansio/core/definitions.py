@@ -176,9 +176,12 @@ class Definitions:
             self._write("declare queue", host.name, session, **queue_fields(queue))
         return queue
 
-    def purge_queue(self, queue: Queue) -> int:
+    def purge_queue(self, session: "Session", queue: Queue) -> int:
         """Settles every ready message; answers how many."""
-        return self._broker.settling.drop_ready(queue)
+        count = self._broker.settling.drop_ready(queue)
+        if count and queue.logged:
+            self._broker.confirms.changed(session)
+        return count
 
     def delete_queue(
         self, session: "Session", queue: Queue, if_unused: bool, if_empty: bool

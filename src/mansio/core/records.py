@@ -1,6 +1,6 @@
 """What the Broker writes to the log, and how it is read back. All integers are big-endian.
 
-    PUBLISH   01 | queues u16 | routes u16 | count u32 | stride u32 | ends u32 | which u32
+    PUBLISH   01 | queues u32 | routes u16 | count u32 | stride u32 | ends u32 | which u32
               | queues × (id u64, position u64)
               | routes × (skip u16, channel u16, frame-max u32, exchange, routing key: u8 length + bytes)
               | ends | which | data
@@ -28,7 +28,7 @@ SNAPSHOT, STARTED, STOPPED = "snapshot", "start", "stop"
 """What TOPOLOGY records do beside changes: all of it at once; a broker goes on with the log; it has ended in order."""
 
 Parts = tuple[bytes, ...]
-_PUBLISH = struct.Struct(">BHHIIII")
+_PUBLISH = struct.Struct(">BIHIIII")
 _PLACE = struct.Struct(">QQ")
 _ROUTE = struct.Struct(">HHIB")
 _SETTLE = struct.Struct(">BQ")

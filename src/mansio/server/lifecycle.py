@@ -156,6 +156,7 @@ async def _open(config: Config, tasks: Tasks, stop: "Stop") -> tuple[Turn, Log] 
             await log.close()
     turn = Turn(broker, log, clock, tasks, storage.make_spool(config))
     await turn.open(new)
+    await turn.ready()
     return turn, log
 
 

@@ -50,6 +50,9 @@ SPACE_S: Final = 0.5
 """Between two looks at the room that the log has."""
 PENDING_BYTES_MAX: Final = 16 << 20
 """What may wait for the log before publishers are held until it has caught up: a slow disk must not fill the memory."""
+POLL_S: Final = 0.001
+"""Between two looks whether the log has everything, at the start and at the end."""
+START_TOLD_NS: Final = 5_000_000_000
 HOLD_S: Final = 0.002
 """How long a publisher to a crowded queue is held at most, so that a consumer that is stuck cannot stop it."""
 
@@ -96,6 +99,19 @@ class Turn:
             self._pager.start()
         self.broker.journal.started(__version__, new)
         self.schedule()
+
+    async def ready(self) -> None:
+        """Waits until the start is durable: from there on, what was delivered before a crash is delivered as such."""
+        since_ns = told_ns = self._clock.now_ns()
+        while (self._scheduled or not self._committer.idle) and not self._committer.lost:
+            await asyncio.sleep(POLL_S)
+            now_ns = self._clock.now_ns()
+            if now_ns - told_ns > START_TOLD_NS:
+                told_ns = now_ns
+                waited_s = (now_ns - since_ns) // 1_000_000_000
+                logger.warning(
+                    "waiting for the log to take the start of the broker, %d s", waited_s
+                )
 
     def connection(self) -> Connection:
         """A protocol for one accepted socket."""
@@ -303,7 +319,7 @@ class Turn:
         self.schedule()
         deadline_ns = self._clock.now_ns() + int(timeout_s * 1_000_000_000)
         while self._clock.now_ns() < deadline_ns and (self._scheduled or not self._committer.idle):
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(POLL_S)
 
     async def close(self) -> None:
         """Lets go of what messages were paged out to."""

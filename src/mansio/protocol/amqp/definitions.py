@@ -137,7 +137,8 @@ class DefinitionMethods:
         self.reply(m.QueueUnbindOk())
 
     def on_queue_purge(self, method: m.QueuePurge) -> None:
-        count = self.broker.definitions.purge_queue(self.queue(method.queue, method.ID))
+        queue = self.queue(method.queue, method.ID)
+        count = self.broker.definitions.purge_queue(self.core.session, queue)
         if not method.no_wait:
             self.reply(m.QueuePurgeOk(count))
 
