@@ -7,7 +7,7 @@ import pytest
 
 from mansio.codec import amqp_methods as m
 from mansio.core.limits import TURN_BYTES
-from mansio.server.turn import ALONE_BYTES, QUIET_NS
+from mansio.server.turn import ALONE_BYTES, QUIET_NS, RECEIVED_BYTES_MAX
 from tests.server.stage import Stage, play, publish, publisher, told
 
 
@@ -137,11 +137,30 @@ def test_turns_gather_while_one_entry_is_written() -> None:
     play(scene)
 
 
+def test_a_flood_is_read_in_pieces_of_a_turn() -> None:
+    async def scene(stage: Stage) -> None:
+        flood, other = publisher(stage, durable=False), publisher(stage, durable=False)
+        await stage.settle()
+        sent = 0
+        while flood.transport.reading:
+            message = publish("q", bytes(RECEIVED_BYTES_MAX // 8))
+            flood.send(message)
+            sent += len(message)
+        assert RECEIVED_BYTES_MAX < sent <= RECEIVED_BYTES_MAX * 5 // 4
+        other.send(publish("q"))
+        assert not other.transport.reading, "what one took is missing to all"
+        await stage.settle()
+        assert flood.transport.reading and other.transport.reading
+        other.send(publish("q"))
+        assert other.transport.reading
+
+    play(scene)
+
+
 def test_what_did_not_fit_into_a_turn_follows_in_the_next() -> None:
     async def scene(stage: Stage) -> None:
         actor = publisher(stage, durable=False)
-        for _ in range(8):
-            actor.send(publish("q", bytes(100_000)))
+        actor.send(publish("q", bytes(100_000)) * 8)
         await stage.settle()
         actor.transport.take()
         actor.say(1, m.BasicConsume("q", "c", no_ack=True))
@@ -290,8 +309,7 @@ def test_no_more_is_handed_out_behind_an_answer_that_waits_for_the_log() -> None
     async def scene(stage: Stage) -> None:
         actor, other = stage.actor(), stage.actor()
         actor.say(1, m.QueueDeclare("q"))
-        for _ in range(40):
-            other.send(publish("q", bytes(TURN_BYTES // 8)))
+        other.send(publish("q", bytes(TURN_BYTES // 8)) * 40)
         await stage.settle()
         actor.transport.take()
         stage.log.gate.clear()

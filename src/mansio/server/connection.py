@@ -83,6 +83,9 @@ class Connection(asyncio.BufferedProtocol):
             session.pressing = False
             self._transport.pause_reading()
             turn.hold(self)
+        elif turn.full and self._transport is not None:
+            self._transport.pause_reading()
+            turn.defer(self)
         turn.received(nbytes, now_ns)
 
     def _admitted(self, nbytes: int) -> bool:

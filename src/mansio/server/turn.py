@@ -34,6 +34,9 @@ logger = logging.getLogger("mansio")
 READ_BYTES: Final = 262_144
 """What one read may bring: 256 KiB made the largest runs for the least delay in measurements."""
 
+RECEIVED_BYTES_MAX: Final = 512 << 10
+"""What one turn takes in from publishers that could go on: libuv reads a socket up to 32 times in one pass of the loop,
+and meanwhile what the disk has written waits for its confirms. Passes of 8 MiB took 7 ms, and cost the caches."""
 ALONE_BYTES: Final = 4096
 QUIET_NS: Final = 100_000
 """A read this small, this long after the last one, is a turn of its own: most likely no other socket is readable, and
@@ -82,6 +85,8 @@ class Turn:
         self._shells: dict[AmqpConnection, Connection] = {}
         self._held: list[Connection] = []
         self._received_ns = 0  # when something was last received
+        self._turn_bytes = 0  # received in this turn
+        self._deferred: list[Connection] = []
         self._admitted = 0
         self._waiting: deque[Connection] = deque()
         self._log_budget = Budget(CLOSED_LINES_PER_S)
@@ -151,8 +156,18 @@ class Turn:
         if nbytes < ALONE_BYTES and now_ns - self._received_ns > QUIET_NS:
             self.end()
         else:
+            self._turn_bytes += nbytes
             self.schedule()
         self._received_ns = now_ns
+
+    @property
+    def full(self) -> bool:
+        """Whether so much was received in this turn that what comes now is the last of it."""
+        return self._turn_bytes >= RECEIVED_BYTES_MAX
+
+    def defer(self, connection: Connection) -> None:
+        """It is read from again when the turn has ended."""
+        self._deferred.append(connection)
 
     def admits(self) -> bool:
         """Whether one more connection that is not open yet may be looked at in this turn."""
@@ -174,6 +189,7 @@ class Turn:
     def end(self) -> None:
         """Ends the turn: log, outboxes, flow."""
         self._scheduled = False
+        self._turn_bytes = 0
         if self._admitted or self._waiting:
             self._admit()
         broker = self.broker
@@ -185,6 +201,10 @@ class Turn:
             broker.journal.behind = self._is_behind()
         if self._speaking:
             self._write()
+        if self._deferred:
+            deferred, self._deferred = self._deferred, []
+            for connection in deferred:
+                connection.resume_reading()
         if broker.blocked != self._was_blocked:
             self._on_blocked(broker.blocked)
         if broker.dispatcher.dirty:
