@@ -10,7 +10,10 @@ from mansio.core.check import check
 from mansio.core.inflight import Piece
 from mansio.core.journal import Journal, Owners
 from mansio.core.limits import Limits
+from mansio.core.records import SNAPSHOT
 from mansio.core.restore import Restore
+from mansio.core.retention import Retention
+from mansio.core.run import Run
 from tests.core.test_restore import Writer, durable_part
 
 LIMITS = Limits(bucket_bytes=400, garbage_bytes=2000)
@@ -279,3 +282,156 @@ def test_a_stop_is_in_order_although_there_is_something_to_tidy_up() -> None:
     writer.turn()
     ready = writer.restored().vhosts["/"].queues["stuck"].ready
     assert [span.redelivered for span in ready] == [False]
+
+
+class Low:
+    """Buckets of one entry each; each entry has one live run, or none."""
+
+    def __init__(self, *live: int, size: int = 400) -> None:
+        """`live`: of each entry, the bytes that live in it."""
+        self.retention = Retention(LIMITS)
+        self.runs: list[Run] = []
+        for seq, live_bytes in enumerate(live, 1):
+            self.retention.entry(seq, size)
+            if live_bytes:
+                run = Run(bytes(live_bytes), 1, live_bytes, None, ())
+                run.live = 1
+                self.runs.append(run)
+                self.retention.place(run, seq, 0, live_bytes)
+        self.seq = len(live)
+
+    def carry(self, most_bytes: int = 1 << 62) -> list[Run]:
+        return self.retention.take_carried(True, most_bytes)[0]
+
+    def land(self, *owners: object, size: int = 400) -> int:
+        """An entry with these records is durable; where the log is cut then."""
+        self.seq += 1
+        self.retention.entry(self.seq, size)
+        for owner in owners:
+            self.retention.place(owner, self.seq, 0, 50)
+        return self.retention.cut()
+
+
+def test_without_room_one_bucket_is_emptied_at_a_time() -> None:
+    low = Low(50, 50, 0, 0, 0, 0)
+    low.land(SNAPSHOT)
+    assert low.carry() == low.runs[:1]
+    assert low.carry() == [], "the first one is not durable yet"
+    assert low.land(*low.runs[:1]) == 1
+    assert low.carry() == low.runs[1:]
+    assert low.land(*low.runs[1:]) == 6, "up to the snapshot"
+    assert low.carry() == [], "what is left does not keep anything"
+
+
+def test_without_room_nothing_is_carried_that_does_not_pin() -> None:
+    low = Low(50, 0, 0, 0, 0, 0, 0)
+    low.retention.settled(low.runs[0])
+    assert low.carry() == [], "its settlement will give the bucket back"
+    assert Low(0, 50, 0, 0, 0, 0, 0).carry() == [], "a snapshot will"
+    assert Low(50, 350, 350, 350, 350, 350).carry() == [], "next to nothing would be won"
+
+
+def test_no_more_is_carried_than_there_is_room_for() -> None:
+    low = Low(1000, 0, 0, 0, 0, 0, 0, size=1000)
+    assert low.carry(999) == []
+    assert low.retention.take_carried(False, 999) == ([], [])
+    assert low.carry(1000) == low.runs
+
+
+def test_without_room_a_bucket_is_only_begun_if_it_can_be_emptied() -> None:
+    """One entry may be many times the size of a bucket, with much in it that lives."""
+    low = Low(0, size=10_000)
+    for _ in range(30):
+        run = Run(bytes(300), 1, 300, None, ())
+        run.live = 1
+        low.runs.append(run)
+        low.retention.place(run, 1, 0, 300)
+    for _ in range(30):
+        low.land(size=1000)
+    assert low.carry(1000) == []
+    for run in low.runs[3:]:
+        run.live = 0
+        low.retention.settled(run)
+    low.land(low.retention.take_leaving())
+    assert low.carry(1000) == low.runs[:2]
+
+
+def test_without_room_what_lives_is_not_carried_to_win_less() -> None:
+    assert Low(*[300] * 40, 0).carry(2000) == []
+    assert Low(*[150] * 40, 0).carry(4000)
+
+
+@pytest.mark.parametrize(
+    ("room_bytes", "low", "spare_bytes", "carried"),
+    [
+        (2000, False, 0, 1),
+        (900, False, 0, 0),
+        (900, False, 4000, 0),
+        (0, True, 3900, 0),
+        (0, True, 4000, 1),
+    ],
+)
+def test_a_large_message_that_pins_is_carried_where_that_is_safe(
+    room_bytes: int, low: bool, spare_bytes: int, carried: int
+) -> None:
+    """In the room for publishes, or in a quarter of what is left behind it."""
+    journal = Broker(LIMITS).journal
+    playing = Low(1000, 0, 0, 0, 0, 0, 0, size=1000)
+    journal.retention = playing.retention
+    journal.spare_bytes = spare_bytes
+    journal.measured(room_bytes, low)
+    journal.take()
+    assert len(playing.retention.buckets[0].moving) == carried
+
+
+def test_what_is_carried_waits_for_room_when_the_log_is_slow() -> None:
+    """Otherwise turns would hand it more and more, while it has not even said that it is getting full."""
+    journal = Broker(LIMITS).journal
+    journal.retention = Low(*[300] * 20, *[0] * 40).retention
+    room_bytes = 3000
+    for _ in range(50):
+        journal.measured(room_bytes, False)
+        journal._stirred = True
+        journal.take()
+        room_bytes -= 300 * sum(owner is not SNAPSHOT for _, owner in journal.owners)
+    assert -800 <= room_bytes < 2000
+
+
+def test_without_room_a_snapshot_comes_as_soon_as_it_frees_something() -> None:
+    retention = Low(0, 50).retention
+    assert not retention.take_snapshot_due(low=False)
+    assert retention.take_snapshot_due(low=True)
+    assert not retention.take_snapshot_due(low=True), "it is under way"
+    assert not Low(50, 0).retention.take_snapshot_due(low=True)
+    large = Low(0, 0, 50)
+    large.retention.place(SNAPSHOT, 1, 0, 1000)
+    assert not large.retention.take_snapshot_due(low=True), "it would take more than it frees"
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_log_without_room_gets_short_by_itself(waits: bool) -> None:
+    """Also where it is not low, but somebody waits for more than there is."""
+    writer = Cutter()
+    writer.declare("q", "old")
+    writer.publish("", "old")
+    writer.turn()
+    for _ in range(20):
+        writer.publish("", "q", 1)
+        writer.turn()
+        writer.take("q", 1)
+        writer.turn()
+        if writer.broker.journal.retention.total_bytes > 1800:
+            break
+    before = writer.log_bytes
+    assert before > 1700
+    if waits:
+        writer.broker.journal.waiters["somebody"] = None
+    writer.broker.journal.measured(0, not waits)
+    writer.turn()
+    for _ in range(4):
+        writer.publish("", "q", 1)
+        writer.turn()
+        writer.take("q", 1)
+        writer.turn()
+    assert writer.log_bytes < before - 400
+    assert durable_part(writer.restored()) == durable_part(writer.broker)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from itertools import cycle
 from typing import Any, Protocol
 
 import pytest
@@ -355,6 +356,26 @@ class LogConformance:
             await handle.space()
         with pytest.raises(Unavailable):
             await handle.read_many([(seq, 0, 1)])
+
+    @scenario
+    async def test_room_is_a_promise(self, log: Harness) -> None:
+        handle, seq = await opened(log)
+        assert log.room_bytes // 8 < handle.room_bytes <= log.room_bytes
+        sizes = cycle((5000, 100_000, 20_000, 5000, 150_000, 4096))
+        for _ in range(6):
+            room_bytes = handle.room_bytes
+            while room_bytes > 0:
+                data = entry(seq, bytes(min(next(sizes), room_bytes)))
+                room_bytes -= max(len(data), 4096)
+                if room_bytes >= 0:
+                    seq = await handle.append(data, seq)
+        assert handle.room_bytes < log.room_bytes // 8, "the answers to appends tell"
+        await handle.space()
+        assert handle.room_bytes < log.room_bytes // 8
+        await handle.trim(seq)
+        while handle.low or handle.room_bytes < log.room_bytes // 8:
+            await handle.space()
+        await fill(handle, seq, bytes(100_000))
 
     @scenario
     async def test_trim_is_from_the_front(self, log: Harness) -> None:

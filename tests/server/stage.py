@@ -31,9 +31,10 @@ class StageClock:
 
 class StageLog(MemoryLog):
     """Appends wait for the `gate`; the next ones fail with `errors`, with the entry in the log if `lands`; reading
-    the tail fails with `tail_errors`. Reads wait for the `reading`, and the next ones fail with `read_errors`."""
+    the tail fails with `tail_errors`. It is low while `full`, and otherwise has this `room`. Reads wait for the
+    `reading`, and the next ones fail with `read_errors`."""
 
-    __slots__ = ("errors", "full", "gate", "lands", "read_errors", "reading", "tail_errors")
+    __slots__ = ("errors", "full", "gate", "lands", "read_errors", "reading", "room", "tail_errors")
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,6 +43,7 @@ class StageLog(MemoryLog):
         self.errors: list[LogError] = []
         self.lands = False
         self.full = False
+        self.room = 1 << 40
         self.tail_errors: list[LogError] = []
         self.read_errors: list[LogError] = []
         self.reading = asyncio.Event()
@@ -56,6 +58,10 @@ class StageLog(MemoryLog):
     @property
     def low(self) -> bool:
         return self.full
+
+    @property
+    def room_bytes(self) -> int:
+        return 0 if self.full else self.room
 
     async def bounds(self) -> Bounds:
         if self.tail_errors:
@@ -215,6 +221,12 @@ class Stage:
         self.turn.end()
         assert actor.names()[-1] == "channel.open-ok"
         return actor
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Waits; TimeoutError."""
+        async with asyncio.timeout(10):
+            while not condition():
+                await asyncio.sleep(0.001)
 
     async def settle(self) -> None:
         """Lets everything happen that is due now."""

@@ -188,7 +188,7 @@ class DiskFull:
         self.outcome.restart_s = self._start(crashed=True)
         await drain(self._world, await look(self._world))
         publishers = await self._open()
-        await asyncio.gather(*(publisher.go_on() for publisher in publishers))
+        await self._drain_and_go_on(publishers)
         await self._close(publishers)
         await drain(self._world, await look(self._world))
         self._world.journal.flush()
@@ -235,7 +235,7 @@ class DiskFull:
                     each.channel.send(m.BasicAck(tags[-1], True))
             await asyncio.sleep(0.001)
         await going
-        self.outcome.resumed = len(publishers)
+        self.outcome.resumed += len(publishers)
         for each in held:
             each.requeue(list(each.tags))
         await session.ask(session.connection.close())
@@ -255,8 +255,10 @@ def complaints(outcome: Outcome) -> list[str]:
     found = list(outcome.findings)
     if min(outcome.blocked, default=0) < PUBLISHERS:
         found.append(f"connection.blocked came to {outcome.blocked} of {PUBLISHERS} publishers")
-    if outcome.resumed < PUBLISHERS:
-        found.append(f"{outcome.resumed} of {PUBLISHERS} publishers went on")
+    if outcome.resumed < 2 * PUBLISHERS:
+        found.append(f"publishers went on {outcome.resumed} of {2 * PUBLISHERS} times")
+    if any(outcome.stalled):
+        found.append(f"{outcome.stalled} publishers stood still and were not told")
     if outcome.drained_mib >= outcome.full_mib / 2:
         found.append(f"the log takes {outcome.drained_mib:.1f} of {outcome.full_mib:.1f} MiB")
     return found

@@ -37,7 +37,7 @@ def test_a_broker_that_keeps_nothing_is_found_out(tmp_path: Path) -> None:
     assert report.rounds < 3 or report.findings
 
 
-@pytest.mark.parametrize("shape", ["small", "pages"])
+@pytest.mark.parametrize("shape", SHAPES)
 def test_a_full_disk_loses_nothing(shape: str) -> None:
     try:
         outcome, wrong = run_disk_full(SHAPES[shape])

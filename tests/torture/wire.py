@@ -137,7 +137,7 @@ class Connection(asyncio.Protocol):
         self.writable.set()
         self.unblocked = asyncio.Event()
         self.unblocked.set()
-        self.changed = asyncio.Event()  # set by every confirm
+        self.changed = asyncio.Event()  # set by every confirm, and by connection.blocked
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._content: tuple[int, Any, int, list[bytes]] | None = None
@@ -312,6 +312,7 @@ class Connection(asyncio.Protocol):
         elif isinstance(method, m.ConnectionBlocked):
             self.blocked_count += 1
             self.unblocked.clear()
+            self.changed.set()
         elif isinstance(method, m.ConnectionUnblocked):
             self.unblocked.set()
         elif isinstance(method, m.BasicCancel):

@@ -21,6 +21,10 @@ def check_retention(retention: Retention, live: Collection[Run]) -> None:
             if run not in live:
                 raise InvariantBroken(f"a settled run at seq {run.seq} keeps the log")
             known[run] = run.size
+        if sum(run.size for run in (*bucket.runs, *bucket.moving)) != bucket.live_bytes:
+            raise InvariantBroken(
+                f"bucket {number} of the log counts {bucket.live_bytes} live bytes"
+            )
     for run in live:
         if run.seq and run.places and run not in known:
             raise InvariantBroken(f"a live run at seq {run.seq} of the log may be lost")

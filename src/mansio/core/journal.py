@@ -5,7 +5,7 @@ the entry is durable        ──►  placed(…)        ──► cut() tells 
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mansio.core.records import (
     SNAPSHOT,
@@ -24,6 +24,10 @@ from mansio.core.topology_records import take_snapshot
 if TYPE_CHECKING:
     from mansio.core.broker import Broker
 
+SPARE_SHARE: Final = 4
+"""While the log is low, two buckets may be carried at a time, or this part of what is free: acknowledgements must find
+room behind it, but a large message at the front must not keep the whole log."""
+
 Owners = list[tuple[int, Any]]
 """(number of a record, whose it is: a run's, SNAPSHOT, or of the buckets that settled runs leave)."""
 
@@ -35,6 +39,11 @@ class Journal:
         self.retention = Retention(broker.limits)
         self.owners: Owners = []  # of the records that were taken last
         self.behind = False  # the log is slower than publishers, who should wait for it
+        self.room_bytes = 1 << 62
+        """What this turn may still publish, as far as the log can promise; below 0 while it is low."""
+        self._room_bytes = self.room_bytes  # the same without what this turn has published
+        self.spare_bytes = 0  # while it is low: what it may take in all, less what was carried since that was looked at
+        self.waiters: dict[Any, None] = {}  # who has published what there is no room for, in order
         self._broker = broker
         self._records: list[Parts] = []
         self._owners: Owners = []
@@ -47,13 +56,35 @@ class Journal:
 
     def publish(self, run: Run) -> None:
         """A run went to its `places`."""
+        self.room_bytes -= len(run.data)
         self._owners.append((len(self._records), run))
         self._records.append(encode_publish(run, run.places))
+
+    def measured(self, room_bytes: int, low: bool) -> None:
+        """What the log has room for in this turn, and whether that is not for publishes any more."""
+        published_bytes = self._room_bytes - self.room_bytes
+        self._room_bytes = -1 if low else room_bytes
+        self.room_bytes = self._room_bytes - published_bytes
+        self._broker.low_on_disk = low
+        if not low:
+            self.spare_bytes = 0  # publishes may take it from now on
+        if low or self.waiters:
+            self._stirred = True
+
+    def has_room(self, size_bytes: int) -> bool:
+        """Whether so much may be published now without a risk that settlements find no room behind it.
+
+        Nothing may while the log is low, as in RabbitMQ. What is not for the log, 0 bytes, may at any other time.
+        """
+        if self._broker.low_on_disk:
+            return False
+        return size_bytes <= self.room_bytes or not size_bytes
 
     def take(self) -> list[Parts]:
         """The turn's records; `owners` are theirs."""
         if self._stirred and not self._ended:
             self._stirred = self._tidy()
+        self._room_bytes = self.room_bytes
         records, self._records = self._records, []
         self.owners, self._owners = self._owners, []
         records += self._broker.settling.take_records()
@@ -64,12 +95,16 @@ class Journal:
     def _tidy(self) -> bool:
         """Writes again what keeps the log from being cut; whether some of it has to be read first."""
         retention = self.retention
-        carried, absent = retention.take_carried()
+        bucket_bytes = self._broker.limits.bucket_bytes
+        low = self._broker.low_on_disk or self.room_bytes < 2 * bucket_bytes or bool(self.waiters)
+        most_bytes = max(self.room_bytes, 2 * bucket_bytes, self.spare_bytes // SPARE_SHARE)
+        carried, absent = retention.take_carried(low, most_bytes)
+        self.spare_bytes -= sum(run.size for run in carried)
         for run in carried:
             self._carry(run)
         for run in absent:
             self._broker.paging.loading.want(run)
-        if retention.take_snapshot_due():
+        if retention.take_snapshot_due(low):
             self._owners.append((len(self._records), SNAPSHOT))
             self._records.append(encode_topology(take_snapshot(self._broker)))
         return bool(absent)

@@ -18,7 +18,7 @@ from mansio.core.limits import Limits
 from mansio.core.records import SNAPSHOT
 from mansio.core.run import Run
 
-_SEQ_MAX: Final = 1 << 63
+_MAX: Final = 1 << 63
 
 SNAPSHOT_LAG_BUCKETS: Final = 4
 """How much may lie in front of the first live run, at least, before the topology is written again behind it."""
@@ -26,15 +26,21 @@ SNAPSHOT_LAG_FACTOR: Final = 4
 """And how many times the size of the snapshot: what is kept for it and what it costs are in proportion."""
 
 
+LOW_GAIN_BUCKETS: Final = 4
+"""Without room in the log: what must be won, at least, before the oldest messages are carried; and no less than is
+carried, or a log that is nearly all live would be written again and again, and end up larger."""
+
+
 class Bucket:
     """Entries [first_seq, last_seq] of the log, and the runs whose records lie there."""
 
-    __slots__ = ("bytes", "first_seq", "last_seq", "leaving", "moving", "runs")
+    __slots__ = ("bytes", "first_seq", "last_seq", "leaving", "live_bytes", "moving", "runs")
 
     def __init__(self, seq: int) -> None:
         self.first_seq = seq
         self.last_seq = seq
         self.bytes = 0
+        self.live_bytes = 0  # of the records of `runs` and `moving`
         self.runs: dict[Run, None] = {}
         self.moving: dict[Run, None] = {}  # carried, but their new record is not durable yet
         self.leaving = 0  # settled runs, but the record that says so is not durable yet
@@ -55,10 +61,11 @@ class Retention:
         self.buckets: deque[Bucket] = deque()
         self.total_bytes = 0  # of entries that are not cut off
         self.live_bytes = 0  # of the records of live runs
-        self._topology_seq = 0 if replayed else _SEQ_MAX
+        self._topology_seq = 0 if replayed else _MAX
         """The entry of the last snapshot; 0: none, the whole topology counts."""
         self._snapshot_bytes = 0
         self._snapshot_pending = False
+        self._moving = 0  # runs that are, in all buckets
         self._leaving: list[Bucket] = []  # of runs that were settled since `take_leaving`
 
     # -- what happens to the log
@@ -92,6 +99,7 @@ class Retention:
         run.bucket = bucket
         run.seq, run.offset, run.size = seq, offset, size
         bucket.runs[run] = None
+        bucket.live_bytes += size
         self.live_bytes += size
 
     def settled(self, run: Run) -> None:
@@ -115,8 +123,12 @@ class Retention:
         bucket = run.bucket
         if bucket is not None:
             run.bucket = None
-            bucket.runs.pop(run, None)
-            bucket.moving.pop(run, None)
+            if run in bucket.moving:
+                del bucket.moving[run]
+                self._moving -= 1
+            else:
+                del bucket.runs[run]
+            bucket.live_bytes -= run.size
             self.live_bytes -= run.size
 
     # -- what follows
@@ -130,14 +142,12 @@ class Retention:
             self.total_bytes -= buckets.popleft().bytes
         return buckets[0].first_seq - 1 if buckets else 0
 
-    def take_snapshot_due(self) -> bool:
-        """Whether the topology is to be written again now; the caller does it."""
+    def take_snapshot_due(self, low: bool = False) -> bool:
+        """Whether the topology is to be written again now; the caller does it. `low`: there is hardly any room."""
         if self._snapshot_pending:
             return False
-        lag = max(
-            SNAPSHOT_LAG_BUCKETS * self._limits.bucket_bytes,
-            SNAPSHOT_LAG_FACTOR * self._snapshot_bytes,
-        )
+        lag = 0 if low else SNAPSHOT_LAG_BUCKETS * self._limits.bucket_bytes
+        lag = max(lag, (1 if low else SNAPSHOT_LAG_FACTOR) * self._snapshot_bytes)
         idle_bytes = 0
         for bucket in self.buckets:
             if bucket.needed:
@@ -148,24 +158,55 @@ class Retention:
         self._snapshot_pending = idle_bytes > lag and len(self.buckets) > 1
         return self._snapshot_pending
 
-    def take_carried(self) -> tuple[list[Run], list[Run]]:
+    def take_carried(
+        self, low: bool = False, most_bytes: int = _MAX
+    ) -> tuple[list[Run], list[Run]]:
         """Runs whose records are to be appended again in this turn, and others that are paged out: they have to be
-        read first, and are taken in a later turn. The caller does both."""
-        if self.total_bytes - self.live_bytes <= max(self._limits.garbage_bytes, self.live_bytes):
+        read first, and are taken in a later turn. The caller does both.
+
+        `most_bytes`: what there is room for. `low`: that is hardly anything, so one bucket is emptied at a time.
+        """
+        if low:
+            due = self._is_pinned() and self._gains(most_bytes)
+        else:
+            garbage_bytes = self.total_bytes - self.live_bytes
+            due = garbage_bytes > max(self._limits.garbage_bytes, self.live_bytes)
+        if not due:
             return [], []
         carried: list[Run] = []
         absent: list[Run] = []
         room = self._limits.bucket_bytes
-        for run in chain.from_iterable(
-            bucket.runs for bucket in islice(self.buckets, len(self.buckets) - 1)
-        ):
+        buckets = islice(self.buckets, 1 if low else len(self.buckets) - 1)
+        for run in chain.from_iterable(bucket.runs for bucket in buckets):
             if room <= 0:
                 break
             room -= run.size
             (carried if run.data else absent).append(run)
+        if sum(run.size for run in (*carried, *absent)) > most_bytes:
+            return [], []
         for run in carried:
             home = run.bucket
             assert home is not None
             del home.runs[run]
             home.moving[run] = None
+        self._moving += len(carried)
         return carried, absent
+
+    def _is_pinned(self) -> bool:
+        """Whether only live runs keep the oldest bucket, and nothing is on its way behind them."""
+        if len(self.buckets) < 2 or self._moving:
+            return False
+        return bool(self.buckets[0].runs) and not self.buckets[0].leaving
+
+    def _gains(self, most_bytes: int) -> bool:
+        """Whether the log gets much shorter in front if at most so much of it is carried."""
+        least_bytes = LOW_GAIN_BUCKETS * self._limits.bucket_bytes
+        live_bytes = idle_bytes = 0
+        for bucket in islice(self.buckets, len(self.buckets) - 1):
+            live_bytes += bucket.live_bytes
+            idle_bytes += bucket.bytes - bucket.live_bytes
+            if live_bytes > most_bytes:
+                break
+            if idle_bytes >= max(least_bytes, live_bytes):
+                return True
+        return False

@@ -145,6 +145,15 @@ class Log(Protocol):
     def low(self) -> bool:
         """`Space.low` as of the last answer of this handle, without IO."""
 
+    @property
+    def room_bytes(self) -> int:
+        """Entries of so many bytes in all surely find room: their appends do not raise Full, and they leave
+        alone what is kept for those that cannot wait. One below 4 KiB counts as 4 KiB.
+
+        As of the last answer of this handle, which knows of every append before it; without IO. 0 while `low`,
+        and before the first answer.
+        """
+
     async def open(self, epoch: int, nonce: int = 0) -> int:
         """Take the log over: append a fence of this epoch, unconditionally, and return its seq.
 

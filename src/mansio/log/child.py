@@ -141,7 +141,7 @@ class Server:
     def reply(self, value: int, behind: list[bytes], status: int = DONE) -> None:
         """Send a reply. Errors: ConnectionError."""
         size = sum(map(len, behind))
-        head = REPLY.pack(status, self._store.low, size, value)
+        head = REPLY.pack(status, self._store.low, size, value, self._store.room_bytes)
         if size <= _JOINED_BYTES_MAX:
             self._socket.sendall(b"".join([head, *behind]))
         else:
@@ -231,7 +231,7 @@ def serve(socket_fd: int, settings: StoreSettings, make_store: Callable[[], Segm
         store = make_store()
     except Exception as error:
         status, text = encode_error(error)
-        connection.sendall(REPLY.pack(status, 0, len(text), 0) + text)
+        connection.sendall(REPLY.pack(status, 0, len(text), 0, 0) + text)
         return
     server = Server(connection, store, settings)
     try:

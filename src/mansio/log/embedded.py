@@ -152,6 +152,11 @@ class EmbeddedLog:
         return self._engine.process.low
 
     @property
+    def room_bytes(self) -> int:
+        """As Log.room_bytes."""
+        return self._engine.process.room_bytes
+
+    @property
     def cut(self) -> Cut | None:
         """The torn tail that the last start cut off, if any."""
         return self._engine.process.cut

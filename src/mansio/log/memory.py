@@ -127,10 +127,16 @@ class MemoryStore:
         first_seq = next(iter(self.entries), self._next_seq)
         return Bounds(first_seq, self._lineage.last_seq, self._lineage.epoch)
 
+    @property
+    def room_bytes(self) -> int:
+        """As Log.room_bytes."""
+        if self._bytes_max is None:
+            return sys.maxsize
+        return max(self._bytes_max - self._bytes, 0)
+
     def space(self) -> Space:
         """As Log.space."""
-        free_bytes = sys.maxsize if self._bytes_max is None else self._bytes_max - self._bytes
-        return Space(False, free_bytes, self._bytes, 1 if self.entries else 0)
+        return Space(False, self.room_bytes, self._bytes, 1 if self.entries else 0)
 
     def _forget(self, upto_seq: int) -> None:
         while self.entries:
@@ -170,6 +176,11 @@ class MemoryLog:
     def low(self) -> bool:
         """As Log.low."""
         return False
+
+    @property
+    def room_bytes(self) -> int:
+        """As Log.room_bytes."""
+        return self.store.room_bytes
 
     async def open(self, epoch: int, nonce: int = 0) -> int:
         """As Log.open."""

@@ -41,7 +41,7 @@ Reply = tuple[int, bytes | bytearray]
 
 
 class StoreProcess:
-    """`low`: see Space, as of the last reply. `cut`: see SegmentStore, of the last start.
+    """`low`: see Space, `room_bytes`: see Log, as of the last reply. `cut`: see SegmentStore, of the last start.
 
     `program`: what the process runs; it is given the folder of the package and what `main` needs.
     """
@@ -56,6 +56,7 @@ class StoreProcess:
     def __init__(self, path: Path, settings: StoreSettings) -> None:
         """`path`: the directory with the segments. Nothing is started yet."""
         self.low = False
+        self.room_bytes = 0
         self.cut: Cut | None = None
         self.fresh = False
         self.lock_fd: int | None = None
@@ -222,7 +223,7 @@ class StoreProcess:
     def _take_replies(self) -> None:
         at, end = 0, self._received
         while end - at >= REPLY.size and self._socket is not None:
-            status, low, size, value = REPLY.unpack_from(self._inbox, at)
+            status, low, size, value, self.room_bytes = REPLY.unpack_from(self._inbox, at)
             self.low = bool(low)
             start = at + REPLY.size
             if end - start < size:

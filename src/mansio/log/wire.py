@@ -1,8 +1,10 @@
 """What an embedded log's handle and its store's process say to each other, over a socket pair.
 
-    request: op 1, zeros 3, bytes behind 4, a 8, b 8      reply: status 1, low 1, zeros 2, bytes behind 4, value 8
+    request: op 1, zeros 3, bytes behind 4, a 8, b 8
+    reply: status 1, low 1, zeros 2, bytes behind 4, value 8, room 8
 
-Both are of one build and live for one run, so there is no version. Numbers are big-endian. The
+`low` and `room` are SegmentStore.low and room_bytes.
+Both sides are of one build and live for one run, so there is no version. Numbers are big-endian. The
 first reply answers no request: it says how the start of the store went. Then every request gets
 one reply, in order.
 
@@ -26,7 +28,7 @@ from mansio.log.base import Damaged, Fenced, Full, LogError, Missing, Unavailabl
 from mansio.log.segments.layout import NewerFormat
 
 REQUEST: Final = struct.Struct(">B3xIQQ")
-REPLY: Final = struct.Struct(">BB2xIQ")
+REPLY: Final = struct.Struct(">BB2xIQQ")
 READ_ITEM: Final = struct.Struct(">QQQ")
 READ_SIZE: Final = struct.Struct(">I")
 BOUNDS_ANSWER: Final = struct.Struct(">3Q")

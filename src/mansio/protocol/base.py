@@ -24,9 +24,10 @@ class Front(Protocol):
     lingers: bool
     """With `closed`: the peer is to close first, since it still has something to read or to be told."""
     paused: bool
-    """Nothing more should be read for now: the broker is short of memory and this peer publishes."""
+    """Nothing more should be read for now: the broker is short of memory or disk and this peer publishes."""
     waiting: bool
-    """Nothing more is taken from `tail` for now: a message that the peer asked for is read first, see `go_on`."""
+    """Nothing more is taken from `tail` for now, see `go_on`: a message that the peer asked for is read first, or what
+    it published before waits for room in the log."""
 
     def receive_buffer(self, buf: bytearray, end: int, now_ns: int) -> None:
         """`buf[:end]` holds `tail` and behind it what has arrived; what is left over becomes the new `tail`."""
@@ -50,7 +51,7 @@ class Front(Protocol):
         """Does what is due: heartbeats, and giving up on a silent peer."""
 
     def unblock(self) -> None:
-        """The broker has memory again."""
+        """The broker has memory or disk again, maybe not enough: what waits goes on as far as there is room."""
 
     def shutdown(self, code: int, text: str) -> None:
         """Says goodbye with this reply code and text."""

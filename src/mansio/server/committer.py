@@ -66,6 +66,12 @@ class Committer:
         """What waits for the append that is under way."""
         return self._group.pending_bytes if self._group is not None else 0
 
+    @property
+    def unsaved_bytes(self) -> int:
+        """The same, and what is being appended."""
+        group = self._group
+        return group.pending_bytes + group.entry_bytes if group is not None else 0
+
     def add(self, records: Sequence[Record], owners: Sequence[tuple[int, Any]] = ()) -> int:
         """A turn's records, and whose they are; answers the ticket that the turn's confirms wait for."""
         if records:

@@ -100,6 +100,7 @@ class Turn:
     async def open(self, new: bool = True) -> None:
         """Takes the log over; nothing may be published before. `new`: it has had no record yet."""
         await self._committer.open(secrets.randbits(64))
+        self._measure(False)
         if self._pager is not None:
             self._pager.start()
         self.broker.journal.started(__version__, new)
@@ -219,11 +220,17 @@ class Turn:
         broker = self.broker
         ticket = self._committer.add(records, broker.journal.owners)
         broker.journal.behind = self._is_behind()
-        self.broker.seal(ticket)
+        self._measure(broker.low_on_disk)
+        broker.seal(ticket)
         if ticket <= self._committer.durable:
             self.broker.durable(ticket)
         elif self._committer.lost:
             self.broker.failed(ticket)
+
+    def _measure(self, low: bool) -> None:
+        """What the log's last answer says of the room that is left. `low`: it is, also if it says that it is not."""
+        room_bytes = self._log.room_bytes - self._committer.unsaved_bytes
+        self.broker.journal.measured(room_bytes, low or self._log.low)
 
     def _is_behind(self) -> bool:
         spooling_bytes = self._pager.pending_bytes if self._pager is not None else 0
@@ -261,7 +268,7 @@ class Turn:
         speaking.clear()
 
     def _on_placed(self, seq: int, size: int, placed: list[Placed]) -> int:
-        self.broker.low_on_disk = self._log.low
+        self._measure(self.broker.low_on_disk)
         journal = self.broker.journal
         journal.placed(seq, size, placed)
         return journal.retention.cut()
@@ -276,6 +283,8 @@ class Turn:
     def _on_durable(self, ticket: int) -> None:
         self.broker.durable(ticket)
         self._write()
+        if self.broker.journal.waiters and not self.broker.low_on_disk:
+            self._unblock(list(self.broker.journal.waiters))
         if self.broker.unfinished:
             self.schedule()
 
@@ -293,10 +302,20 @@ class Turn:
             logger.warning("publishers are blocked: %s", self._shortage())
             return
         logger.info("publishers go on: messages hold %d MiB", self.broker.memory_bytes >> 20)
-        for front, shell in list(self._shells.items()):
-            if front.blocked or front.paused:
-                front.unblock()
+        waiters = list(self.broker.journal.waiters)
+        self._unblock(waiters + [front for front in self._shells if front.blocked or front.paused])
+
+    def _unblock(self, fronts: list[AmqpConnection]) -> None:
+        """Publishers that were held back go on, as far as there is room."""
+        waiters = self.broker.journal.waiters
+        for front in fronts:
+            front.unblock()
+            shell = self._shells.get(front)
+            if shell is not None:
+                if front.waiting and front not in waiters:
+                    shell.go_on()
                 shell.resume_reading()
+        self.schedule()
         self._write()
 
     def _shortage(self) -> str:
@@ -330,8 +349,13 @@ class Turn:
                 self.space = await self._log.space()
             except LogError as error:
                 logger.warning("the log does not say what room it has: %s", error)
-            self.broker.low_on_disk = self._log.low
+            else:
+                self.broker.journal.spare_bytes = self.space.free_bytes
+            self._measure(False)
             self.schedule()
+            waiters = self.broker.journal.waiters
+            if waiters and not self.broker.blocked:
+                self._unblock(list(waiters))
 
     async def stop(self, timeout_s: float) -> None:
         """Nobody is connected any more: writes down what a restart has to know, and waits until that is durable."""

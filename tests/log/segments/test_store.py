@@ -8,8 +8,8 @@ import pytest
 
 from mansio.log.base import Damaged, Full, Missing, Unavailable
 from mansio.log.entry import encode_entry
-from mansio.log.segments.layout import FRAME_BYTES, parse_name
-from mansio.log.segments.settings import StoreSettings, Sync
+from mansio.log.segments.layout import FRAME_BYTES, HEADER_BYTES, parse_name
+from mansio.log.segments.settings import SEGMENT_SHARE, StoreSettings, Sync
 from mansio.log.segments.store import SegmentStore
 from tests.log.segments.disk import Disk, Faults, ModelFiles
 
@@ -114,8 +114,66 @@ def test_full_leaves_room_for_fences_and_trims() -> None:
     with pytest.raises(Full):
         bench.append(5000, 10)
     bench.store.trim(bench.epoch, bench.seq)
+    while bench.store.tend():
+        pass
     assert not bench.store.space().low
     bench.append(5000, 20)
+    bench.check()
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_what_there_is_room_for_never_meets_a_full_disk(seed: int) -> None:
+    """Whatever the sizes, and behind it there is room for many acknowledgements."""
+    rng = Random(seed)
+    unit = rng.choice((SEGMENT_BYTES, SEGMENT_BYTES, 2 * SEGMENT_BYTES))
+    bench = Bench(room_bytes=SEGMENT_SHARE * unit + rng.randrange(40) * 4096, seed=seed)
+    large = (unit // 2, unit - 30_000, unit - HEADER_BYTES, unit + 1, 3 * unit)
+    small = rng.choice(((5000,), (5000, 60_000), (5000, unit // 2), (4096, unit - 30_000)))
+    for _ in range(rng.choice((1, 3, 8))):
+        room_bytes = bench.store.room_bytes
+        assert (room_bytes == 0) <= bench.store.low
+        while True:
+            size = rng.choice((*small, *rng.choices(large, k=rng.randrange(2))))
+            entry = bench.entry(size)
+            room_bytes -= len(entry)
+            if room_bytes < 0:
+                break
+            bench.append(size)
+            if rng.random() < 0.3:
+                bench.store.tend()
+        if rng.random() < 0.5:
+            bench.store.trim(bench.epoch, rng.randint(0, bench.seq))
+    assert bench.store.room_bytes < bench.disk.room_bytes // 2
+    bench.append(100, 500)
+    bench.check()
+
+
+def test_room_is_known_from_the_start_and_after_a_trim() -> None:
+    bench = Bench(room_bytes=16 * SEGMENT_BYTES)
+    at_first = bench.store.room_bytes
+    assert 0.3 < at_first / bench.disk.room_bytes < 0.5
+    while not bench.store.low:
+        bench.append(5000)
+        assert bench.store.low or bench.store.room_bytes
+    assert not bench.store.room_bytes
+    bench.append(5000, 20)
+    bench.store.trim(bench.epoch, bench.seq)
+    while bench.store.tend():
+        pass
+    assert not bench.store.low
+    assert bench.store.room_bytes == at_first
+    bench.restart(fresh=False)
+    assert bench.store.room_bytes == at_first
+
+
+def test_a_large_entry_takes_the_reserve_when_nothing_else_is_left() -> None:
+    bench = Bench(room_bytes=8 * SEGMENT_BYTES)
+    while bench.disk.room_bytes - sum(ModelFiles(bench.disk).sizes().values()) >= SEGMENT_BYTES:
+        bench.append(5000)
+        bench.store.tend()
+    assert len(bench.files(True)) == 2
+    bench.append(SEGMENT_BYTES)
+    assert bench.files(True) == []
     bench.check()
 
 

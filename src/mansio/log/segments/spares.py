@@ -12,10 +12,8 @@ from mansio.log.segments.files import File, Files
 from mansio.log.segments.layout import segment_name, spare_name
 
 SPARES_MAX: Final = 2
-"""Beside the segment that is written to, so that a drained log keeps three files."""
-SPARES_MIN: Final = 1
-"""Made anew when there are fewer: room for what is under way when the disk is full."""
-
+"""Beside the segment that is written to, so that a drained log keeps three files. They are made anew when there are
+fewer: room for what is under way when the disk is full."""
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What says that there is no room."""
@@ -52,7 +50,7 @@ class Spares:
         """A file of this capacity, under the name of a segment. Errors: OSError."""
         name = segment_name(number)
         if capacity != self.segment_bytes or not self._names:
-            return self._create(name, capacity)
+            return self._create_large(name, capacity)
         spare = self._names.pop()
         self._files.rename(spare, name)
         return self._files.open(name)
@@ -84,6 +82,17 @@ class Spares:
             except OSError:
                 pass  # the next start finds it again
         return bool(self._doomed)
+
+    def _create_large(self, name: str, size: int) -> File:
+        """A new file, for whose sake spares are given up."""
+        try:
+            return self._create(name, size)
+        except OSError as error:
+            if error.errno not in FULL or not self._names:
+                raise
+        self._doomed += self._names
+        self._names.clear()
+        return self._create(name, size)
 
     def _create(self, name: str, size: int) -> File:
         try:

@@ -20,16 +20,18 @@ from mansio.log.segments.recovery import Cut, recover
 from mansio.log.segments.replay import Extent
 from mansio.log.segments.segment import Segment
 from mansio.log.segments.settings import StoreSettings
-from mansio.log.segments.spares import SPARES_MIN, Spares
-from mansio.log.segments.tip import Tip
+from mansio.log.segments.spares import SPARES_MAX, Spares
+from mansio.log.segments.tip import TAIL_BYTES, Tip
 
 FILES_MAX: Final = 64
 """Open files for reading; the one that was not used for longest is closed."""
+RESERVED_SEGMENTS: Final = 2
+"""Beside the limit of free space, what is kept for acknowledgements and for records that are carried."""
 _REWRITE_BYTES: Final = 1 << 20
 
 
 class SegmentStore:
-    """`cut`: the torn tail that was cut off at this start, if any. `low`: see Space.
+    """`cut`: the torn tail that was cut off at this start, if any. `low`: see Space. `room_bytes`: see Log.
 
     Calls of `append` and `land` that raise Unavailable may have written their entry.
     """
@@ -48,6 +50,7 @@ class SegmentStore:
         found = recover(files, fresh)
         self.cut: Cut | None = found.cut
         self.low = False
+        self.room_bytes = 0
         self._state = found
         segment_bytes, self._free_min_bytes = settings.fitted(files.space()[1])
         self._spares = Spares(files, found.spares, found.number_max, segment_bytes)
@@ -55,6 +58,7 @@ class SegmentStore:
         self._tip = Tip(files, settings, found, self._spares, log, token)
         self._readers: OrderedDict[int, File] = OrderedDict()
         self._short = False  # did making a spare fail?
+        self._looked_at: Segment | None = None  # the last one when the space was looked at
         if found.chain and not settings.scratch:
             self._make_sure()
         sizes = files.sizes()
@@ -65,6 +69,7 @@ class SegmentStore:
         elif found.dirty:
             found.chain[-1].spoiled = True
         self.tend()
+        self._look()
 
     def bounds(self) -> Bounds:
         """As Log.bounds."""
@@ -167,16 +172,15 @@ class SegmentStore:
         """
         self._tip.seal()
         self._tip.uncache()
-        if len(self._spares) < SPARES_MIN and not self._short:
+        if len(self._spares) < SPARES_MAX and not self._short:
             try:
                 self._spares.make()
             except OSError:
                 self._short = True
-            try:
-                self.measure()
-            except Unavailable:
-                self.low = True
-        return self._spares.remove_one()
+        more = self._spares.remove_one() or (len(self._spares) < SPARES_MAX and not self._short)
+        if not more and self._looked_at is not self._state.chain[-1]:
+            self._look()
+        return more
 
     def measure(self) -> Space:
         """Look at the space. Errors: Unavailable."""
@@ -185,13 +189,14 @@ class SegmentStore:
             used_bytes = sum(self._files.sizes().values())
         except OSError as error:
             raise Unavailable(f"cannot read the log's directory: {error}") from error
-        self.low = free_bytes < self._free_min_bytes or len(self._spares) < SPARES_MIN
+        self._weigh(free_bytes)
         return Space(self.low, free_bytes, used_bytes, len(self._state.chain))
 
     def space(self) -> Space:
         """Look at the space, and try again to complete the reserve. Errors: Unavailable."""
         self._short = False
-        self.tend()
+        while self.tend() and self.low:
+            self._look()
         return self.measure()
 
     def extents(self) -> list[Extent]:
@@ -214,11 +219,34 @@ class SegmentStore:
             file.close()
         self._readers.clear()
 
+    def _look(self) -> None:
+        """Look at the space, without raising anything."""
+        try:
+            self._weigh(self._files.space()[0])
+        except OSError:
+            self._weigh(0)
+
+    def _weigh(self, free_bytes: int) -> None:
+        """Say what room there is, beside the segment that is written to.
+
+        Two segments that follow each other hold more than one could, but each may be half empty, since an entry is
+        not divided. Without any it is low, until there is room for a segment.
+        """
+        self._looked_at = self._state.chain[-1]
+        unit = self._spares.segment_bytes
+        left = free_bytes + len(self._spares) * unit
+        left -= self._free_min_bytes + RESERVED_SEGMENTS * unit
+        room_bytes = left * (unit - HEADER_BYTES - TAIL_BYTES) // (2 * unit)
+        self.low = left < (unit if self.low else 1)
+        self.room_bytes = 0 if self.low else room_bytes
+
     def _land(self, size: int, first: Bytes, rest: Iterable[Bytes], urgent: bool) -> int:
         state = self._state
         head = bytes(first[:HEAD_BYTES])
         ends = _Ends(first, rest)
         self._tip.write(size, first, ends, urgent)
+        if self._looked_at is not state.chain[-1]:
+            self._look()
         seq = state.last_seq
         if state.lineage.admit(seq, head + ends.last):
             state.tail_id = head + ends.last
@@ -246,6 +274,7 @@ class SegmentStore:
         self._tip.mark()
         trimmed = chain[:count]
         del chain[:count]
+        self._looked_at = None
         for segment in trimmed:
             self._retire(segment)
 

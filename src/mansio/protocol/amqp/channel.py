@@ -12,13 +12,9 @@ from mansio.codec import amqp_methods as m
 from mansio.codec.amqp import ACK_ID, NACK_ID, REJECT_ID
 from mansio.core.names import REPLY_TO
 from mansio.core.queue import Queue
-from mansio.core.run import Run
 from mansio.core.session import Channel
-from mansio.protocol.amqp import publishing
 from mansio.protocol.amqp.content import (
-    HEADER_FIXED_BYTES,
     Assembly,
-    Content,
     not_a_body,
     not_a_header,
 )
@@ -106,14 +102,7 @@ class AmqpChannel(DefinitionMethods):
             assembly.add_body(payload)
         if assembly.complete:
             self._drop_assembly()
-            self._publish_assembled(assembly)
-
-    def _publish_assembled(self, assembly: Assembly) -> None:
-        route = publishing.make_route(self, assembly.method_frame)
-        data = assembly.frames(self.number)
-        content = Content(assembly.header or bytes(HEADER_FIXED_BYTES), b"")
-        flags = publishing.flags_of(content.properties())
-        self.connection.take_publish(self, Run(data, 1, len(data), None, (route,)), flags)
+            self.connection.take_publish(self, assembly, 0)
 
     def _drop_assembly(self) -> None:
         if self._assembly is not None:

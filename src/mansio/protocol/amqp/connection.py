@@ -14,7 +14,7 @@ from mansio.core.run import Run
 from mansio.core.users import Users
 from mansio.protocol.amqp import handshake, publishing
 from mansio.protocol.amqp.channel import AmqpChannel
-from mansio.protocol.amqp.flow import Flow
+from mansio.protocol.amqp.flow import Flow, Publish
 from mansio.protocol.amqp.replies import (
     BROKER_ERRORS,
     CHANNEL_ERROR,
@@ -125,7 +125,9 @@ class AmqpConnection(Flow):
             elif kind == FAULT:
                 self._fault(item[1], item[2])
             else:
-                self._on_frame(kind, item[1], item[2])
+                self.waiting = self.must_wait(kind, item[1], item[2])
+                if not self.waiting:
+                    self._on_frame(kind, item[1], item[2])
                 if self.waiting:  # the frame, always the last item, is looked at again
                     pos -= len(item[2]) + FRAME_OVERHEAD_BYTES
             if self.closed:
@@ -137,16 +139,26 @@ class AmqpConnection(Flow):
         channel = self.channels.get(routes[0].channel)
         if channel is not None and not channel.closing:
             run = Run(data, count, stride, ends, routes, which, flags & PERSISTENT != 0)
-            self.take_publish(channel, run, flags)
+            if self._parked or run.data_bytes > self.broker.journal.room_bytes:
+                self.take_publish(channel, run, flags)
+            else:
+                self.apply_publish(channel, run, flags)
 
-    def take_publish(self, channel: AmqpChannel, run: Run, flags: int) -> None:
-        """A run for the Broker; while that is short of memory its publisher is told and then not read from."""
+    def apply_publish(
+        self, channel: AmqpChannel, publish: Publish, flags: int, stale: bool = False
+    ) -> None:
+        """For the Broker; while that is short of memory its publisher is told and then not read from."""
         try:
-            publishing.publish(channel, run, flags)
+            if not isinstance(publish, Run):
+                publishing.publish_assembled(channel, publish)
+            elif stale:
+                publishing.publish_again(channel, publish, flags)
+            else:
+                publishing.publish(channel, publish, flags)
         except (BrokerError, CodecError, Refusal) as error:
             self._refuse(error, channel.number, m.BasicPublish.ID)
         if self.broker.blocked and self.session is not None:
-            self.hold_back(len(run.data))
+            self.hold_back(publish.data_bytes)
 
     def _on_settle(self, item: Any) -> None:
         _, number, method, first, last, bits = item
@@ -310,6 +322,7 @@ class AmqpConnection(Flow):
         session, self.session = self.session, None
         if self._gates:
             self.drop_held()  # it is not durable yet, and nobody will tell when it is
+        self.stop_waiting()
         self.channels.clear()
         self._routes.clear()
         self._assembling = 0
@@ -349,6 +362,7 @@ class AmqpConnection(Flow):
                 late = f"handshake took too long, state {self.state.name}"
                 self.end(self.close_reason or late)
             return
+        self.tell_if_late(now_ns)
         interval = self.heartbeat_ns
         if interval:
             if now_ns - self.received_ns > 2 * interval and not (self.paused or self.waiting):

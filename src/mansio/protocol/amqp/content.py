@@ -6,7 +6,7 @@ from typing import Final
 
 from mansio.codec import amqp_methods as m
 from mansio.codec.amqp_properties import Properties, decode_properties, property_spans
-from mansio.codec.amqp_values import encode_longstr, encode_shortstr, table_spans
+from mansio.codec.amqp_values import CodecError, encode_longstr, encode_shortstr, table_spans
 from mansio.core.equivalence import type_name
 from mansio.protocol.amqp.replies import PRECONDITION_FAILED, UNEXPECTED_FRAME, Refusal
 
@@ -56,6 +56,23 @@ class Assembly:
             raise not_a_body()
         self.left -= len(payload)
         self._bodies += payload
+
+    def properties(self) -> Properties:
+        """As those of `Content`, once the header is here."""
+        return Content(self.header or bytes(HEADER_FIXED_BYTES), b"").properties()
+
+    @property
+    def persistent(self) -> bool:
+        """Whether it says so, in properties that make sense; others are refused when it is published."""
+        try:
+            return self.properties().delivery_mode == 2
+        except CodecError:
+            return False
+
+    @property
+    def data_bytes(self) -> int:
+        """What the message takes at least."""
+        return self.body_size
 
     @property
     def complete(self) -> bool:

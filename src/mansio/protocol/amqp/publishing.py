@@ -8,7 +8,7 @@ from mansio.codec.amqp_properties import Properties
 from mansio.core.names import REPLY_TO
 from mansio.core.routing import Route
 from mansio.core.run import Run
-from mansio.protocol.amqp.content import Content, check_expiration, copies
+from mansio.protocol.amqp.content import Assembly, Content, check_expiration, copies
 from mansio.protocol.amqp.output import add_tails
 from mansio.protocol.amqp.replies import NOT_IMPLEMENTED, PRECONDITION_FAILED, Refusal
 
@@ -48,6 +48,22 @@ def publish(channel: "AmqpChannel", run: Run, flags: int) -> None:
             _publish_one(channel, run.message(i), run.route(i))
     else:
         channel.broker.publish(channel.core, run, route.queues)
+
+
+def publish_again(channel: "AmqpChannel", run: Run, flags: int) -> None:
+    """Hands a run to the Broker by routes that are looked up now, as if each message had only come now."""
+    for i in range(run.count):
+        message = run.message(i)
+        route = make_route(channel, message[: run.route(i).skip])
+        publish(channel, Run(message, 1, len(message), None, (route,), None, run.persistent), flags)
+
+
+def publish_assembled(channel: "AmqpChannel", assembly: Assembly) -> None:
+    """Hands a message that was put together frame by frame to the Broker."""
+    route = make_route(channel, assembly.method_frame)
+    data = assembly.frames(channel.number)
+    flags = flags_of(assembly.properties())
+    publish(channel, Run(data, 1, len(data), None, (route,)), flags)
 
 
 def _publish_one(channel: "AmqpChannel", message: bytes, route: Route) -> None:
