@@ -195,6 +195,22 @@ def test_trimmed_files_are_used_again() -> None:
     bench.check()
 
 
+def test_a_log_that_comes_and_goes_needs_no_new_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+    created: list[str] = []
+    create = ModelFiles.create
+    monkeypatch.setattr(
+        ModelFiles, "create", lambda *args: created.append(args[1]) or create(*args)
+    )
+    for _ in range(300):
+        bench.append(4000)
+        while bench.store.tend():
+            pass
+        bench.store.trim(bench.epoch, bench.seq - 4)
+    assert len(created) <= 2
+    bench.check()
+
+
 def test_an_entry_of_an_earlier_life_behind_a_new_frame_is_torn() -> None:
     bench = Bench()
     bench.append(5000, 30)

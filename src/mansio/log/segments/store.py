@@ -172,15 +172,23 @@ class SegmentStore:
         """
         self._tip.seal()
         self._tip.uncache()
-        if len(self._spares) < SPARES_MAX and not self._short:
+        if self._lacks_spares:
             try:
                 self._spares.make()
             except OSError:
                 self._short = True
-        more = self._spares.remove_one() or (len(self._spares) < SPARES_MAX and not self._short)
+        more = self._spares.remove_one() or self._lacks_spares
         if not more and self._looked_at is not self._state.chain[-1]:
             self._look()
         return more
+
+    @property
+    def _lacks_spares(self) -> bool:
+        """Is one to be made? The second one has time until the segment is half full: until then, most likely one has
+        been retired, whose blocks are cheaper to write to."""
+        tip = self._state.chain[-1]
+        half_full = tip.end * 2 > tip.header.capacity
+        return len(self._spares) < (SPARES_MAX if half_full else 1) and not self._short
 
     def measure(self) -> Space:
         """Look at the space. Errors: Unavailable."""
