@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
@@ -116,6 +118,67 @@ def test_a_process_that_ends_behind_a_reply(tmp_path: Path, loop: LoopFactory) -
         await log.close()
 
     run(test, loop)
+
+
+@pytest.mark.parametrize("what", ["socket.socketpair", "os.pipe", "subprocess.Popen"])
+def test_a_process_that_cannot_be_started_now(
+    tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: Any, **_named: Any) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    async def test() -> None:
+        log = await started(tmp_path)
+        seq = await log.open(1, 7)
+        os.kill(child_pid(log), signal.SIGKILL)
+        with pytest.raises(Unavailable):
+            await log.append(entry(seq, b"x"), seq)
+        files = len(os.listdir("/proc/self/fd"))
+        with monkeypatch.context() as patch:
+            patch.setattr(f"mansio.log.process.{what}", fail)
+            for call in (log.append(entry(seq, b"x"), seq), log.bounds()):
+                with pytest.raises(Unavailable, match="Too many open files"):
+                    await call
+        assert len(os.listdir("/proc/self/fd")) == files
+        assert await log.append(entry(seq, b"x"), seq) == seq + 1
+        await log.close()
+
+    run(test)
+
+
+class _Choked:
+    """A socket that takes half of a request, has no memory for the rest, and then works again."""
+
+    def __init__(self, real: socket.socket) -> None:
+        self._real = real
+        self._calls = 0
+
+    def sendmsg(self, parts: list[memoryview]) -> int:
+        self._calls += 1
+        if self._calls == 1:
+            return self._real.send(b"".join(parts)[:1000])
+        if self._calls == 2:
+            raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
+        return self._real.sendmsg(parts)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+def test_nothing_follows_half_a_request(tmp_path: Path) -> None:
+    async def test() -> None:
+        log = await started(tmp_path)
+        seq = await log.open(1, 7)
+        process = log._engine.process
+        process._socket = _Choked(process._socket)  # type: ignore[assignment, arg-type]
+        calls = [log.append(entry(at, bytes(2000)), at) for at in (seq, seq + 1)]
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(result) for result in results] == [Unavailable] * 2
+        assert (await log.bounds()).last_seq == seq
+        assert await log.append(entry(seq, b"x"), seq) == seq + 1
+        await log.close()
+
+    run(test)
 
 
 def test_the_process_ignores_signals_and_ends_with_its_socket(tmp_path: Path) -> None:
