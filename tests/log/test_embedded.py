@@ -288,14 +288,21 @@ def test_a_directory_that_lost_its_segments_is_damaged(tmp_path: Path) -> None:
     run(test)
 
 
-def test_a_lost_header_is_damage(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "lost",
+    [[(0, HEADER_BYTES)], [(0, 2 * HEADER_BYTES)], [(0, HEADER_BYTES), (HEADER_BYTES + 100, 9000)]],
+    ids=["header", "header and first entries", "header and second entry"],
+)
+def test_a_lost_header_is_damage(tmp_path: Path, lost: list[tuple[int, int]]) -> None:
     async def test() -> None:
         log = await started(tmp_path)
-        await fill(log, await log.open(1, 7), 200)
+        await fill(log, await log.open(1, 7), 230)
         await log.close()
         last = max((tmp_path / "log").glob("0*.seg"))
         with open(last, "r+b") as file:
-            file.write(bytes(HEADER_BYTES))
+            for offset, size in lost:
+                file.seek(offset)
+                file.write(bytes(size))
         with pytest.raises(Damaged, match="header is lost"):
             await started(tmp_path)
 
