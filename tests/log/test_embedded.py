@@ -20,7 +20,7 @@ import pytest
 
 from mansio.log.base import Damaged, Fenced, Full, LogError, Missing, Unavailable
 from mansio.log.child import INBOX_BYTES
-from mansio.log.directory import DirectoryError, LockedError
+from mansio.log.directory import DataDirectory, DirectoryError, LockedError
 from mansio.log.embedded import EmbeddedLog
 from mansio.log.entry import decode_entry, encode_entry
 from mansio.log.segments.layout import FRAME_BYTES, HEADER_BYTES, NewerFormat
@@ -262,6 +262,39 @@ def test_a_newer_directory_is_refused(tmp_path: Path) -> None:
             await started(tmp_path)
 
     run(test)
+
+
+def test_the_names_of_all_new_folders_are_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr("mansio.log.directory.sync_directory", synced.append)
+    path = tmp_path / "a" / "b" / "c"
+    for made in (False, True):
+        directory = DataDirectory(path)
+        assert directory.take() is made
+        assert made or {path, path.parent, path.parent.parent, tmp_path} <= set(synced)
+        directory.write_format()
+        directory.release()
+        synced.clear()
+
+
+def test_folders_above_need_not_be_readable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sync(path: Path) -> None:
+        if path in tmp_path.parents:
+            raise PermissionError
+
+    monkeypatch.setattr("mansio.log.directory.sync_directory", sync)
+    assert not DataDirectory(tmp_path).take()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"format": null}', '{"format": 1e999}'])
+def test_a_damaged_format_is_said(tmp_path: Path, text: str) -> None:
+    (tmp_path / "FORMAT").write_text(text)
+    with pytest.raises(DirectoryError, match="FORMAT is damaged"):
+        DataDirectory(tmp_path).take()
 
 
 def test_what_is_no_directory_is_refused(tmp_path: Path) -> None:
