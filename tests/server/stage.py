@@ -33,8 +33,6 @@ class StageLog(MemoryLog):
     """Appends wait for the `gate`; the next ones fail with `errors`, with the entry in the log if `lands`; reading
     the tail fails with `tail_errors`. Reads wait for the `reading`, and the next ones fail with `read_errors`."""
 
-    __slots__ = ("errors", "full", "gate", "lands", "read_errors", "reading", "tail_errors")
-
     def __init__(self) -> None:
         super().__init__()
         self.gate = asyncio.Event()
