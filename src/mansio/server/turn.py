@@ -297,13 +297,15 @@ class Turn:
             self.broker.low_on_disk = self._log.low
             self.schedule()
 
-    async def stop(self, timeout_s: float) -> None:
-        """Nobody is connected any more: writes down what a restart has to know, and waits until that is durable."""
+    async def stop(self, timeout_s: float) -> bool:
+        """Nobody is connected any more: writes down what a restart has to know, and waits until that is durable;
+        whether it is."""
         self.broker.journal.stopped()
         self.schedule()
         deadline_ns = self._clock.now_ns() + int(timeout_s * 1_000_000_000)
-        while self._clock.now_ns() < deadline_ns and (self._scheduled or not self._committer.idle):
+        while self._clock.now_ns() < deadline_ns and (self._scheduled or self._committer.working):
             await asyncio.sleep(0.001)
+        return self._committer.idle and not self._scheduled
 
     async def close(self) -> None:
         """Lets go of what messages were paged out to."""
@@ -314,7 +316,7 @@ class Turn:
         """Waits until every connection is closed and the log has everything; aborts what is left at the end."""
         deadline_ns = self._clock.now_ns() + int(timeout_s * 1_000_000_000)
         while self._clock.now_ns() < deadline_ns:
-            if self._committer.idle and all(each.lingering for each in self.connections):
+            if not self._committer.working and all(each.lingering for each in self.connections):
                 break
             self.schedule()
             await asyncio.sleep(0.01)
