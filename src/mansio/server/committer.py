@@ -71,11 +71,16 @@ class Committer:
         """What waits for the append that is under way."""
         return self._group.pending_bytes if self._group is not None else 0
 
-    def add(self, records: Sequence[Record], owners: Sequence[tuple[int, Any]] = ()) -> int:
-        """A turn's records, and whose they are; answers the ticket that the turn's confirms wait for."""
+    def add(
+        self,
+        records: Sequence[Record],
+        owners: Sequence[tuple[int, Any]] = (),
+        breaks: Sequence[int] = (),
+    ) -> int:
+        """A turn's records, as for GroupCommit; answers the ticket that the turn's confirms wait for."""
         if records:
             assert self._group is not None, "the log is not open"
-            self._last = self._group.add(records, owners)
+            self._last = self._group.add(records, owners, breaks)
             if not self._busy:
                 self._submit(self._group)
         return self._last

@@ -181,7 +181,7 @@ class Turn:
     def _commit(self, records: list[Parts]) -> None:
         """Hands the turn's records to the log; what waits for them leaves when they are durable, maybe at once."""
         broker = self.broker
-        ticket = self._committer.add(records, broker.journal.owners)
+        ticket = self._committer.add(records, broker.journal.owners, broker.journal.breaks)
         broker.journal.behind = self._is_behind()
         self.broker.seal(ticket)
         if ticket <= self._committer.durable:
