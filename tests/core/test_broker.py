@@ -288,3 +288,47 @@ def test_a_transaction_holds_so_many_bytes_and_no_more(monkeypatch: pytest.Monke
         client.publish(queue, 4)
     client.broker.commit(client.channel)
     assert queue.ready_count == 3
+
+
+def test_transactions_too_large_for_one_entry_stay_whole_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mansio.core.journal.PART_BYTES_MAX", 3 * SIZE)
+    broker = make_broker()
+    clients = [Client(broker, name) for name in "abc"]
+    queues = [
+        client.declare(name, durable=True) for client, name in zip(clients, "abc", strict=True)
+    ]
+    for client, queue in zip(clients, queues, strict=True):
+        client.publish(queue, 0, persistent=True)
+        broker.get(client.channel, queue, no_ack=False)
+    broker.end_turn()
+    assert broker.journal.breaks == []
+    for client, queue, count in zip(clients, queues, (1, 2, 5), strict=True):
+        broker.select_tx(client.channel)
+        for number in range(1, 1 + count):
+            client.publish(queue, number, persistent=True)
+        client.settle(1)
+    for client in clients:
+        broker.commit(client.channel)
+    Client(broker, "d").publish(queues[0], 2, persistent=True)
+    said = records(broker)
+    breaks = broker.journal.breaks
+    parts = [
+        [type(record).__name__[0] + str(_queue_of(record)) for record in said[start:stop]]
+        for start, stop in zip([0, *breaks], [*breaks, len(said)], strict=True)
+    ]
+    a, b, c = (str(queue.id) for queue in queues)
+    assert parts == [
+        ["P" + a, "P" + b, "P" + b, "S" + a, "S" + b],
+        ["P" + c] * 5 + ["S" + c],
+        ["P" + a],
+    ]
+    owners = [number for number, owner in broker.journal.owners if isinstance(owner, Run)]
+    assert [type(said[number]) for number in owners] == [Published] * 9
+    broker.end_turn()
+    assert broker.journal.breaks == []
+
+
+def _queue_of(record: Published | Settled) -> int:
+    return record.places[0][0] if isinstance(record, Published) else record.queue

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
@@ -18,7 +20,7 @@ import pytest
 
 from mansio.log.base import Damaged, Fenced, Full, LogError, Missing, Unavailable
 from mansio.log.child import INBOX_BYTES
-from mansio.log.directory import DirectoryError, LockedError
+from mansio.log.directory import DataDirectory, DirectoryError, LockedError
 from mansio.log.embedded import EmbeddedLog
 from mansio.log.entry import decode_entry, encode_entry
 from mansio.log.segments.layout import FRAME_BYTES, HEADER_BYTES, NewerFormat
@@ -118,6 +120,67 @@ def test_a_process_that_ends_behind_a_reply(tmp_path: Path, loop: LoopFactory) -
     run(test, loop)
 
 
+@pytest.mark.parametrize("what", ["socket.socketpair", "os.pipe", "subprocess.Popen"])
+def test_a_process_that_cannot_be_started_now(
+    tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: Any, **_named: Any) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    async def test() -> None:
+        log = await started(tmp_path)
+        seq = await log.open(1, 7)
+        os.kill(child_pid(log), signal.SIGKILL)
+        with pytest.raises(Unavailable):
+            await log.append(entry(seq, b"x"), seq)
+        files = len(os.listdir("/proc/self/fd"))
+        with monkeypatch.context() as patch:
+            patch.setattr(f"mansio.log.process.{what}", fail)
+            for call in (log.append(entry(seq, b"x"), seq), log.bounds()):
+                with pytest.raises(Unavailable, match="Too many open files"):
+                    await call
+        assert len(os.listdir("/proc/self/fd")) == files
+        assert await log.append(entry(seq, b"x"), seq) == seq + 1
+        await log.close()
+
+    run(test)
+
+
+class _Choked:
+    """A socket that takes half of a request, has no memory for the rest, and then works again."""
+
+    def __init__(self, real: socket.socket) -> None:
+        self._real = real
+        self._calls = 0
+
+    def sendmsg(self, parts: list[memoryview]) -> int:
+        self._calls += 1
+        if self._calls == 1:
+            return self._real.send(b"".join(parts)[:1000])
+        if self._calls == 2:
+            raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
+        return self._real.sendmsg(parts)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+def test_nothing_follows_half_a_request(tmp_path: Path) -> None:
+    async def test() -> None:
+        log = await started(tmp_path)
+        seq = await log.open(1, 7)
+        process = log._engine.process
+        process._socket = _Choked(process._socket)  # type: ignore[assignment, arg-type]
+        calls = [log.append(entry(at, bytes(2000)), at) for at in (seq, seq + 1)]
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(result) for result in results] == [Unavailable] * 2
+        assert (await log.bounds()).last_seq == seq
+        assert await log.append(entry(seq, b"x"), seq) == seq + 1
+        await log.close()
+
+    run(test)
+
+
 def test_the_process_ignores_signals_and_ends_with_its_socket(tmp_path: Path) -> None:
     async def test() -> None:
         log = await started(tmp_path)
@@ -201,6 +264,39 @@ def test_a_newer_directory_is_refused(tmp_path: Path) -> None:
     run(test)
 
 
+def test_the_names_of_all_new_folders_are_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr("mansio.log.directory.sync_directory", synced.append)
+    path = tmp_path / "a" / "b" / "c"
+    for made in (False, True):
+        directory = DataDirectory(path)
+        assert directory.take() is made
+        assert made or {path, path.parent, path.parent.parent, tmp_path} <= set(synced)
+        directory.write_format()
+        directory.release()
+        synced.clear()
+
+
+def test_folders_above_need_not_be_readable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sync(path: Path) -> None:
+        if path in tmp_path.parents:
+            raise PermissionError
+
+    monkeypatch.setattr("mansio.log.directory.sync_directory", sync)
+    assert not DataDirectory(tmp_path).take()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"format": null}', '{"format": 1e999}'])
+def test_a_damaged_format_is_said(tmp_path: Path, text: str) -> None:
+    (tmp_path / "FORMAT").write_text(text)
+    with pytest.raises(DirectoryError, match="FORMAT is damaged"):
+        DataDirectory(tmp_path).take()
+
+
 def test_what_is_no_directory_is_refused(tmp_path: Path) -> None:
     async def test() -> None:
         (tmp_path / "file").write_text("")
@@ -225,14 +321,21 @@ def test_a_directory_that_lost_its_segments_is_damaged(tmp_path: Path) -> None:
     run(test)
 
 
-def test_a_lost_header_is_damage(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "lost",
+    [[(0, HEADER_BYTES)], [(0, 2 * HEADER_BYTES)], [(0, HEADER_BYTES), (HEADER_BYTES + 100, 9000)]],
+    ids=["header", "header and first entries", "header and second entry"],
+)
+def test_a_lost_header_is_damage(tmp_path: Path, lost: list[tuple[int, int]]) -> None:
     async def test() -> None:
         log = await started(tmp_path)
-        await fill(log, await log.open(1, 7), 200)
+        await fill(log, await log.open(1, 7), 230)
         await log.close()
         last = max((tmp_path / "log").glob("0*.seg"))
         with open(last, "r+b") as file:
-            file.write(bytes(HEADER_BYTES))
+            for offset, size in lost:
+                file.seek(offset)
+                file.write(bytes(size))
         with pytest.raises(Damaged, match="header is lost"):
             await started(tmp_path)
 

@@ -252,6 +252,17 @@ def test_only_a_turn_that_no_entry_can_hold_is_cut() -> None:
     ]
 
 
+def test_a_turn_is_cut_where_it_says() -> None:
+    commit = GroupCommit(EPOCH, NONCE, FENCE_SEQ, 100, entry_bytes_max=1000)
+    turn = [b"%d" % n * 40 for n in range(6)]
+    ticket = commit.add(turn, [(0, "a"), (3, "b"), (5, "c")], [2, 5])
+    for taken, durable in ((turn[:2], 0), (turn[2:5], 0), (turn[5:], ticket)):
+        assert records(take(commit)) == taken
+        assert commit.appended(commit.last_seq + 1) == durable
+    placed = [(each.owner, each.seq - FENCE_SEQ) for each in commit.take_placed()]
+    assert placed == [("a", 1), ("b", 2), ("c", 3)]
+
+
 def test_owners_learn_where_their_records_lie() -> None:
     commit = fresh()
     commit.add([b"a", (b"bb", b"b"), b"cccc"], [(1, "B"), (2, "C")])

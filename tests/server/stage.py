@@ -34,8 +34,6 @@ class StageLog(MemoryLog):
     the tail fails with `tail_errors`. It is low while `full`, and otherwise has this `room`. Reads wait for the
     `reading`, and the next ones fail with `read_errors`."""
 
-    __slots__ = ("errors", "full", "gate", "lands", "read_errors", "reading", "room", "tail_errors")
-
     def __init__(self) -> None:
         super().__init__()
         self.gate = asyncio.Event()

@@ -84,3 +84,41 @@ def test_a_log_that_is_lost_refuses_from_there_on(caplog: pytest.LogCaptureFixtu
     with caplog.at_level(logging.ERROR):
         play(scene)
     assert "the log cannot be written any more" in caplog.text
+
+
+@pytest.mark.parametrize("where", ["append", "placed", "durable"])
+def test_a_mistake_stops_the_broker(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_args: object) -> None:
+        raise MemoryError
+
+    async def scene(stage: Stage) -> None:
+        actor = publisher(stage)
+        await stage.settle()
+        target = {"append": stage.log, "placed": stage.broker.journal, "durable": stage.broker}
+        monkeypatch.setattr(target[where], where, fail)
+        actor.send(publish("q", persistent=True))
+        await stage.settle()
+
+    assert play(scene).failed == ["log"]
+
+
+def test_a_cut_that_failed_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(committer, "RETRY_S", 0)
+    errors: list[LogError] = [Unavailable("its process was killed"), Fenced("it is lost")]
+    tried: list[int] = []
+
+    async def trim(upto: int) -> None:
+        tried.append(upto)
+        if errors:
+            raise errors.pop(0)
+
+    async def scene(stage: Stage) -> None:
+        monkeypatch.setattr(stage.log, "trim", trim)
+        stage.turn._committer.trim(7)
+        await stage.settle()
+        assert tried == [7, 7], "once more, and not again when the log is not ours any more"
+        stage.turn._committer.trim(8)
+        await stage.settle()
+        assert tried == [7, 7, 8] and stage.turn.appends.trimmed_seq == 8
+
+    assert play(scene).failed == []

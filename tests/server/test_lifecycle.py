@@ -1,14 +1,24 @@
 """A real process: start, what it says, faults at start, and how it stops."""
 
+import asyncio
 import json
+import os
 import re
 import signal
 import socket
 import sys
+from pathlib import Path
 
 import pika
 import pytest
 
+from mansio.config import Config
+from mansio.log.base import Unavailable
+from mansio.log.memory import MemoryLog
+from mansio.server import storage
+from mansio.server.lifecycle import serve
+from mansio.server.listeners import Listeners
+from mansio.server.storage import StorageError
 from tests.conftest import BrokerStarter
 
 
@@ -124,3 +134,49 @@ def test_a_client_that_never_answers_does_not_hold_the_stop_up(start_broker: Bro
     broker = start_broker(MANSIO_SHUTDOWN_TIMEOUT_S="0.1")
     pika.BlockingConnection(pika.ConnectionParameters(broker.host, broker.port))
     assert broker.stop() == 0
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["in time", "at once"])
+def test_a_log_that_is_stuck_does_not_hold_the_stop_up(
+    start_broker: BrokerStarter, again: bool
+) -> None:
+    broker = start_broker(MANSIO_SHUTDOWN_TIMEOUT_S="60" if again else "0.1")
+    children = Path(f"/proc/{broker.pid}/task/{broker.pid}/children").read_text().split()
+    store = int(children[0])
+    os.kill(store, signal.SIGSTOP)
+    try:
+        if again:
+            broker.process.send_signal(signal.SIGTERM)
+            broker.wait_for_log("open connections: 0")
+        assert broker.stop() == 1
+        assert again or "the log did not take everything in time" in broker.log_text()
+    finally:
+        os.kill(store, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("error", [StorageError("damaged"), Unavailable("no room")])
+def test_a_log_that_cannot_be_used_is_said_and_closed(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Log(MemoryLog):
+        pass
+
+    log = Log()
+
+    async def open_log(config: Config) -> MemoryLog:
+        return log
+
+    async def fail(*_args: object) -> None:
+        raise error
+
+    monkeypatch.setattr(storage, "open_log", open_log)
+    step = (storage, "restore") if isinstance(error, StorageError) else (log, "open")
+    monkeypatch.setattr(*step, fail)
+
+    async def main() -> None:
+        assert await serve(Config(port=0, in_memory=True), Listeners()) == 1
+        with pytest.raises(Unavailable):
+            await log.bounds()
+
+    asyncio.run(main())
+    assert str(error) in caplog.text and "Traceback" not in caplog.text

@@ -157,8 +157,9 @@ def test_the_spool_is_cut_off_when_it_is_read() -> None:
     play(scene, page_bytes=1000, bucket_bytes=1000)
 
 
-@pytest.mark.usefixtures("quick")
-def test_a_record_that_moved_while_it_was_read_is_found(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_record_that_moved_while_it_was_read_is_found_at_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def scene(stage: Stage) -> None:
         actor = await fill(stage)
         head = stage.broker.vhosts["/"].queues["q"].ready[0].run

@@ -243,9 +243,7 @@ class Broker:
             self.dispatcher.touch_consumed(channel)
         else:
             channel.new_consumer_limit = count
-            channel.limit = (
-                0  # lifts an earlier limit of the whole channel (RabbitMQ 3.10.8 observed)
-            )
+            channel.limit = 0  # lifts one of the whole channel (RabbitMQ 3.10.8 observed)
             self.dispatcher.touch_consumed(channel)
 
     def set_active(self, channel: Channel, active: bool) -> None:
@@ -291,11 +289,12 @@ class Broker:
             channel.tx = Transaction()
 
     def commit(self, channel: Channel) -> None:
-        """Applies the transaction in this turn, hence in one log entry; `committed` follows when that is durable."""
+        """Applies the transaction in this turn, and in one log entry; `committed` follows when that is durable."""
         tx = channel.tx
         if tx is None:
             raise PreconditionFailed("channel is not transactional")
         channel.tx = Transaction()
+        self.journal.begin(tx.bytes)
         for run, queues in tx.publishes:
             self._enqueue(channel, run, queues)
         for pieces, requeue in tx.settled:
@@ -303,6 +302,7 @@ class Broker:
                 self.settling.requeue(pieces)
             else:
                 self.settling.accept(pieces)
+        self.journal.end()
         self.confirms.committed(channel)
 
     def rollback(self, channel: Channel, close: bool = False) -> None:

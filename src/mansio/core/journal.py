@@ -7,6 +7,7 @@ the entry is durable        ──►  placed(…)        ──► cut() tells 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
+from mansio.core.limits import PART_BYTES_MAX
 from mansio.core.records import (
     SNAPSHOT,
     STARTED,
@@ -38,6 +39,7 @@ class Journal:
     def __init__(self, broker: "Broker") -> None:
         self.retention = Retention(broker.limits)
         self.owners: Owners = []  # of the records that were taken last
+        self.breaks: list[int] = []  # before which of them a new entry has to begin
         self.behind = False  # the log is slower than publishers, who should wait for it
         self.room_bytes = 1 << 62
         """What this turn may still publish, as far as the log can promise; below 0 while it is low."""
@@ -47,6 +49,9 @@ class Journal:
         self._broker = broker
         self._records: list[Parts] = []
         self._owners: Owners = []
+        self._breaks: list[int] = []
+        self._part_bytes = 0  # of messages since the last break
+        self._whole = False  # a transaction is being applied
         self._ended = False  # nothing may follow that a restart would take for work
         self._stirred = True  # the log has grown since there was last something to tidy up
 
@@ -56,9 +61,31 @@ class Journal:
 
     def publish(self, run: Run) -> None:
         """A run went to its `places`."""
+        size = self._part_bytes + run.data_bytes
+        if size > PART_BYTES_MAX and not self._whole:
+            self._divide()
+            size = run.data_bytes
+        self._part_bytes = size
         self.room_bytes -= len(run.data)
         self._owners.append((len(self._records), run))
         self._records.append(encode_publish(run, run.places))
+
+    def begin(self, size: int) -> None:
+        """A transaction with messages of so many bytes is applied: up to `end`, all goes into one entry."""
+        if self._part_bytes + size > PART_BYTES_MAX:
+            self._divide()
+        self._whole = True
+
+    def end(self) -> None:
+        """The transaction was applied."""
+        self._whole = False
+
+    def _divide(self) -> None:
+        """What follows goes into another entry, and what was settled up to here does not."""
+        self._records += self._broker.settling.take_records()
+        if self._records:
+            self._breaks.append(len(self._records))
+        self._part_bytes = 0
 
     def measured(self, room_bytes: int, low: bool) -> None:
         """What the log has room for in this turn, and whether that is not for publishes any more."""
@@ -81,12 +108,14 @@ class Journal:
         return size_bytes <= self.room_bytes or not size_bytes
 
     def take(self) -> list[Parts]:
-        """The turn's records; `owners` are theirs."""
+        """The turn's records; `owners` and `breaks` are theirs."""
         if self._stirred and not self._ended:
             self._stirred = self._tidy()
         self._room_bytes = self.room_bytes
         records, self._records = self._records, []
         self.owners, self._owners = self._owners, []
+        self.breaks, self._breaks = self._breaks, []
+        self._part_bytes = 0
         records += self._broker.settling.take_records()
         if records and (leaving := self.retention.take_leaving()):
             self.owners.append((len(records) - 1, leaving))

@@ -24,6 +24,10 @@ OPEN_RUNS_MAX: Final = 65_536
 OPEN_BYTES_MAX: Final = 256 << 20
 """Messages in one open transaction, which nobody can consume yet; at the limit the channel is closed with 406."""
 
+PART_BYTES_MAX: Final = 256 << 20
+"""Messages of one turn in one entry of the log, beyond which the next ones go into another: several transactions may be
+committed in one turn, together too large for any entry, and each of them must be in the log whole or not at all."""
+
 
 @dataclass(slots=True)
 class Limits:

@@ -57,8 +57,8 @@ class DataDirectory:
         """
         try:
             self.segments.mkdir(mode=0o750, parents=True, exist_ok=True)
-            sync_directory(self.path.parent)
-            sync_directory(self.path)
+            if not (self.path / "FORMAT").exists():
+                self._sync_names()
             self._lock()
         except FileExistsError:
             raise DirectoryError(f"{self.path} or {self.segments} is not a directory") from None
@@ -125,7 +125,7 @@ class DataDirectory:
             raise DirectoryError(f"cannot read {path}: {error}") from error
         try:
             version = int(json.loads(text)["format"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError):
             raise DirectoryError(f"{path} is damaged: {text[:80]!r}") from None
         if version > FORMAT_VERSION:
             raise NewerFormat(
@@ -133,6 +133,18 @@ class DataDirectory:
                 "use the newer one"
             )
         return True
+
+    def _sync_names(self) -> None:
+        """Make the names of all folders that this start, or one that was cut short, may have made
+        durable. They are of one file system, and one that cannot be read was there before."""
+        device = self.path.stat().st_dev
+        for folder in (self.path, *self.path.absolute().parents):
+            if folder.stat().st_dev != device:
+                break
+            try:
+                sync_directory(folder)
+            except PermissionError:
+                break
 
     def _lock(self) -> None:
         path = self.path / "LOCK"

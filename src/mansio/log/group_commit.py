@@ -64,7 +64,8 @@ GROUP_BYTES_MAX = (1 << 20) - (4 << 10)
 """Entries stay below 1 MiB, the usual largest message of a distributed log, headers included.
 
 Beyond it the pending turns are cut, between two turns, into several entries. A turn that is larger
-by itself becomes an entry of its own: what it did is durable whole or not at all.
+by itself becomes an entry of its own: what it did is durable whole or not at all. Only a turn that
+is too large for any entry is cut as well: where it says, see `add`.
 """
 
 
@@ -133,7 +134,7 @@ class Placed(NamedTuple):
 
 
 class _Turn:
-    """The records of one turn, or a piece of a turn that is too large for any entry."""
+    """The records of one turn, or a piece of a turn that is cut."""
 
     __slots__ = ("owners", "records", "size", "ticket")
 
@@ -210,10 +211,17 @@ class GroupCommit:
         """Size of the entry that is in flight, or 0."""
         return len(self._entry)
 
-    def add(self, records: Sequence[Record], owners: Sequence[tuple[int, Any]] = ()) -> int:
+    def add(
+        self,
+        records: Sequence[Record],
+        owners: Sequence[tuple[int, Any]] = (),
+        breaks: Sequence[int] = (),
+    ) -> int:
         """Gather a turn's records and return the turn's ticket: 1, 2, 3, …
 
         `owners`: (number of a record, an object that wants to know its place), by rising number.
+        `breaks`: numbers of records at which another entry may begin, and what is between two of
+        them goes into one entry if that is possible at all.
         After the end (FATAL) the ticket has failed already. Errors: ValueError for no records: a
         turn without records has nothing to wait for.
         """
@@ -222,7 +230,7 @@ class GroupCommit:
         self._go(Event.ADD)
         ticket = self._last_ticket = self._last_ticket + 1
         if self.state is not FATAL:
-            self._turns += self._cut(ticket, records, owners)
+            self._turns += self._cut(ticket, records, owners, breaks)
         return ticket
 
     def take(self) -> tuple[bytes, int] | None:
@@ -318,7 +326,11 @@ class GroupCommit:
         self.pending_bytes = 0
 
     def _cut(
-        self, ticket: int, records: Sequence[Record], owners: Sequence[tuple[int, Any]]
+        self,
+        ticket: int,
+        records: Sequence[Record],
+        owners: Sequence[tuple[int, Any]],
+        breaks: Sequence[int],
     ) -> list[_Turn]:
         """The turn, in as many pieces as the engine needs: nearly always one."""
         room = self._entry_bytes_max - ENTRY_OVERHEAD_BYTES
@@ -328,7 +340,7 @@ class GroupCommit:
             size = sum(map(len, record)) if isinstance(record, tuple) else len(record)
             size += RECORD_OVERHEAD_BYTES
             self.pending_bytes += size
-            if turns[-1].records and turns[-1].size + size > room:
+            if turns[-1].records and (turns[-1].size + size > room or number in breaks):
                 turns.append(_Turn(0))
                 starts.append(number)
             turns[-1].records.append(record)

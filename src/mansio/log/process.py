@@ -19,6 +19,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -115,10 +116,8 @@ class StoreProcess:
         await self.drain()
         if self._socket is not None:
             self._ended.clear()
-            try:
+            with suppress(OSError):  # it is gone already
                 self._socket.shutdown(socket.SHUT_WR)
-            except OSError:
-                pass  # it is gone already
             await self._ended.wait()
 
     def _start(self) -> asyncio.Future[Reply]:
@@ -127,38 +126,42 @@ class StoreProcess:
                 self._process.wait(_END_S)
             except subprocess.TimeoutExpired:
                 raise Unavailable("the log's last process does not end") from None
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        for end in (ours, theirs):
-            _widen(end)
-        argument = json.dumps({
-            "socket": theirs.fileno(), "path": str(self._path), "fresh": self.fresh,
-            "settings": self._settings._asdict(),
-        })  # fmt: skip
-        root = str(Path(mansio.__file__).parent.parent)
-        self._lifeline, held = os.pipe()
-        fds = [theirs.fileno(), held] + ([] if self.lock_fd is None else [self.lock_fd])
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", self.program, root, argument],
-                stdin=subprocess.DEVNULL, pass_fds=fds, start_new_session=True,
-            )  # fmt: skip
-        except OSError as error:
-            ours.close()
-            os.close(self._lifeline)
+            self._socket = self._spawn()
+        except OSError as error:  # of file descriptors, memory or processes there are too few
             raise Unavailable(f"the log's process cannot be started: {error}") from error
-        finally:
-            theirs.close()
-            os.close(held)
-        self._socket = ours
         self._received, self._behind = 0, None
         loop = asyncio.get_running_loop()
-        loop.add_reader(ours, self._receive)
+        loop.add_reader(self._socket, self._receive)
         loop.add_reader(self._lifeline, self._gone)
         self._starting = True
         future: asyncio.Future[Reply] = loop.create_future()
         self._waiting.append((future, True))
         return future
+
+    def _spawn(self) -> socket.socket:
+        """A new process, and our end of its socket. Errors: OSError, and nothing is left of it."""
+        with ExitStack() as undo, ExitStack() as theirs_only:
+            ours, theirs = map(undo.enter_context, socket.socketpair())
+            theirs_only.callback(theirs.close)
+            self._lifeline, held = os.pipe()
+            undo.callback(os.close, self._lifeline)
+            theirs_only.callback(os.close, held)
+            ours.setblocking(False)
+            for end in (ours, theirs):
+                _widen(end)
+            argument = json.dumps({
+                "socket": theirs.fileno(), "path": str(self._path), "fresh": self.fresh,
+                "settings": self._settings._asdict(),
+            })  # fmt: skip
+            root = str(Path(mansio.__file__).parent.parent)
+            fds = [theirs.fileno(), held] + ([] if self.lock_fd is None else [self.lock_fd])
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", self.program, root, argument],
+                stdin=subprocess.DEVNULL, pass_fds=fds, start_new_session=True,
+            )  # fmt: skip
+            undo.pop_all()
+        return ours
 
     def _send(self, parts: Sequence[Bytes]) -> None:
         busy = bool(self._outbox)
@@ -179,7 +182,11 @@ class StoreProcess:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError:
-                self._outbox.clear()  # the reader sees the end, behind the last replies
+                # Half a request may be sent, and nothing may follow it, also where the process is
+                # still there: it ends, and the reader sees that behind the last replies.
+                self._outbox.clear()
+                with suppress(OSError):
+                    self._socket.shutdown(socket.SHUT_WR)
                 break
             while sent:
                 part = outbox.popleft()

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from mansio.log.base import Log, LogError
+from mansio.log.base import Log, LogError, Unavailable
 from mansio.log.entry import Record
 from mansio.log.group_commit import GroupCommit, Placed, State
 from mansio.server.appends import Appends
@@ -62,6 +62,11 @@ class Committer:
         return self.durable >= self._last
 
     @property
+    def working(self) -> bool:
+        """Whether something that was added may still become durable."""
+        return not self.idle and not self.lost
+
+    @property
     def pending_bytes(self) -> int:
         """What waits for the append that is under way."""
         return self._group.pending_bytes if self._group is not None else 0
@@ -72,27 +77,36 @@ class Committer:
         group = self._group
         return group.pending_bytes + group.entry_bytes if group is not None else 0
 
-    def add(self, records: Sequence[Record], owners: Sequence[tuple[int, Any]] = ()) -> int:
-        """A turn's records, and whose they are; answers the ticket that the turn's confirms wait for."""
+    def add(
+        self,
+        records: Sequence[Record],
+        owners: Sequence[tuple[int, Any]] = (),
+        breaks: Sequence[int] = (),
+    ) -> int:
+        """A turn's records, as for GroupCommit; answers the ticket that the turn's confirms wait for."""
         if records:
             assert self._group is not None, "the log is not open"
-            self._last = self._group.add(records, owners)
+            self._last = self._group.add(records, owners, breaks)
             if not self._busy:
                 self._submit(self._group)
         return self._last
 
     def _submit(self, group: GroupCommit) -> None:
         """Appends what has gathered. No task of ours waits for it: at low load that would be most of the work."""
-        job = group.take()
-        if job is None:
-            self._busy = False
-            return
         self._busy = True
-        entry, expected_seq = job
-        self._entry_bytes = len(entry)
-        self._offered_ns = self._clock.now_ns()
-        append = asyncio.ensure_future(self._log.append(entry, expected_seq))
-        append.add_done_callback(self._appended)
+        try:
+            job = group.take()
+            if job is None:
+                self._busy = False
+                return
+            entry, expected_seq = job
+            self._entry_bytes = len(entry)
+            self._offered_ns = self._clock.now_ns()
+            append = asyncio.ensure_future(self._log.append(entry, expected_seq))
+        except Exception as error:  # a mistake of ours, or there is no memory
+            self._tasks.start(_fail(error), "log")
+        else:
+            append.add_done_callback(self._appended)
 
     def _appended(self, append: asyncio.Future[int]) -> None:
         group = self._group
@@ -102,7 +116,13 @@ class Committer:
         if error is not None:
             self._tasks.start(self._recover(group, error), "log recovery")
             return
-        ticket, size = group.appended(append.result()), self._entry_bytes
+        try:
+            self._landed(group, append.result())
+        except Exception as mistake:  # nobody else would notice that confirms do not leave
+            self._tasks.start(_fail(mistake), "log")
+
+    def _landed(self, group: GroupCommit, landed_seq: int) -> None:
+        ticket, size = group.appended(landed_seq), self._entry_bytes
         seq = group.last_seq
         self.appends.took(self._clock.now_ns() - self._offered_ns)
         self._submit(group)  # the disk need not wait until everybody is told
@@ -132,6 +152,9 @@ class Committer:
                 self.appends.trimmed_seq = upto
             except LogError as error:
                 logger.warning("cutting the log failed: %s: %s", type(error).__name__, error)
+                if isinstance(error, Unavailable):
+                    await asyncio.sleep(RETRY_S)
+                    self._trim_due.set()
 
     async def _recover(self, group: GroupCommit, error: BaseException) -> None:
         """Finds out what became of the entry, and goes on if the log is still ours."""
@@ -163,3 +186,8 @@ class Committer:
             self._on_failed(self._last)
             return
         self._submit(group)
+
+
+async def _fail(error: Exception) -> None:
+    """As a task it stops the broker: without its log it would only look alive."""
+    raise error

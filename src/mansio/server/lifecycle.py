@@ -16,8 +16,7 @@ import os
 import platform
 import resource
 import signal
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 from mansio import __version__
@@ -25,7 +24,7 @@ from mansio.codec import amqp
 from mansio.config import Config
 from mansio.core.broker import Broker
 from mansio.core.limits import NS, Limits
-from mansio.log.base import Log
+from mansio.log.base import Log, LogError
 from mansio.server import clock, logs, memory, storage
 from mansio.server.listeners import Gate, ListenError, Listeners, shown
 from mansio.server.logs import fields
@@ -47,6 +46,9 @@ SHUTDOWN_TEXT: Final = "broker forced connection closure with reason 'shutdown'"
 HOUSEKEEPING_S: Final = 0.4
 """Interval of housekeeping. Heartbeats are due after half their interval, the least of which is 1 s: with this one
 they come within 0.8 s, before clients that allow for just the interval give up."""
+
+AT_ONCE_S: Final = 1.0
+"""What letting go of the log may take when there is no time: it may have to wait for one write."""
 
 GC_THRESHOLDS: Final = (50_000, 20, 50)
 """Allocations between collections, and collections between those of older objects. The hot paths
@@ -100,7 +102,7 @@ async def serve(config: Config, listeners: Listeners, exporter: "Exporter | None
     opened = opening.result() if opening.done() and not opening.exception() else None
     if opened is None:
         listeners.close()
-        await tasks.cancel_all()
+        await _within(tasks.cancel_all(), stop, config.shutdown_timeout_s)
         if stop.first.is_set() and not stop.failed:
             logger.info("%s: stopped before the log was read", stop.reason)
         return EXIT_FAILED
@@ -120,11 +122,13 @@ async def serve(config: Config, listeners: Listeners, exporter: "Exporter | None
     at_once = tasks.start(stop.second.wait(), "second signal")
     await asyncio.wait((closing, at_once), return_when=asyncio.FIRST_COMPLETED)
     in_order = closing.done() and closing.exception() is None
+    durable = in_order and closing.result()
     await tasks.cancel_all()
-    await turn.close()
-    await log.close()
+    closed = await _within(_let_go(turn, log), stop, config.shutdown_timeout_s)
+    if in_order and not (durable and closed):
+        logger.error("the log did not take everything in time: what was not confirmed may be lost")
     logger.info("stopped" if in_order else "stopped at once")
-    return EXIT_OK if in_order and not stop.failed else EXIT_FAILED
+    return EXIT_OK if durable and closed and not stop.failed else EXIT_FAILED
 
 
 def limits(config: Config) -> Limits:
@@ -144,20 +148,23 @@ def limits(config: Config) -> Limits:
 async def _open(config: Config, tasks: Tasks, stop: "Stop") -> tuple[Turn, Log] | None:
     """A turn on a log that was replayed; None, and a line that says why, when there is none."""
     log: Log | None = None
+    opened: tuple[Turn, Log] | None = None
     try:
         log = await storage.open_log(config)
         broker = Broker(limits(config))
         new = await storage.restore(broker, log, config)
+        turn = Turn(broker, log, clock, tasks, storage.make_spool(config))
+        await turn.open(new)
+        await turn.ready()
+        opened = turn, log
     except storage.StorageError as error:
         logger.error("%s", error)
-        return None
+    except LogError as error:
+        logger.error("cannot write to the log in %s: %s", storage.data_directory(config), error)
     finally:
-        if log is not None and sys.exc_info()[0] is not None:
+        if log is not None and opened is None:
             await log.close()
-    turn = Turn(broker, log, clock, tasks, storage.make_spool(config))
-    await turn.open(new)
-    await turn.ready()
-    return turn, log
+    return opened
 
 
 class Stop:
@@ -198,11 +205,27 @@ def _open_exporter(config: Config) -> "Exporter | None":
     return Exporter(config.metrics_bind, config.metrics_port)
 
 
-async def _close(turn: Turn, timeout_s: float) -> None:
+async def _close(turn: Turn, timeout_s: float) -> bool:
+    """Whether everything is durable."""
     for connection in list(turn.connections):
         connection.shutdown(CONNECTION_FORCED, SHUTDOWN_TEXT)
     await turn.drain(timeout_s)
-    await turn.stop(timeout_s)
+    return await turn.stop(timeout_s)
+
+
+async def _let_go(turn: Turn, log: Log) -> None:
+    await turn.close()
+    await log.close()
+
+
+async def _within(work: Coroutine[Any, Any, None], stop: "Stop", timeout_s: float) -> bool:
+    """Whether this ends in time: the log's process may be stuck in the system, and ends by itself when it is not."""
+    working = asyncio.ensure_future(work)
+    at_once = asyncio.ensure_future(stop.second.wait())
+    await asyncio.wait((working, at_once), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    at_once.cancel()
+    await asyncio.wait((working,), timeout=AT_ONCE_S)
+    return working.done() and not working.exception()
 
 
 async def _housekeeping(turn: Turn, exporter: "Exporter | None") -> None:

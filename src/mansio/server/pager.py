@@ -128,11 +128,10 @@ class Pager:
         try:
             found = await log.read_many(places)
         except (Damaged, Missing) as error:
-            if len(runs) > 1:
+            moved = isinstance(error, Missing) and places[0][0] != runs[0].seq
+            if len(runs) > 1 or moved:  # its record was appended again meanwhile: there it is
                 for run in runs:
                     failed += await self._load_from(log, [run])
-            elif isinstance(error, Missing) and places[0][0] != runs[0].seq:
-                failed = runs  # its record has moved meanwhile
             else:
                 self._lose(runs[0], error)
         except LogError as error:

@@ -109,7 +109,7 @@ class Turn:
     async def ready(self) -> None:
         """Waits until the start is durable: from there on, what was delivered before a crash is delivered as such."""
         since_ns = told_ns = self._clock.now_ns()
-        while (self._scheduled or not self._committer.idle) and not self._committer.lost:
+        while self._scheduled or self._committer.working:
             await asyncio.sleep(POLL_S)
             now_ns = self._clock.now_ns()
             if now_ns - told_ns > START_TOLD_NS:
@@ -218,7 +218,7 @@ class Turn:
     def _commit(self, records: list[Parts]) -> None:
         """Hands the turn's records to the log; what waits for them leaves when they are durable, maybe at once."""
         broker = self.broker
-        ticket = self._committer.add(records, broker.journal.owners)
+        ticket = self._committer.add(records, broker.journal.owners, broker.journal.breaks)
         broker.journal.behind = self._is_behind()
         self._measure(broker.low_on_disk)
         broker.seal(ticket)
@@ -357,13 +357,15 @@ class Turn:
             if waiters and not self.broker.blocked:
                 self._unblock(list(waiters))
 
-    async def stop(self, timeout_s: float) -> None:
-        """Nobody is connected any more: writes down what a restart has to know, and waits until that is durable."""
+    async def stop(self, timeout_s: float) -> bool:
+        """Nobody is connected any more: writes down what a restart has to know, and waits until that is durable;
+        whether it is."""
         self.broker.journal.stopped()
         self.schedule()
         deadline_ns = self._clock.now_ns() + int(timeout_s * 1_000_000_000)
-        while self._clock.now_ns() < deadline_ns and (self._scheduled or not self._committer.idle):
+        while self._clock.now_ns() < deadline_ns and (self._scheduled or self._committer.working):
             await asyncio.sleep(POLL_S)
+        return self._committer.idle and not self._scheduled
 
     async def close(self) -> None:
         """Lets go of what messages were paged out to."""
@@ -374,7 +376,7 @@ class Turn:
         """Waits until every connection is closed and the log has everything; aborts what is left at the end."""
         deadline_ns = self._clock.now_ns() + int(timeout_s * 1_000_000_000)
         while self._clock.now_ns() < deadline_ns:
-            if self._committer.idle and all(each.lingering for each in self.connections):
+            if not self._committer.working and all(each.lingering for each in self.connections):
                 break
             self.schedule()
             await asyncio.sleep(0.01)

@@ -262,17 +262,19 @@ class _Tail:
 
 
 def _check_headless(files: Files, numbers: list[int], found: Recovered) -> None:
-    """A file behind the tip without a header was never confirmed, unless its frames say so."""
+    """A file behind the tip without a header was never confirmed, unless its frames say so.
+
+    They are all looked at, since what took the header may have taken the first of them too. Those
+    of an earlier life of the file are no proof: they tell of entries below the end.
+    """
     last_seq = found.chain[-1].last_seq
     for number in numbers:
         name = segment_name(number)
         file = files.open(name, write=False)
         try:
             first = decode_frame(file.pread(FRAME_BYTES, HEADER_BYTES), 0, None)
-            if first is None:
-                continue
-            end = files.sizes()[name]
-            for place in walk(file, first.stamp, first.seq - 1, HEADER_BYTES, end):
+            stamp = first.stamp if first else None
+            for place in search(file, stamp, HEADER_BYTES, files.sizes()[name]):
                 if place.frame.synced > last_seq:
                     raise Damaged("the header is lost", 0, name)
         finally:
