@@ -9,6 +9,7 @@ Everything else may survive or not, in any order. Every method raises OSError, a
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Sequence
@@ -111,7 +112,8 @@ class DiskFile:
     def uncache(self, offset: int, length: int) -> None:
         """As File.uncache."""
         if _DONTNEED is not None:
-            os.posix_fadvise(self._fd, offset, length, _DONTNEED)
+            with contextlib.suppress(OSError):
+                os.posix_fadvise(self._fd, offset, length, _DONTNEED)
 
     def close(self) -> None:
         """As File.close."""
