@@ -29,6 +29,7 @@ from mansio.log.base import (
 from mansio.log.directory import DataDirectory, LockedError, process_is_there
 from mansio.log.entry import ENTRY_BYTES_MAX, FENCE, Bytes, Entry, read_owner
 from mansio.log.process import Reply, StoreProcess
+from mansio.log.prompt import Prompt
 from mansio.log.segments.files import DiskFiles
 from mansio.log.segments.recovery import Cut
 from mansio.log.segments.replay import Extent, replay_segment
@@ -92,8 +93,8 @@ class Engine:
             await self.close()
             raise
 
-    def submit(self, op: int, behind: Bytes) -> asyncio.Future[int]:
-        """As `call`, for a request whose answer is a number. Errors: Unavailable, at once or from the future."""
+    def submit(self, op: int, behind: Bytes) -> Prompt:
+        """As StoreProcess.submit. Errors: Unavailable, at once or later."""
         if self._closed:
             raise Unavailable("the log is closed")
         if self.directory.lock_fd is None:
@@ -179,13 +180,13 @@ class EmbeddedLog:
             self._opening = False
         return seq
 
-    def append(self, entry: bytes, expected_seq: int) -> asyncio.Future[int]:
+    def append(self, entry: bytes, expected_seq: int) -> Prompt:
         """As Log.append. A plain function, so that the entry is on its way when it returns."""
         try:
             self._check_append(entry, expected_seq)
             return self._engine.submit(APPEND, entry)
         except (LogError, ValueError) as error:
-            failed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            failed = Prompt()
             failed.set_exception(error)
             return failed
 

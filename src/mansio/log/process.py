@@ -21,11 +21,12 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import mansio
 from mansio.log.base import Unavailable
 from mansio.log.entry import Bytes
+from mansio.log.prompt import Prompt
 from mansio.log.segments.recovery import Cut
 from mansio.log.segments.settings import StoreSettings
 from mansio.log.wire import DONE, REPLY, REQUEST, decode_error
@@ -67,7 +68,7 @@ class StoreProcess:
         self._socket: socket.socket | None = None
         self._lifeline = -1  # the pipe that ends with the process
         self._outbox: deque[memoryview] = deque()
-        self._waiting: deque[tuple[asyncio.Future[Any], bool]] = deque()  # (future, whole Reply)
+        self._waiting: deque[asyncio.Future[Reply] | Prompt] = deque()
         self._inbox = bytearray(_INBOX_BYTES)
         self._received = 0
         self._behind: bytearray | None = None  # of the reply that is being received
@@ -86,20 +87,24 @@ class StoreProcess:
 
         Errors: Unavailable if no process can be started; from the future: what wire.py names.
         """
-        return self._request(op, a, b, behind, True)
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._request(future, op, a, b, behind)
+        return future
 
-    def submit(self, op: int, behind: Bytes) -> asyncio.Future[int]:
-        """The same, where only the number of the reply counts."""
-        return self._request(op, 0, 0, behind, False)
+    def submit(self, op: int, behind: Bytes) -> Prompt:
+        """The same, where only the number of the reply counts, and is waited for by the disk."""
+        prompt = Prompt()
+        self._request(prompt, op, 0, 0, behind)
+        return prompt
 
-    def _request(self, op: int, a: int, b: int, behind: Bytes, whole: bool) -> asyncio.Future[Any]:
+    def _request(
+        self, waiter: asyncio.Future[Reply] | Prompt, op: int, a: int, b: int, behind: Bytes
+    ) -> None:
         if self._socket is None:
             self._start().add_done_callback(_seen)  # what went wrong, this request is told as well
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting.append((future, whole))
+        self._waiting.append(waiter)
         head = REQUEST.pack(op, len(behind), a, b)
         self._send([head, behind] if behind else [head])
-        return future
 
     def start(self) -> asyncio.Future[Reply]:
         """Start the process; the future ends when the store is open."""
@@ -107,9 +112,11 @@ class StoreProcess:
 
     async def drain(self) -> None:
         """Wait for the replies to everything that was sent."""
-        waiting = [future for future, _ in self._waiting if not future.done()]
-        if waiting:
-            await asyncio.wait(waiting)
+        last = next((each for each in reversed(self._waiting) if not each.done()), None)
+        if last is not None:
+            answered = asyncio.Event()
+            last.add_done_callback(lambda _: answered.set())
+            await answered.wait()
 
     async def close(self) -> None:
         """Let the process finish what it was sent, and end."""
@@ -136,7 +143,7 @@ class StoreProcess:
         loop.add_reader(self._lifeline, self._gone)
         self._starting = True
         future: asyncio.Future[Reply] = loop.create_future()
-        self._waiting.append((future, True))
+        self._waiting.append(future)
         return future
 
     def _spawn(self) -> socket.socket:
@@ -256,13 +263,15 @@ class StoreProcess:
                 return
             cut = json.loads(behind)
             self.cut = None if cut is None else Cut(*cut)
-        future, whole = self._waiting.popleft()
-        if future.done():
+        waiter = self._waiting.popleft()
+        if waiter.done():
             return
-        if error is None:
-            future.set_result((value, behind) if whole else value)
+        if error is not None:
+            waiter.set_exception(error)
+        elif isinstance(waiter, Prompt):
+            waiter.set_result(value)
         else:
-            future.set_exception(error)
+            waiter.set_result((value, behind))
 
     def _lost(self, error: BaseException) -> None:
         if self._socket is None:
@@ -277,9 +286,9 @@ class StoreProcess:
         self._outbox.clear()
         self._reap()
         waiting, self._waiting = self._waiting, deque()
-        for future, _ in waiting:
-            if not future.done():
-                future.set_exception(error)
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_exception(error)
         self._ended.set()
 
     def _reap(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from mansio.log.base import Log, LogError, Unavailable
 from mansio.log.entry import Record
 from mansio.log.group_commit import GroupCommit, Placed, State
+from mansio.log.prompt import Prompt
 from mansio.server.appends import Appends
 from mansio.server.clock import Clock
 from mansio.server.tasks import Tasks
@@ -102,13 +103,15 @@ class Committer:
             entry, expected_seq = job
             self._entry_bytes = len(entry)
             self._offered_ns = self._clock.now_ns()
-            append = asyncio.ensure_future(self._log.append(entry, expected_seq))
+            append = self._log.append(entry, expected_seq)
+            if not isinstance(append, Prompt):
+                append = asyncio.ensure_future(append)
         except Exception as error:  # a mistake of ours, or there is no memory
             self._tasks.start(_fail(error), "log")
         else:
             append.add_done_callback(self._appended)
 
-    def _appended(self, append: asyncio.Future[int]) -> None:
+    def _appended(self, append: asyncio.Future[int] | Prompt) -> None:
         group = self._group
         if append.cancelled() or group is None:
             return
