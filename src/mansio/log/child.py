@@ -15,7 +15,6 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, Final
 
 from mansio.log.base import LogError, Unavailable
@@ -220,7 +219,7 @@ def main(argument: str) -> None:
         signal.signal(number, signal.SIG_IGN)
     given: dict[str, Any] = json.loads(argument)
     settings = StoreSettings(**given["settings"])
-    files = DiskFiles(Path(given["path"]), settings.bytes_max)
+    files = DiskFiles(given["path"], settings.bytes_max)
     serve(given["socket"], settings, lambda: SegmentStore(files, settings, _token, given["fresh"]))
 
 

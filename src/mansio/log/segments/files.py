@@ -9,14 +9,15 @@ Everything else may survive or not, in any order. Every method raises OSError, a
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mansio.log.entry import Bytes
+
+if TYPE_CHECKING:
+    from pathlib import Path  # whose import takes memory that the log's process need not have
 
 _WRITE_PARTS_MAX = 64
 """Below IOV_MAX, which is 1024 on Linux and may be 16 elsewhere; more parts are joined first."""
@@ -112,8 +113,10 @@ class DiskFile:
     def uncache(self, offset: int, length: int) -> None:
         """As File.uncache."""
         if _DONTNEED is not None:
-            with contextlib.suppress(OSError):
+            try:
                 os.posix_fadvise(self._fd, offset, length, _DONTNEED)
+            except OSError:
+                pass  # it was advice
 
     def close(self) -> None:
         """As File.close."""
@@ -132,8 +135,8 @@ class DiskFiles:
 
     __slots__ = ("_bytes_max", "path")
 
-    def __init__(self, path: Path, bytes_max: int = 0) -> None:
-        self.path = path
+    def __init__(self, path: Path | str, bytes_max: int = 0) -> None:
+        self.path = str(path)
         self._bytes_max = bytes_max
 
     def sizes(self) -> dict[str, int]:
@@ -143,31 +146,31 @@ class DiskFiles:
 
     def create(self, name: str, size: int) -> File:
         """As Files.create."""
-        path = self.path / name
+        path = os.path.join(self.path, name)
         if self._bytes_max and sum(self.sizes().values()) + size > self._bytes_max:
-            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT), str(path))
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT), path)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
         try:
             os.posix_fallocate(fd, 0, size)
             os.fsync(fd)
         except BaseException:
             os.close(fd)
-            path.unlink(missing_ok=True)
+            os.unlink(path)
             raise
         return DiskFile(fd, name)
 
     def open(self, name: str, write: bool = True) -> File:
         """As Files.open."""
         flags = os.O_RDWR if write else os.O_RDONLY
-        return DiskFile(os.open(self.path / name, flags | os.O_CLOEXEC), name)
+        return DiskFile(os.open(os.path.join(self.path, name), flags | os.O_CLOEXEC), name)
 
     def rename(self, old: str, new: str) -> None:
         """As Files.rename."""
-        os.rename(self.path / old, self.path / new)
+        os.rename(os.path.join(self.path, old), os.path.join(self.path, new))
 
     def unlink(self, name: str) -> None:
         """As Files.unlink."""
-        os.unlink(self.path / name)
+        os.unlink(os.path.join(self.path, name))
 
     def sync_dir(self) -> None:
         """As Files.sync_dir."""
@@ -183,7 +186,7 @@ class DiskFiles:
         return free, total
 
 
-def sync_directory(path: Path) -> None:
+def sync_directory(path: Path | str) -> None:
     """Make the names in a directory durable. Errors: OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -12,7 +12,6 @@ checks them. What comes behind them is checked whole:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from mansio.log.base import Damaged
@@ -46,18 +45,20 @@ class Cut(NamedTuple):
     size: int
 
 
-@dataclass(slots=True)
 class State:
     """A log as it stands. `chain`: oldest segment first, the last one is written to.
 
     `synced`, `floor`: as in a frame. `tail_id`: entry_id of entry `lineage.last_seq`.
     """
 
-    chain: list[Segment] = field(default_factory=list)
-    lineage: Lineage = field(default_factory=Lineage)
-    tail_id: bytes = b""
-    synced: int = 0
-    floor: int = 1
+    __slots__ = ("chain", "floor", "lineage", "synced", "tail_id")
+
+    def __init__(self) -> None:
+        self.chain: list[Segment] = []
+        self.lineage = Lineage()
+        self.tail_id = b""
+        self.synced = 0
+        self.floor = 1
 
     @property
     def last_seq(self) -> int:
@@ -65,16 +66,19 @@ class State:
         return self.chain[-1].last_seq if self.chain else 0
 
 
-@dataclass(slots=True)
 class Recovered(State):
     """What was found at a start. `dirty`: frames that were cut off may stand behind the end, so
     that the next entry needs a new segment. `debris`: files of no use."""
 
-    cut: Cut | None = None
-    dirty: bool = False
-    spares: list[str] = field(default_factory=list)
-    debris: list[str] = field(default_factory=list)
-    number_max: int = 0
+    __slots__ = ("cut", "debris", "dirty", "number_max", "spares")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cut: Cut | None = None
+        self.dirty = False
+        self.spares: list[str] = []
+        self.debris: list[str] = []
+        self.number_max = 0
 
 
 def recover(files: Files, fresh: bool) -> Recovered:
