@@ -10,6 +10,7 @@ import os
 import select
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
@@ -217,20 +218,45 @@ def test_a_second_owner_is_told_who_the_first_is(tmp_path: Path) -> None:
     run(test)
 
 
+@pytest.mark.parametrize("folders_lock", [True, False], ids=["folder", "file"])
+def test_a_directory_has_one_owner(
+    tmp_path: Path, folders_lock: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock = fcntl.flock
+
+    def picky(fd: int, how: int) -> None:
+        if not folders_lock and stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))  # as NFS says
+        flock(fd, how)
+
+    monkeypatch.setattr(fcntl, "flock", picky)
+
+    async def test() -> None:
+        log = await started(tmp_path)
+        if folders_lock:
+            (tmp_path / "LOCK").unlink()  # by somebody who thinks that it is stale
+        assert DataDirectory(tmp_path).holder()[0]
+        with pytest.raises(LockedError):
+            await started(tmp_path)
+        await log.close()
+        assert not DataDirectory(tmp_path).holder()[0]
+
+    run(test)
+
+
 def test_a_start_waits_for_the_process_of_a_killed_owner(tmp_path: Path) -> None:
     async def test() -> None:
         log = await started(tmp_path)
         await log.close()
-        with open(tmp_path / "LOCK", "r+b") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            gone = subprocess.Popen([sys.executable, "-c", ""])
-            gone.wait()
-            lock.truncate(0)
-            lock.write(b"%d\n" % gone.pid)
-            lock.flush()
-            start = asyncio.ensure_future(started(tmp_path))
-            await asyncio.sleep(0.2)
-            assert not start.done()
+        lock = os.open(tmp_path, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        gone = subprocess.Popen([sys.executable, "-c", ""])
+        gone.wait()
+        (tmp_path / "LOCK").write_text(f"{gone.pid}\n")
+        start = asyncio.ensure_future(started(tmp_path))
+        await asyncio.sleep(0.2)
+        assert not start.done()
+        os.close(lock)
         log = await start
         await log.close()
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -97,18 +98,13 @@ class DataDirectory:
         Errors: DirectoryError.
         """
         try:
-            fd = os.open(self.path / "LOCK", os.O_RDONLY | os.O_CLOEXEC)
+            os.close(self._flock(fcntl.LOCK_SH))
+        except BlockingIOError:
+            return True, self._pid()
         except FileNotFoundError:
             return False, None
         except OSError as error:
-            raise DirectoryError(f"cannot read {self.path}/LOCK: {error}") from error
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            text = os.pread(fd, 32, 0).strip()
-            return True, int(text) if text.isdigit() else None
-        finally:
-            os.close(fd)
+            raise DirectoryError(f"cannot lock {self.path}: {error}") from error
         return False, None
 
     def check_format(self) -> bool:
@@ -148,19 +144,42 @@ class DataDirectory:
 
     def _lock(self) -> None:
         path = self.path / "LOCK"
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        path.touch(0o640)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.lock_fd = self._flock(fcntl.LOCK_EX)
         except BlockingIOError:
-            text = os.pread(fd, 32, 0).strip()
-            os.close(fd)
-            raise LockedError(self.path, int(text) if text.isdigit() else None) from None
-        except BaseException:
-            os.close(fd)
+            raise LockedError(self.path, self._pid()) from None
+        with suppress(OSError):  # the disk may be full, and it is for people to read
+            path.write_text(f"{os.getpid()}\n", encoding="ascii")
+
+    def _flock(self, how: int) -> int:
+        """Lock the directory itself, which nobody removes by mistake; where its file system cannot do that, as NFS
+        for want of a file to write to, the file LOCK. Answers the descriptor. Errors: BlockingIOError, OSError."""
+        try:
+            return _flocked(self.path, os.O_RDONLY, how)
+        except BlockingIOError:
             raise
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, b"%d\n" % os.getpid(), 0)
-        self.lock_fd = fd
+        except OSError:
+            mode = os.O_RDWR if how == fcntl.LOCK_EX else os.O_RDONLY
+            return _flocked(self.path / "LOCK", mode, how)
+
+    def _pid(self) -> int | None:
+        """Who holds the lock, if it is known."""
+        try:
+            text = (self.path / "LOCK").read_text(errors="replace").strip()
+        except OSError:
+            return None
+        return int(text) if text.isdigit() else None
+
+
+def _flocked(path: Path, mode: int, how: int) -> int:
+    fd = os.open(path, mode | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, how | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
 
 
 def process_is_there(pid: int) -> bool:
