@@ -237,7 +237,7 @@ def test_a_directory_has_one_owner(
             (tmp_path / "LOCK").unlink()  # by somebody who thinks that it is stale
         assert DataDirectory(tmp_path).holder()[0]
         with pytest.raises(LockedError):
-            await started(tmp_path)
+            DataDirectory(tmp_path).take()
         await log.close()
         assert not DataDirectory(tmp_path).holder()[0]
 
