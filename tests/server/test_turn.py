@@ -7,7 +7,7 @@ import pytest
 
 from mansio.codec import amqp_methods as m
 from mansio.core.limits import TURN_BYTES
-from mansio.server.turn import ALONE_BYTES, QUIET_NS, RECEIVED_BYTES_MAX
+from mansio.server.turn import ALONE_BYTES, QUIET_NS, READING_NS
 from tests.server.stage import Stage, play, publish, publisher, told
 
 
@@ -137,21 +137,19 @@ def test_turns_gather_while_one_entry_is_written() -> None:
     play(scene)
 
 
-def test_a_flood_is_read_in_pieces_of_a_turn() -> None:
+def test_a_turn_does_not_read_for_long() -> None:
     async def scene(stage: Stage) -> None:
         flood, other = publisher(stage, durable=False), publisher(stage, durable=False)
         await stage.settle()
-        sent = 0
-        while flood.transport.reading:
-            message = publish("q", bytes(RECEIVED_BYTES_MAX // 8))
-            flood.send(message)
-            sent += len(message)
-        assert RECEIVED_BYTES_MAX < sent <= RECEIVED_BYTES_MAX * 5 // 4
-        other.send(publish("q"))
+        for expected in (True, True, True, False):
+            flood.send(publish("q", bytes(ALONE_BYTES)))
+            assert flood.transport.reading == expected
+            stage.clock.ns += READING_NS // 3 + 1
+        other.send(publish("q", bytes(ALONE_BYTES)))
         assert not other.transport.reading, "what one took is missing to all"
         await stage.settle()
         assert flood.transport.reading and other.transport.reading
-        other.send(publish("q"))
+        other.send(publish("q", bytes(ALONE_BYTES)))
         assert other.transport.reading
 
     play(scene)

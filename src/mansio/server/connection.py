@@ -83,7 +83,7 @@ class Connection(asyncio.BufferedProtocol):
             session.pressing = False
             self._transport.pause_reading()
             turn.hold(self)
-        elif turn.full and self._transport is not None:
+        elif turn.is_long(now_ns) and self._transport is not None:
             self._transport.pause_reading()
             turn.defer(self)
         turn.received(nbytes, now_ns)

@@ -34,8 +34,8 @@ logger = logging.getLogger("mansio")
 READ_BYTES: Final = 262_144
 """What one read may bring: 256 KiB made the largest runs for the least delay in measurements."""
 
-RECEIVED_BYTES_MAX: Final = 512 << 10
-"""What one turn takes in from publishers that could go on: libuv reads a socket up to 32 times in one pass of the loop,
+READING_NS: Final = 700_000
+"""How long one turn reads from publishers that could go on: libuv reads a socket up to 32 times in one pass of the loop,
 and meanwhile what the disk has written waits for its confirms. Passes of 8 MiB took 7 ms, and cost the caches."""
 ALONE_BYTES: Final = 4096
 QUIET_NS: Final = 100_000
@@ -85,7 +85,7 @@ class Turn:
         self._shells: dict[AmqpConnection, Connection] = {}
         self._held: list[Connection] = []
         self._received_ns = 0  # when something was last received
-        self._turn_bytes = 0  # received in this turn
+        self._reading_ns = 0  # when this turn's first read was, but for a small one
         self._deferred: list[Connection] = []
         self._admitted = 0
         self._waiting: deque[Connection] = deque()
@@ -157,14 +157,13 @@ class Turn:
         if nbytes < ALONE_BYTES and now_ns - self._received_ns > QUIET_NS:
             self.end()
         else:
-            self._turn_bytes += nbytes
+            self._reading_ns = self._reading_ns or now_ns
             self.schedule()
         self._received_ns = now_ns
 
-    @property
-    def full(self) -> bool:
-        """Whether so much was received in this turn that what comes now is the last of it."""
-        return self._turn_bytes >= RECEIVED_BYTES_MAX
+    def is_long(self, now_ns: int) -> bool:
+        """Whether this turn has read for so long that what comes now is the last of it."""
+        return now_ns - READING_NS > self._reading_ns > 0
 
     def defer(self, connection: Connection) -> None:
         """It is read from again when the turn has ended."""
@@ -190,7 +189,7 @@ class Turn:
     def end(self) -> None:
         """Ends the turn: log, outboxes, flow."""
         self._scheduled = False
-        self._turn_bytes = 0
+        self._reading_ns = 0
         if self._admitted or self._waiting:
             self._admit()
         broker = self.broker
