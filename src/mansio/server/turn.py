@@ -35,7 +35,7 @@ READ_BYTES: Final = 262_144
 """What one read may bring: 256 KiB made the largest runs for the least delay in measurements."""
 
 READING_NS: Final = 700_000
-"""How long one turn reads from publishers that could go on: libuv reads a socket up to 32 times in one pass of the loop,
+"""How long one turn reads from publishers that could go on: libuv reads a socket up to 32 times in a pass of the loop,
 and meanwhile what the disk has written waits for its confirms. Passes of 8 MiB took 7 ms, and cost the caches."""
 ALONE_BYTES: Final = 4096
 QUIET_NS: Final = 100_000
