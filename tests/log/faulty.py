@@ -11,6 +11,9 @@ What can happen to an append (`Faults`):
     lost      does not land, raises Unavailable at the due time
     late      raises Unavailable at the due time, and lands later
     full      raises Full; so does every append that starts before the room is back
+
+What is behind an append that did not land finds another tail, and is Fenced. Where several are under way, `late` is
+`lost`: engines for which that would matter let nothing land behind an error.
 """
 
 from __future__ import annotations
@@ -56,8 +59,12 @@ class _Append:
 class FaultyLog:
     """One owner's handle. Give the same store to the next one to play a restart or a rival."""
 
-    def __init__(self, rng: Random, store: MemoryStore, faults: Faults = NO_FAULTS) -> None:
+    def __init__(
+        self, rng: Random, store: MemoryStore, faults: Faults = NO_FAULTS, depth: int = 1
+    ) -> None:
+        """`depth`: how many appends may be under way."""
         self.store = store
+        self.depth = depth
         self._rng = rng
         self._faults = faults
         self._owner = (0, 0)
@@ -123,7 +130,7 @@ class FaultyLog:
     def _end(self, append: _Append, due_ns: int) -> int | LogError | None:
         if append.outcome == "full":
             return Full("simulated: no room")
-        if append.outcome == "late":
+        if append.outcome == "late" and self.depth == 1:
             later = _Append(append.entry, append.expected_seq, "behind the owner's back")
             self._push(due_ns + self._rng.randint(*self._faults.late_ns), later)
         if append.outcome in ("late", "lost"):
@@ -151,23 +158,30 @@ class Committer:
         self.commit = commit
         self.log = log
         self._retry_ns: int | None = None
+        self._under_way = 0
+        self._error: LogError | None = None  # of an append, while others are under way
 
     def step(self, now_ns: int) -> int:
         """Do everything that is due at now_ns; return the highest durable ticket."""
         commit = self.commit
         for result in self.log.advance(now_ns):
-            if isinstance(result, int):
+            self._under_way -= 1
+            if isinstance(result, int) and self._error is None:
                 commit.appended(result)
-            else:
-                self._fail(result, now_ns)
+                continue
+            if not isinstance(result, int):
+                self._error = self._error or result
+            if self._error is not None and not self._under_way:
+                error, self._error = self._error, None
+                self._fail(error, now_ns)
         if self._retry_ns is not None and self._retry_ns <= now_ns:
             self._retry_ns = None
             if commit.state is State.BLOCKED:
                 commit.retry()
             else:
                 self._read_tail(now_ns)
-        taken = commit.take()
-        if taken is not None:
+        while self._error is None and (taken := commit.take()) is not None:
+            self._under_way += 1
             self.log.start_append(*taken, now_ns)
         return commit.durable
 

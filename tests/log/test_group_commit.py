@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mansio.log import group_commit
 from mansio.log.base import Damaged, Fenced, Full, LogError, Missing, Unavailable
 from mansio.log.entry import decode_entry, encode_fence, entry_id
-from mansio.log.group_commit import NEXT, Event, GroupCommit, State, WrongEvent
+from mansio.log.group_commit import NEXT, Event, GroupCommit, Placed, State, WrongEvent
 
 EPOCH, NONCE, FENCE_SEQ = 3, 9, 10
 RIVAL = encode_fence(EPOCH + 1, 1, 0)
@@ -29,6 +29,10 @@ def take(commit: GroupCommit) -> bytes:
     entry, expected_seq = taken
     assert expected_seq == commit.last_seq == decode_entry(entry).prev_seq
     return entry
+
+
+def placed_of(commit: GroupCommit) -> list[Placed]:
+    return [placed for landed in commit.take_landed() for placed in landed.placed]
 
 
 def records(entry: bytes) -> list[bytes]:
@@ -244,7 +248,7 @@ def test_only_a_turn_that_no_entry_can_hold_is_cut() -> None:
     for durable in (0, 0, 1, 1, 1, 2):
         assert len(records(take(commit))) == 1
         assert commit.appended(commit.last_seq + 1) == durable
-    assert [(each.owner, each.seq - FENCE_SEQ, each.size) for each in commit.take_placed()] == [
+    assert [(each.owner, each.seq - FENCE_SEQ, each.size) for each in placed_of(commit)] == [
         (0, 1, 40),
         (10, 3, 40),
         (1, 4, 40),
@@ -259,7 +263,7 @@ def test_a_turn_is_cut_where_it_says() -> None:
     for taken, durable in ((turn[:2], 0), (turn[2:5], 0), (turn[5:], ticket)):
         assert records(take(commit)) == taken
         assert commit.appended(commit.last_seq + 1) == durable
-    placed = [(each.owner, each.seq - FENCE_SEQ) for each in commit.take_placed()]
+    placed = [(each.owner, each.seq - FENCE_SEQ) for each in placed_of(commit)]
     assert placed == [("a", 1), ("b", 2), ("c", 3)]
 
 
@@ -268,12 +272,65 @@ def test_owners_learn_where_their_records_lie() -> None:
     commit.add([b"a", (b"bb", b"b"), b"cccc"], [(1, "B"), (2, "C")])
     commit.add([b"ddddd"], [(0, "D")])
     entry = take(commit)
-    assert commit.take_placed() == []
+    assert placed_of(commit) == []
     commit.appended(FENCE_SEQ + 1)
-    placed = commit.take_placed()
+    placed = placed_of(commit)
     assert [(each.owner, each.seq) for each in placed] == [(n, FENCE_SEQ + 1) for n in "BCD"]
     assert [entry[each.offset :][: each.size] for each in placed] == [b"bbb", b"cccc", b"ddddd"]
-    assert commit.take_placed() == []
+    assert placed_of(commit) == []
+
+
+def two_in_flight() -> tuple[GroupCommit, bytes, bytes]:
+    commit = GroupCommit(EPOCH, NONCE, FENCE_SEQ, depth=2)
+    entries = []
+    for number in range(3):
+        commit.add([b"%d" % number], [(0, number)])
+        if number < 2:
+            taken = commit.take()
+            assert taken is not None and taken[1] == FENCE_SEQ + number
+            assert decode_entry(taken[0]).prev_seq == FENCE_SEQ + number
+            entries.append(taken[0])
+    assert commit.take() is None, "two are enough"
+    assert commit.entry_bytes == len(entries[0]) + len(entries[1])
+    return commit, *entries
+
+
+def test_a_second_entry_follows_the_first_one() -> None:
+    commit, first, second = two_in_flight()
+    assert commit.appended(FENCE_SEQ + 1) == 1 and commit.state is State.IN_FLIGHT
+    taken = commit.take()
+    assert taken is not None and taken[1] == FENCE_SEQ + 2, "behind the one in flight"
+    assert commit.appended(FENCE_SEQ + 2) == 2 and commit.appended(FENCE_SEQ + 3) == 3
+    assert commit.idle and commit.entry_bytes == 0
+    landed = commit.take_landed()
+    assert [each.seq - FENCE_SEQ for each in landed] == [1, 2, 3]
+    assert [each.size for each in landed] == [len(first), len(second), len(taken[0])]
+    assert [each.placed[0].owner for each in landed] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("landed", [0, 1, 2])
+def test_what_of_two_entries_landed_is_found_out(landed: int) -> None:
+    commit, *entries = two_in_flight()
+    assert commit.failed(Unavailable()) is State.UNKNOWN and commit.take() is None
+    last = entries[landed - 1] if landed else None
+    assert commit.tail_read(FENCE_SEQ + landed, last) == landed
+    assert commit.state is (State.OPEN if landed == 2 else State.RESEND)
+    for number in range(landed, 2):
+        assert commit.take() == (entries[number], FENCE_SEQ + number), "the same bytes again"
+    if landed:
+        taken = commit.take()
+        assert taken is not None and taken[1] == FENCE_SEQ + 2, "there is room for another one"
+    assert commit.take() is None
+    assert len(commit.take_landed()) == landed
+    assert commit.appended(FENCE_SEQ + landed + 1) == landed + 1
+    assert len(commit.take_landed()) == 1
+
+
+def test_two_entries_that_met_a_full_log_are_offered_again() -> None:
+    commit, *entries = two_in_flight()
+    assert commit.failed(Full()) is State.BLOCKED and commit.take() is None
+    commit.retry()
+    assert [commit.take(), commit.take()] == [(entries[0], FENCE_SEQ), (entries[1], FENCE_SEQ + 1)]
 
 
 @dataclass
@@ -284,9 +341,7 @@ class Model:
     log: list[bytes] = field(default_factory=list)
     added: list[bytes] = field(default_factory=list)
     ends: list[int] = field(default_factory=lambda: [0])
-    entry: bytes = b""
-    expected: int = 0
-    landed: bool = False
+    under_way: list[tuple[bytes, int]] = field(default_factory=list)
 
     def add(self, sizes: list[int]) -> None:
         turn = [b"%d." % (len(self.added) + n) + bytes(size) for n, size in enumerate(sizes)]
@@ -300,24 +355,24 @@ class Model:
             commit.retry()
         elif commit.state is State.UNKNOWN:
             self._answer_tail(event)
-        elif commit.state is State.IN_FLIGHT:
+        elif (taken := commit.take()) is not None:
+            self.under_way.append(taken)
+        elif self.under_way:
             self._end_append(event)
-        else:
-            taken = commit.take()
-            if taken is not None:
-                self.entry, self.expected = taken
-                self.landed = False
 
     def _end_append(self, event: str) -> None:
-        assert self.expected == FENCE_SEQ + len(self.log), "appended behind the log's last entry"
-        if event in ("done", "landed"):
-            self.log.append(self.entry)
-            self.landed = True
+        entry, expected = self.under_way.pop(0)
+        assert expected == FENCE_SEQ + len(self.log), "appended behind the log's last entry"
+        if event in ("done", "landed", "both landed"):
+            self.log.append(entry)
         if event == "done":
             self.commit.appended(FENCE_SEQ + len(self.log))
-        else:
-            errors: dict[str, LogError] = {"full": Full(), "fenced": Fenced()}
-            self.commit.failed(errors.get(event, Unavailable()))
+            return
+        if event == "both landed":
+            self.log += [each for each, _ in self.under_way]
+        self.under_way.clear()
+        errors: dict[str, LogError] = {"full": Full(), "fenced": Fenced()}
+        self.commit.failed(errors.get(event, Unavailable()))
 
     def _answer_tail(self, event: str) -> None:
         if event in ("lost", "full"):
@@ -336,16 +391,18 @@ class Model:
         assert self.ends[self.commit.durable] <= len(stored), "durable, but not in the log"
 
 
-EVENT = st.sampled_from(["done", "done", "landed", "lost", "full"])
+EVENT = st.sampled_from(["done", "done", "landed", "both landed", "lost", "full"])
 STEPS = st.lists(
     st.one_of(EVENT, st.lists(st.integers(0, 120), min_size=1, max_size=4)), max_size=60
 )
 
 
 @settings(max_examples=300)
-@given(STEPS, st.booleans())
-def test_promises_under_random_events(steps: list[str | list[int]], fenced: bool) -> None:
-    model = Model(fresh(group_bytes_max=300))
+@given(STEPS, st.booleans(), st.integers(1, 3))
+def test_promises_under_random_events(
+    steps: list[str | list[int]], fenced: bool, depth: int
+) -> None:
+    model = Model(GroupCommit(EPOCH, NONCE, FENCE_SEQ, group_bytes_max=300, depth=depth))
     for step in steps:
         durable = model.commit.durable
         if isinstance(step, list):

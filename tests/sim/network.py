@@ -63,6 +63,7 @@ class Network:
             self.store,
             profile.faults,
             profile.group_bytes_max,
+            profile.depth,
             profile.whole_bytes_max,
             self._on_made,
             self._on_written,

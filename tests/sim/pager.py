@@ -23,10 +23,12 @@ class Pager:
         self._paging = broker.paging
         self._log = log
         self._spool = MemoryStore()
-        handle = FaultyLog(rng, self._spool, faults)
-        self._group = GroupCommit(1, 0, handle.open(1), rng.choice((300, GROUP_BYTES_MAX)))
+        depth = rng.choice((1, 2))
+        handle = FaultyLog(rng, self._spool, faults, depth)
+        self._group = GroupCommit(
+            1, 0, handle.open(1), rng.choice((300, GROUP_BYTES_MAX)), depth=depth
+        )
         self._writer = Committer(self._group, handle)
-        self._placed_seq = self._group.last_seq
         self._ticket = 0
         self._reading: list[Run] = []
         self._due_ns = 0
@@ -66,11 +68,8 @@ class Pager:
 
     def _write(self, now_ns: int) -> None:
         self._writer.step(now_ns)
-        if self._group.last_seq != self._placed_seq:
-            self._placed_seq = self._group.last_seq
-            size = len(self._spool.entries[self._placed_seq])
-            placed = self._group.take_placed()
-            self._spool.trim(self._paging.spooled(self._placed_seq, size, placed))
+        for landed in self._group.take_landed():
+            self._spool.trim(self._paging.spooled(*landed))
 
     def _read(self, run: Run) -> None:
         loading = self._paging.loading

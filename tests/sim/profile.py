@@ -90,6 +90,8 @@ class Profile:
         """Exchanges that are bound and published to: few, so that much happens to each."""
         self.page_bytes = rng.choice((0, 0, 1, 200, 3000, 30_000))
         """What stays in memory of messages; 0: all of it."""
+        self.depth = rng.choice((1, 2))
+        """How many entries may be on their way to the log."""
         self.taste = {name: rng.choice((0.0, 0.3, 1.0, 1.0, 3.0)) for name in TASTES}
 
     @contextmanager

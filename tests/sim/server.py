@@ -115,6 +115,7 @@ class Server:
         store: MemoryStore,
         faults: Faults,
         group_bytes_max: int,
+        depth: int,
         whole_bytes_max: int,
         watch: Callable[[Front, list[Item]], None],
         write: Callable[[Front, list[Item]], None],
@@ -133,7 +134,7 @@ class Server:
         self._write_to = write
         self._before_cut = before_cut
         epoch, nonce = store.bounds().epoch + 1, rng.getrandbits(64)
-        log = FaultyLog(rng, store, faults)
+        log = FaultyLog(rng, store, faults, depth)
         seq = log.open(epoch, nonce)
         restore = Restore(self.broker)
         for entry_seq, entry in store.replay(1):
@@ -144,10 +145,9 @@ class Server:
         self.broker.journal.started("simulation", new=not restore.records)
         self.scheduled = True
         self.store = store
-        self.group = GroupCommit(epoch, nonce, seq, group_bytes_max)
+        self.group = GroupCommit(epoch, nonce, seq, group_bytes_max, depth=depth)
         self.committer = Committer(self.group, log)
         self._ticket = 0
-        self._placed_seq = seq
         self.pager = Pager(rng, self.broker, store, faults)
         self.lost = False
         """Nothing will be durable any more."""
@@ -258,13 +258,10 @@ class Server:
     def _place(self) -> None:
         """What has landed is told to the broker, and what it needs no more is cut off."""
         journal = self.broker.journal
-        if self.group.last_seq == self._placed_seq:
-            return
-        self._placed_seq = self.group.last_seq
-        size = len(self.store.entries[self._placed_seq])
-        journal.placed(self._placed_seq, size, self.group.take_placed())
-        self._before_cut()
-        self.store.trim(journal.retention.cut())
+        for landed in self.group.take_landed():
+            journal.placed(*landed)
+            self._before_cut()
+            self.store.trim(journal.retention.cut())
 
     def shutdown(self, front: Front, code: int, text: str) -> None:
         """The server says goodbye."""

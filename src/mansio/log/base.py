@@ -100,12 +100,14 @@ class Capabilities(NamedTuple):
     """What an engine can do. It does not change during the life of a handle.
 
     `durable`: entries survive the end of the process. `replicated`: and the loss of a machine.
-    `entry_bytes_max`: the largest entry that `append` takes, in bytes.
+    `entry_bytes_max`: the largest entry that `append` takes, in bytes. `depth`: how many appends it
+    is worth to have under way; above 1 only where seqs have no gaps, and nothing lands behind an error.
     """
 
     durable: bool
     replicated: bool
     entry_bytes_max: int
+    depth: int = 1
 
 
 class Bounds(NamedTuple):

@@ -1,36 +1,41 @@
-"""Gathers the records of turns into entries, one append in flight at a time.
+"""Gathers the records of turns into entries, few appends in flight at a time.
 
-While one entry is being made durable, the records of the next turns gather; they become the next
-entry. Latency at low load is one append; at high load the entry grows instead of the queue.
+While `depth` entries are being made durable, the records of the next turns gather; they become the
+next entry. Latency at low load is one append; at high load the entry grows instead of the queue.
+With a depth of 2 the log has its next entry when it has written one, and need not wait for us.
 It does no IO: whoever drives it calls `take`, appends to the log, and reports what happened.
 
     add ──► pending ──take──► entry in flight ──appended──► durable: confirms may leave
 
 State      what is going on                                   what the driver does next
 OPEN       nothing in flight                                  take, when something is pending
-IN_FLIGHT  an entry was taken and is being appended           report appended or failed
+IN_FLIGHT  entries were taken and are being appended          report appended or failed, or take more
 UNKNOWN    the append failed, and its entry may have landed   read the log's tail, tail_read
-RESEND     the entry did not land, it must be next            take gives the same bytes again
-BLOCKED    the entry did not land for want of room            retry, after a while or after trim
+RESEND     what is in flight did not land, it must be next    take gives the same bytes again
+BLOCKED    the same, for want of room                         retry, after a while or after trim
 FATAL      the log is not ours any more, or is damaged        take_failed, and stop
 
 Event        call                what it means
 ADD          add                 a turn had records
 TAKE         take                it gave an entry (where it gives None, it is no event)
-APPENDED     appended            the append returned
-UNAVAILABLE  failed(Unavailable) the append's outcome is unknown, or the tail cannot be read yet
+APPENDED     appended            the first append in flight returned
+UNAVAILABLE  failed(Unavailable) its outcome is unknown, or the tail cannot be read yet
 FULL         failed(Full)        no room, the entry did not land
 REFUSED      failed(any other)   Fenced, Damaged, or an error that no engine should raise
-LANDED       tail_read           the last entry of the log is ours
+LANDED       tail_read           the last entry of the log is one of those in flight
 ABSENT       tail_read           nothing has landed since the last entry that we know
 FOREIGN      tail_read           something else is behind the last entry that we know
 RETRY        retry               there may be room again
 
-The table; "-" is an error, a WrongEvent (a test reads this drawing and compares it with the code):
+`failed` is reported when the outcome of all appends in flight is there. What came behind one that
+failed can only have landed if that one has: an engine refuses an entry that is not behind its last.
+
+The table, where nothing else is in flight: otherwise APPENDED leads to IN_FLIGHT, LANDED to RESEND.
+"-" is an error, a WrongEvent (a test reads this drawing and compares it with the code):
 
 |           | ADD       | TAKE      | APPENDED | UNAVAILABLE | FULL    | REFUSED | LANDED | ABSENT | FOREIGN | RETRY  |
 | OPEN      | OPEN      | IN_FLIGHT | -        | -           | -       | -       | -      | -      | -       | -      |
-| IN_FLIGHT | IN_FLIGHT | -         | OPEN     | UNKNOWN     | BLOCKED | FATAL   | -      | -      | -       | -      |
+| IN_FLIGHT | IN_FLIGHT | IN_FLIGHT | OPEN     | UNKNOWN     | BLOCKED | FATAL   | -      | -      | -       | -      |
 | UNKNOWN   | UNKNOWN   | -         | -        | UNKNOWN     | -       | FATAL   | OPEN   | RESEND | FATAL   | -      |
 | RESEND    | RESEND    | IN_FLIGHT | -        | -           | -       | -       | -      | -      | -       | -      |
 | BLOCKED   | BLOCKED   | -         | -        | -           | -       | -       | -      | -      | -       | RESEND |
@@ -101,6 +106,7 @@ NEXT: dict[State, dict[Event, State]] = {
     OPEN: {Event.ADD: OPEN, Event.TAKE: IN_FLIGHT},
     IN_FLIGHT: {
         Event.ADD: IN_FLIGHT,
+        Event.TAKE: IN_FLIGHT,
         Event.APPENDED: OPEN,
         Event.UNAVAILABLE: UNKNOWN,
         Event.FULL: BLOCKED,
@@ -133,6 +139,30 @@ class Placed(NamedTuple):
     size: int
 
 
+class Landed(NamedTuple):
+    """An entry that has become durable: `size` bytes at `seq`, and where its owned records lie."""
+
+    seq: int
+    size: int
+    placed: list[Placed]
+
+
+class _Flight:
+    """An entry that was taken. `ticket`: the highest one whose last record was taken with it."""
+
+    __slots__ = ("entry", "owners", "ticket")
+
+    def __init__(self, entry: bytes, ticket: int, owners: list[tuple[int, Any]]) -> None:
+        self.entry = entry
+        self.ticket = ticket
+        self.owners = owners
+
+    def landed(self, seq: int) -> Landed:
+        """It lies there."""
+        placed = [Placed(who, seq, *record_place(self.entry, n)) for n, who in self.owners]
+        return Landed(seq, len(self.entry), placed)
+
+
 class _Turn:
     """The records of one turn, or a piece of a turn that is cut."""
 
@@ -155,9 +185,9 @@ class GroupCommit:
     """
 
     __slots__ = (
-        "_entry", "_entry_bytes_max", "_entry_owners", "_entry_ticket", "_epoch", "_failed_from",
-        "_group_bytes_max", "_last_ticket", "_nonce", "_placed", "_turns", "durable", "fatal",
-        "last_seq", "pending_bytes", "state",
+        "_depth", "_entry_bytes_max", "_epoch", "_failed_from", "_flights", "_group_bytes_max",
+        "_landed", "_last_ticket", "_nonce", "_offered", "_taken_ticket", "_turns", "durable",
+        "fatal", "last_seq", "pending_bytes", "state",
     )  # fmt: skip
 
     def __init__(
@@ -167,12 +197,14 @@ class GroupCommit:
         last_seq: int,
         group_bytes_max: int = GROUP_BYTES_MAX,
         entry_bytes_max: int = ENTRY_BYTES_MAX,
+        depth: int = 1,
     ) -> None:
         """For the owner that opened the log with epoch and nonce.
 
         `last_seq`: what `open` returned. `group_bytes_max`: what turns are gathered up to.
         `entry_bytes_max`: the engine's capabilities.entry_bytes_max; only a turn that is larger
-        is cut, between two records.
+        is cut, between two records. `depth`: how many entries may be in flight; above 1 only for
+        an engine that gives them seqs without gaps, and where none lands behind an error.
         """
         self.state = OPEN
         self.durable = 0
@@ -186,10 +218,11 @@ class GroupCommit:
         self._last_ticket = 0
         self._failed_from = 0
         self._turns: deque[_Turn] = deque()  # not taken yet
-        self._entry = b""
-        self._entry_ticket = 0  # the highest ticket whose last record has been taken
-        self._entry_owners: list[tuple[int, Any]] = []
-        self._placed: list[Placed] = []
+        self._depth = depth
+        self._flights: deque[_Flight] = deque()
+        self._offered = 0  # how many of them the driver has taken, or taken again
+        self._taken_ticket = 0  # the highest ticket whose last record has been taken
+        self._landed: list[Landed] = []
 
     @property
     def blocked(self) -> bool:
@@ -208,8 +241,8 @@ class GroupCommit:
 
     @property
     def entry_bytes(self) -> int:
-        """Size of the entry that is in flight, or 0."""
-        return len(self._entry)
+        """Size of the entries in flight, together."""
+        return sum(len(flight.entry) for flight in self._flights)
 
     def add(
         self,
@@ -235,31 +268,39 @@ class GroupCommit:
 
     def take(self) -> tuple[bytes, int] | None:
         """The entry to append now and its expected_seq; None if there is none or it must wait."""
-        if self.state is OPEN:
-            if not self._turns:
-                return None
-            self._entry = encode_entry(
-                self._epoch, self._nonce, self.last_seq, self._take_records()
-            )
-        elif self.state is not RESEND:
+        if Event.TAKE not in NEXT[self.state]:
             return None
+        if self._offered == len(self._flights):
+            if not self._turns or self._offered == self._depth:
+                return None
+            self._flights.append(self._encode(self.last_seq + self._offered))
         self._go(Event.TAKE)
-        return self._entry, self.last_seq
+        self._offered += 1
+        return self._flights[self._offered - 1].entry, self.last_seq + self._offered - 1
 
     def appended(self, seq: int) -> int:
-        """The append returned seq. Returns the highest durable ticket.
+        """The first append in flight returned seq. Returns the highest durable ticket.
 
         Errors: ValueError if seq cannot be: a log that breaks its contract.
         """
-        return self._settle(Event.APPENDED, seq)
+        if Event.APPENDED in NEXT[self.state] and seq <= self.last_seq:
+            raise ValueError(f"seq {seq} for an entry behind seq {self.last_seq}")
+        self._go(Event.APPENDED)
+        self._offered -= 1
+        self._settle(seq)
+        if self._flights:
+            self.state = IN_FLIGHT
+        return self.durable
 
-    def take_placed(self) -> list[Placed]:
-        """Where the owned records lie that have become durable since the last call, in order."""
-        placed, self._placed = self._placed, []
-        return placed
+    def take_landed(self) -> list[Landed]:
+        """The entries that have become durable since the last call, in order."""
+        landed, self._landed = self._landed, []
+        return landed
 
     def failed(self, error: Exception) -> State:
-        """The append, or reading the tail after it, raised error. Returns the new state."""
+        """The first append in flight, or reading the tail after it, raised error, and no other one is under way any
+        more. Returns the new state."""
+        self._offered = 0
         if isinstance(error, Unavailable):
             self._go(Event.UNAVAILABLE)
         elif isinstance(error, Full):
@@ -282,14 +323,18 @@ class GroupCommit:
             self._end(Event.FOREIGN, error)
         elif last_entry is None:
             raise ValueError(f"the entry at seq {last_seq} is needed")
-        elif entry_id(last_entry) == entry_id(self._entry):
-            return self._settle(Event.LANDED, last_seq)
+        elif behind := self._flights_up_to(entry_id(last_entry)):
+            self._go(Event.LANDED)
+            for seq in range(last_seq - behind + 1, last_seq + 1):
+                self._settle(seq)
+            if self._flights:
+                self.state = RESEND
         else:
             self._end(Event.FOREIGN, Fenced(f"seq {last_seq} was appended by another owner"))
         return self.durable
 
     def retry(self) -> None:
-        """Offer the entry that met a full log again."""
+        """Offer what met a full log again."""
         self._go(Event.RETRY)
 
     def take_failed(self) -> list[int]:
@@ -306,22 +351,25 @@ class GroupCommit:
             raise WrongEvent(f"{event.name} in state {self.state.name}")
         self.state = state
 
-    def _settle(self, event: Event, seq: int) -> int:
-        if event in NEXT[self.state] and seq <= self.last_seq:
-            raise ValueError(f"seq {seq} for an entry behind seq {self.last_seq}")
-        self._go(event)
+    def _flights_up_to(self, last_id: bytes) -> int:
+        """How many are in flight up to the one with this id; 0 if none has it."""
+        for number, flight in enumerate(self._flights, 1):
+            if entry_id(flight.entry) == last_id:
+                return number
+        return 0
+
+    def _settle(self, seq: int) -> None:
+        """The first one in flight is durable."""
+        flight = self._flights.popleft()
         self.last_seq = seq
-        self.durable = self._entry_ticket
-        for number, owner in self._entry_owners:
-            self._placed.append(Placed(owner, seq, *record_place(self._entry, number)))
-        self._entry = b""
-        return self.durable
+        self.durable = flight.ticket
+        self._landed.append(flight.landed(seq))
 
     def _end(self, event: Event, error: Exception) -> None:
         self._go(event)
         self.fatal = error
         self._failed_from = self.durable + 1
-        self._entry = b""
+        self._flights.clear()
         self._turns.clear()
         self.pending_bytes = 0
 
@@ -351,19 +399,19 @@ class GroupCommit:
             turns[at].owners.append((number - starts[at], owner))
         return turns
 
-    def _take_records(self) -> list[Record]:
-        """The records of the pending turns that fit into one entry, of at least one."""
+    def _encode(self, prev_seq: int) -> _Flight:
+        """An entry of the pending turns that fit into one, of at least one."""
         room = self._group_bytes_max - ENTRY_OVERHEAD_BYTES
         turns = self._turns
         turn = turns.popleft()
         taken_bytes, records, owners = turn.size, turn.records, turn.owners
-        self._entry_ticket = turn.ticket or self._entry_ticket
+        self._taken_ticket = turn.ticket or self._taken_ticket
         while turns and taken_bytes + turns[0].size <= room:
             turn = turns.popleft()
             owners += [(number + len(records), owner) for number, owner in turn.owners]
             records += turn.records
             taken_bytes += turn.size
-            self._entry_ticket = turn.ticket or self._entry_ticket
+            self._taken_ticket = turn.ticket or self._taken_ticket
         self.pending_bytes -= taken_bytes
-        self._entry_owners = owners
-        return records
+        entry = encode_entry(self._epoch, self._nonce, prev_seq, records)
+        return _Flight(entry, self._taken_ticket, owners)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -40,9 +41,12 @@ class Committer:
         self._on_failed = on_failed
         self.appends = Appends()
         self._group: GroupCommit | None = None
-        self._busy = False  # an append is under way, or one that failed is looked into
-        self._entry_bytes = 0  # of the entry that is being appended
-        self._offered_ns = 0  # when that began
+        self._under_way: deque[tuple[asyncio.Future[int] | Prompt, int]] = (
+            deque()
+        )  # and since when, in ns
+        self._error: BaseException | None = (
+            None  # of an append; it is looked into when none is under way
+        )
         self._trim_seq = 0
         self._trim_due = asyncio.Event()
         self._last = 0  # newest ticket
@@ -53,8 +57,10 @@ class Committer:
         """Takes the log over and starts to write."""
         epoch = (await self._log.bounds()).epoch + 1
         seq = await self._log.open(epoch, nonce)
-        entry_bytes_max = self._log.capabilities.entry_bytes_max
-        self._group = GroupCommit(epoch, nonce, seq, entry_bytes_max=entry_bytes_max)
+        able = self._log.capabilities
+        self._group = GroupCommit(
+            epoch, nonce, seq, entry_bytes_max=able.entry_bytes_max, depth=able.depth
+        )
         self._tasks.start(self._trim(), "log trimmer")
 
     @property
@@ -88,53 +94,47 @@ class Committer:
         if records:
             assert self._group is not None, "the log is not open"
             self._last = self._group.add(records, owners, breaks)
-            if not self._busy:
+            if self._error is None:
                 self._submit(self._group)
         return self._last
 
     def _submit(self, group: GroupCommit) -> None:
         """Appends what has gathered. No task of ours waits for it: at low load that would be most of the work."""
-        self._busy = True
         try:
-            job = group.take()
-            if job is None:
-                self._busy = False
-                return
-            entry, expected_seq = job
-            self._entry_bytes = len(entry)
-            self._offered_ns = self._clock.now_ns()
-            append = self._log.append(entry, expected_seq)
-            if not isinstance(append, Prompt):
-                append = asyncio.ensure_future(append)
+            while (job := group.take()) is not None:
+                append = self._log.append(*job)
+                if not isinstance(append, Prompt):
+                    append = asyncio.ensure_future(append)
+                self._under_way.append((append, self._clock.now_ns()))
+                append.add_done_callback(self._appended)
         except Exception as error:  # a mistake of ours, or there is no memory
             self._tasks.start(_fail(error), "log")
-        else:
-            append.add_done_callback(self._appended)
 
-    def _appended(self, append: asyncio.Future[int] | Prompt) -> None:
-        group = self._group
-        if append.cancelled() or group is None:
-            return
-        error = append.exception()
-        if error is not None:
-            self._tasks.start(self._recover(group, error), "log recovery")
-            return
+    def _appended(self, _: asyncio.Future[int] | Prompt) -> None:
         try:
-            self._landed(group, append.result())
+            while self._under_way and self._under_way[0][0].done():
+                self._take_answer(*self._under_way.popleft())
         except Exception as mistake:  # nobody else would notice that confirms do not leave
             self._tasks.start(_fail(mistake), "log")
 
-    def _landed(self, group: GroupCommit, landed_seq: int) -> None:
-        ticket, size = group.appended(landed_seq), self._entry_bytes
-        seq = group.last_seq
-        self.appends.took(self._clock.now_ns() - self._offered_ns)
-        self._submit(group)  # the disk need not wait until everybody is told
-        self._settled(group, seq, ticket, size)
+    def _take_answer(self, append: asyncio.Future[int] | Prompt, since_ns: int) -> None:
+        group = self._group
+        if append.cancelled() or group is None:
+            return
+        error = self._error = self._error or append.exception()
+        if error is None:
+            ticket = group.appended(append.result())
+            self.appends.took(self._clock.now_ns() - since_ns)
+            self._submit(group)  # the disk need not wait until everybody is told
+            self._settle(group, ticket)
+        elif not self._under_way:
+            self._tasks.start(self._recover(group, error), "log recovery")
 
-    def _settled(self, group: GroupCommit, seq: int, ticket: int, size: int) -> None:
-        """Entry `seq` of `size` bytes is durable."""
-        self.appends.landed(seq, size)
-        self.trim(self._on_placed(seq, size, group.take_placed()))
+    def _settle(self, group: GroupCommit, ticket: int) -> None:
+        """Entries have become durable, and with them everything up to a ticket."""
+        for seq, size, placed in group.take_landed():
+            self.appends.landed(seq, size)
+            self.trim(self._on_placed(seq, size, placed))
         if ticket > self.durable:
             self.durable = ticket
             self._on_durable(ticket)
@@ -160,7 +160,7 @@ class Committer:
                     self._trim_due.set()
 
     async def _recover(self, group: GroupCommit, error: BaseException) -> None:
-        """Finds out what became of the entry, and goes on if the log is still ours."""
+        """Finds out what became of the entries, and goes on if the log is still ours."""
         if not isinstance(error, LogError):
             raise error
         state = group.failed(error)
@@ -179,15 +179,14 @@ class Committer:
             except LogError as again:
                 state = group.failed(again)
                 continue
-            ticket = group.tail_read(last, entry)
+            self._settle(group, group.tail_read(last, entry))
             state = group.state
-            if state is State.OPEN and entry is not None:
-                self._settled(group, last, ticket, len(entry))
         if state is State.FATAL:
             self.lost = True
             logger.critical("the log cannot be written any more: nothing is confirmed from here on")
             self._on_failed(self._last)
             return
+        self._error = None
         self._submit(group)
 
 
