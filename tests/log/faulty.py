@@ -23,7 +23,8 @@ from heapq import heappop, heappush
 from random import Random
 
 from mansio.log.base import Bounds, Fenced, Full, LogError, Unavailable
-from mansio.log.group_commit import GroupCommit, State
+from mansio.log.commit_states import State
+from mansio.log.group_commit import GroupCommit
 from mansio.log.memory import MemoryStore
 
 RETRY_NS = 1_000_000

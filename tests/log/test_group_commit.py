@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mansio.log import group_commit
+from mansio.log import commit_states
 from mansio.log.base import Damaged, Fenced, Full, LogError, Missing, Unavailable
+from mansio.log.commit_states import NEXT, Event, State, WrongEvent
 from mansio.log.entry import decode_entry, encode_fence, entry_id
-from mansio.log.group_commit import NEXT, Event, GroupCommit, Placed, State, WrongEvent
+from mansio.log.group_commit import GroupCommit, Placed
 
 EPOCH, NONCE, FENCE_SEQ = 3, 9, 10
 RIVAL = encode_fence(EPOCH + 1, 1, 0)
@@ -94,7 +95,7 @@ def test_every_pair(state: State, event: Event) -> None:
 
 
 def test_drawn_table_is_the_table() -> None:
-    rows = re.findall(r"^\| (.*) \|$", group_commit.__doc__ or "", re.MULTILINE)
+    rows = re.findall(r"^\| (.*) \|$", commit_states.__doc__ or "", re.MULTILINE)
     header, *body = [[cell.strip() for cell in row.split("|")] for row in rows]
     drawn = {
         State[row[0]]: {

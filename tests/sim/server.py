@@ -15,7 +15,8 @@ from mansio.core.broker import Broker
 from mansio.core.limits import FRAME_MIN_BYTES, Limits
 from mansio.core.restore import Restore
 from mansio.core.users import Users
-from mansio.log.group_commit import GroupCommit, State
+from mansio.log.commit_states import State
+from mansio.log.group_commit import GroupCommit
 from mansio.log.memory import MemoryStore
 from mansio.protocol.amqp.connection import AmqpConnection
 from mansio.protocol.base import Peer

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from mansio.log.base import Log, LogError, Unavailable
+from mansio.log.commit_states import State
 from mansio.log.entry import Record
-from mansio.log.group_commit import GroupCommit, Placed, State
+from mansio.log.group_commit import GroupCommit, Placed
 from mansio.log.prompt import Prompt
 from mansio.server.appends import Appends
 from mansio.server.clock import Clock
