@@ -23,6 +23,7 @@ class SqliteStore:
     """A log in one table."""
 
     low = False
+    room_bytes = 1 << 40
     unsynced = False
     cut = None
 
