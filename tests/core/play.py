@@ -8,9 +8,13 @@ from mansio.core.limits import Limits
 from mansio.core.queue import Queue
 from mansio.core.routing import Route
 from mansio.core.run import Run
-from mansio.core.session import Channel, Session
+from mansio.core.session import Channel, Outcome, Session
 
 SIZE = 19  # bytes of a message in these runs: its number, and where a header frame has it the size of its body
+
+
+def outcome(requeue: bool) -> Outcome:
+    return Outcome.REQUEUE if requeue else Outcome.ACCEPT
 
 
 def number(i: int) -> bytes:
@@ -118,11 +122,11 @@ class Client:
 
     def settle(self, first: int, last: int = -1, requeue: bool = False) -> None:
         """Settles tags one by one."""
-        self.broker.settle(self.channel, first, max(first, last), False, requeue)
+        self.broker.settle(self.channel, first, max(first, last), False, outcome(requeue))
 
     def settle_until(self, tag: int, requeue: bool = False) -> None:
         """Settles with `multiple`."""
-        self.broker.settle(self.channel, tag, tag, True, requeue)
+        self.broker.settle(self.channel, tag, tag, True, outcome(requeue))
 
 
 def make_broker(**limits: Any) -> Broker:

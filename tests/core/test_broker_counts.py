@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mansio.core.broker import Broker
 from mansio.core.check import check
 from mansio.core.errors import BrokerError
-from tests.core.play import Client, make_run
+from tests.core.play import Client, make_run, outcome
 
 operations = st.lists(
     st.one_of(
@@ -43,7 +43,7 @@ def perform(broker: Broker, clients: list[Client], name: str, *how: Any) -> None
         broker.get(clients[how[0]].channel, queues[how[1]], how[2])
     elif name == "settle":
         who, tag, multiple, requeue = how
-        broker.settle(clients[who].channel, tag, tag, multiple, requeue)
+        broker.settle(clients[who].channel, tag, tag, multiple, outcome(requeue))
     elif name == "tx":
         getattr(broker, how[1])(clients[how[0]].channel)
     elif name == "qos":

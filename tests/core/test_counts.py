@@ -6,7 +6,7 @@ from mansio.core.broker import Broker
 from mansio.core.confirms import _covered
 from mansio.core.routing import Route
 from mansio.core.run import Run
-from tests.core.play import Client, make_run
+from tests.core.play import Client, make_run, outcome
 
 
 def numbers(broker: Broker) -> dict[str, int]:
@@ -27,7 +27,7 @@ def test_a_message_in_two_queues_is_published_once_and_delivered_twice() -> None
     broker.publish(client.channel, make_run([1, 2, 3]), queues)
     broker.end_turn()
     assert numbers(broker) == {"routed": 3, "published": 3, "delivered": 6}
-    broker.settle(client.channel, 1, 2, True, False)
+    broker.settle(client.channel, 1, 2, True, outcome(False))
     assert broker.counts.acknowledged == 2
 
 
@@ -38,10 +38,10 @@ def test_delivered_again() -> None:
     client.publish(queue, 1, 2, 3)
     client.consume(queue)
     broker.end_turn()
-    broker.settle(client.channel, 1, 2, False, True)
+    broker.settle(client.channel, 1, 2, False, outcome(True))
     broker.end_turn()
     broker.cancel(client.channel, "c")
-    broker.settle(client.channel, 4, 4, False, True)
+    broker.settle(client.channel, 4, 4, False, outcome(True))
     assert broker.get(client.channel, queue, True) is not None
     assert numbers(broker) == {"routed": 3, "published": 3, "delivered": 6, "redelivered": 3}
 

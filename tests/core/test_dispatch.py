@@ -11,7 +11,7 @@ from mansio.core.check import check
 from mansio.core.dispatch import Consumer
 from mansio.core.limits import TURN_BYTES
 from mansio.core.run import Run
-from tests.core.play import SIZE, Client, make_run
+from tests.core.play import SIZE, Client, make_run, outcome
 
 
 @dataclass
@@ -127,7 +127,7 @@ def test_slices_are_a_round_robin_message_by_message(
                 at for who, at in expected if who == tag
             ]
         assert queue.ready_count == len(reference.waiting)
-        broker.settle(client.session.channels[number], 0, 0, True, False)
+        broker.settle(client.session.channels[number], 0, 0, True, outcome(False))
         reference.settle_all(number)
 
 
@@ -142,7 +142,7 @@ def test_credit_that_comes_back_is_used(crew: Crew, acks: list[int]) -> None:
     for tag in acks:
         for channel in client.session.channels.values():
             if channel.ledger.knows(tag):
-                broker.settle(channel, tag, tag, False, False)
+                broker.settle(channel, tag, tag, False, outcome(False))
         broker.end_turn()
         check(broker)
         if queue.ready_count:

@@ -17,6 +17,7 @@ from mansio.core.run import Run
 from mansio.core.session import Channel
 from mansio.core.users import Users
 from mansio.protocol.amqp.connection import AmqpConnection
+from mansio.protocol.amqp.letters import AmqpLetters
 from mansio.protocol.base import Peer
 
 CLIENTS = 3
@@ -173,7 +174,7 @@ class World:
             parked_bytes_max=50_000,
             consumers_per_channel_max=5,
         )
-        self.broker = CheckedBroker(limits)
+        self.broker = CheckedBroker(limits, AmqpLetters(limits.frame_max))
         self.users = Users()
         self.speaking: list[Any] = []
         self.now_ns = 0

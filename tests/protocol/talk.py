@@ -9,6 +9,7 @@ from mansio.core.check import check
 from mansio.core.limits import Limits
 from mansio.core.users import Users
 from mansio.protocol.amqp.connection import PROTOCOL_HEADER, AmqpConnection
+from mansio.protocol.amqp.letters import AmqpLetters
 from mansio.protocol.amqp.states import State
 from mansio.protocol.base import Peer
 
@@ -57,7 +58,7 @@ class World:
     """One broker and what a server does around it: turns, a log that is durable when told, a clock."""
 
     def __init__(self, **limits: Any) -> None:
-        self.broker = Broker(Limits(**limits))
+        self.broker = Broker(Limits(**limits), AmqpLetters(131_072))
         self.users = Users()
         self.announced: list[AmqpConnection] = []
         self.now_ns = 0

@@ -11,6 +11,7 @@ from mansio.core.limits import Limits
 from mansio.log.base import Bounds, LogError
 from mansio.log.memory import MemoryLog
 from mansio.protocol.amqp.connection import PROTOCOL_HEADER
+from mansio.protocol.amqp.letters import AmqpLetters
 from mansio.server.connection import Connection
 from mansio.server.tasks import Tasks
 from mansio.server.turn import Turn
@@ -200,7 +201,7 @@ class Stage:
         self.failed: list[str] = []
         self.tasks = Tasks(lambda name, error: self.failed.append(name))
         self.log = StageLog()
-        self.broker = Broker(Limits(**limits))
+        self.broker = Broker(Limits(**limits), AmqpLetters(131_072))
         self.spool = StageLog()
         self.turn = Turn(self.broker, self.log, self.clock, self.tasks, self.spool)
 

@@ -71,9 +71,9 @@ def _requeue_behind() -> AbstractContextManager[Any]:
     return patch.object(Queue, "requeue", behind)
 
 
-def _lost_credit() -> AbstractContextManager[Any]:
+def _lostcredit() -> AbstractContextManager[Any]:
     """Now and then an ack frees room, and the queue is not told."""
-    credit = Settling._credit
+    credit = Settling.credit
     calls = 0
 
     def lost(self: Settling, piece: Piece) -> None:
@@ -85,7 +85,7 @@ def _lost_credit() -> AbstractContextManager[Any]:
             piece.consumer.unsettled -= piece.count
             piece.consumer.channel.unsettled -= piece.count
 
-    return patch.object(Settling, "_credit", lost)
+    return patch.object(Settling, "credit", lost)
 
 
 def _not_redelivered() -> AbstractContextManager[Any]:
@@ -211,7 +211,7 @@ def _nobody_woken() -> AbstractContextManager[Any]:
 PLANTED = (
     Planted("confirm before durable", _confirm_early),
     Planted("requeue at the wrong end", _requeue_behind),
-    Planted("lost credit", _lost_credit),
+    Planted("lost credit", _lostcredit),
     Planted("redelivered flag forgotten", _not_redelivered),
     Planted("lost confirm", _lost_confirm),
     Planted("lost settlement record", _lost_settlement),

@@ -19,6 +19,7 @@ from mansio.log.commit_states import State
 from mansio.log.group_commit import GroupCommit
 from mansio.log.memory import MemoryStore
 from mansio.protocol.amqp.connection import AmqpConnection
+from mansio.protocol.amqp.letters import AmqpLetters
 from mansio.protocol.base import Peer
 from tests.log.faulty import Committer, Faults, FaultyLog
 from tests.sim.pager import Pager
@@ -125,7 +126,7 @@ class Server:
         """`watch` is told of output when it is made, `write` when it goes to the socket, `before_cut` before the log
         is cut off in front."""
         self.rng = rng
-        self.broker = Broker(limits)
+        self.broker = Broker(limits, AmqpLetters(limits.frame_max))
         self.users = Users()
         self.fronts: list[Front] = []
         self.digest = 0

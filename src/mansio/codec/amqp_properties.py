@@ -89,6 +89,9 @@ _PROPERTIES: tuple[
     (0x0008, "app_id", _property_shortstr, encode_shortstr),
     (0x0004, "cluster_id", _property_shortstr, encode_shortstr),
 )
+PROPERTY_BITS = tuple((bit, name) for bit, name, _, _ in _PROPERTIES)
+"""(flag, name) of each property, in the order of the fields."""
+
 # "Another flag word follows" (section 4.2.6.1), which class basic has not. RabbitMQ 3.10.8 refuses
 # a second word, but passes the bare bit on to consumers, who then read a word that is not there.
 _CONTINUATION = 0x0001

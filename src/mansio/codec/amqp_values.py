@@ -43,6 +43,12 @@ class Timestamp(int):
     __slots__ = ()
 
 
+class Long(int):
+    """An integer to be written as type 'l', of 64 bits, whatever its size."""
+
+    __slots__ = ()
+
+
 Value: TypeAlias = (
     bool
     | int
@@ -287,6 +293,7 @@ _ENCODERS = _Encoders(
         bytes: lambda value: b"x" + encode_longstr(value),
         Decimal: _encode_decimal,
         Timestamp: lambda value: b"T" + _U64.pack(value),
+        Long: lambda value: struct.pack(">cq", b"l", value),
         list: _encode_array,
         dict: lambda value: b"F" + encode_table(value),
     }

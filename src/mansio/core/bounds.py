@@ -6,13 +6,14 @@ The bound is looked at once a turn, behind dispatching: what consumers take at o
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from mansio.core.dead_letters import MAXLEN
 from mansio.core.routing import Arguments
 from mansio.core.run import Run, Span
 
 if TYPE_CHECKING:
+    from mansio.core.dead_letters import DeadLetters
     from mansio.core.queue import Queue
     from mansio.core.session import Channel
-    from mansio.core.settling import Settling
 
 
 class Bound:
@@ -24,36 +25,39 @@ class Bound:
         self.count_max = count_max
         self.bytes_max = bytes_max
         self.reject = reject
-        self._arrived: dict[
-            int, tuple[Channel, int]
-        ] = {}  # base position -> (publisher, number of its first message)
+        self._arrived: dict[int, tuple[Channel | None, int]] = {}
+        """By base position: the publisher, and the number of its first message, 0 without confirms."""
 
-    def arrived(self, run: Run, base: int, channel: "Channel", first: int) -> None:
-        """A run took places from `base` on; `first`: publish number of its first message, 0 without confirms."""
+    def arrived(self, run: Run, base: int, channel: "Channel | None") -> None:
+        """A run took places from `base` on; `channel`: who published it and is to hear of it."""
         if self.bytes_max is not None:
             run.measure()
         if self.reject:
+            confirming = channel is not None and channel.confirming
+            first = channel.published - run.count + 1 if channel is not None and confirming else 0
             self._arrived[base] = (channel, first)
 
-    def enforce(self, queue: "Queue", settling: "Settling") -> None:
+    def enforce(self, queue: "Queue", dead_letters: "DeadLetters") -> None:
         """Drops what is too much; publishers of rejected messages are told with their confirms."""
         excess = self._excess(queue)
         while excess > 0:
-            span = queue.ready[-1] if self.reject else queue.ready[0]
+            span = queue.newest() if self.reject else queue.ready[0]
             n = min(excess, span.stop - span.start)
             if self.reject:
                 if span.base not in self._arrived:  # older than this turn: it was accepted
                     break
                 self._refuse(span, n)
-                settling.drop(queue, queue.take_tail(n))
+                dead_letters.refuse(queue, queue.take_tail(n))
+            elif dead_letters.can_take(queue, span):
+                dead_letters.drop(queue, queue.take_head(n), MAXLEN)
             else:
-                settling.drop(queue, queue.take_head(n))
+                break
             excess -= n
         self._arrived.clear()
 
     def _refuse(self, span: Span, n: int) -> None:
         channel, first = self._arrived[span.base]
-        if first:
+        if channel is not None and first:
             channel.rejected.append((first + span.stop - n, first + span.stop - 1))
 
     def _excess(self, queue: "Queue") -> int:
@@ -69,7 +73,8 @@ class Bound:
         """The same by size of bodies, which is what RabbitMQ counts, from the end that is kept."""
         room = bytes_max
         kept = 0
-        for span in queue.ready if self.reject else reversed(queue.ready):
+        spans = list(queue.spans())
+        for span in spans if self.reject else reversed(spans):
             count = span.stop - span.start
             sizes = span.run.bodies
             assert sizes is not None  # measured when it arrived

@@ -14,19 +14,24 @@ The Broker raises `BrokerError` for what a client may not do, before anything ha
 
 from mansio.core.confirms import Confirms
 from mansio.core.counts import Counts
+from mansio.core.dead_letters import DeadLetters
+from mansio.core.deadlines import Deadlines
 from mansio.core.definitions import Definitions
 from mansio.core.dispatch import Consumer, Dispatcher
 from mansio.core.errors import AccessRefused, NotAllowed, PreconditionFailed
-from mansio.core.inflight import Flight
+from mansio.core.forwarding import Forwarding
+from mansio.core.inflight import Flight, Piece
+from mansio.core.intake import Intake
 from mansio.core.journal import Journal
+from mansio.core.letters import Letters, NoLetters
 from mansio.core.limits import OPEN_BYTES_MAX, OPEN_RUNS_MAX, TURN_BYTES, Limits
 from mansio.core.paging import Paging
 from mansio.core.queue import Queue
 from mansio.core.queue_arguments import check_consumer_arguments
 from mansio.core.records import Parts
 from mansio.core.routing import Arguments, Route
-from mansio.core.run import Place, Run
-from mansio.core.session import Channel, Outbox, Session, Transaction
+from mansio.core.run import Run
+from mansio.core.session import Channel, Outbox, Outcome, Session, Transaction
 from mansio.core.settling import Settling
 from mansio.core.topology import VHost
 
@@ -47,17 +52,26 @@ class Got:
 class Broker:
     """All state of one broker process."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, letters: Letters | None = None) -> None:
+        """`letters`: who knows how messages look, and writes those that the broker publishes itself."""
         self.limits = limits or Limits()
+        self.letters = letters or NoLetters()
+        self.now_ms = 0
+        """Unix time: of what is applied now, and of what is due. Whoever drives the broker sets it."""
+        self.deadlines = Deadlines()
         self.vhosts: dict[str, VHost] = {"/": VHost("/")}
         self.sessions: set[Session] = set()
         self.definitions = Definitions(self)
-        self.dispatcher = Dispatcher()
+        self.dispatcher = Dispatcher(self.letters)
         self.paging = Paging(self.limits, self.dispatcher)
         self.journal = Journal(self)
         self.counts = Counts()
         self.settling = Settling(self.dispatcher, self.journal.retention, self.paging, self.counts)
         self.confirms = Confirms(self.counts)
+        self.intake = Intake(self)
+        self.forwarding = Forwarding(self)
+        self.dead_letters = DeadLetters(self)
+        self.dispatcher.dead_letters = self.settling.dead_letters = self.dead_letters
         self.blocked = False  # publishers are to be held back
         self.low_on_memory = False
         self.low_on_disk = False  # the log has room for what is under way and for settlements only
@@ -132,48 +146,7 @@ class Broker:
             return
         if channel.confirming:
             self.confirms.published(channel, run.count)
-        self._enqueue(channel, run, queues)
-
-    def _enqueue(self, channel: Channel, run: Run, queues: tuple[Queue, ...]) -> None:
-        live = queues
-        for queue in queues:
-            if queue.deleted:
-                live = tuple(queue for queue in queues if not queue.deleted)
-        if not live:
-            self._return(channel, run)
-            if channel.confirming:
-                self.confirms.unrouted(channel, run.count)
-            return
-        self.settling.hold(run, len(live))
-        places: list[Place] = []
-        for queue in live:
-            base = queue.append(run)
-            if queue.bound is not None:
-                first = channel.published - run.count + 1 if channel.confirming else 0
-                queue.bound.arrived(run, base, channel, first)
-            if run.persistent and queue.logged:
-                places.append((queue.id, base))
-            if queue.crowded or self.journal.behind:
-                channel.session.pressing = True
-            if not queue.dirty:
-                queue.dirty = True
-                self.dispatcher.dirty.append(queue)
-        if places:
-            run.places = tuple(places)
-            self.journal.publish(run)
-        if self.paging.budget_bytes:
-            self.paging.arrived(run, live)
-
-    def _return(self, channel: Channel, run: Run) -> None:
-        returned = 0
-        if any(route.mandatory for route in run.routes):
-            for i in range(run.count):
-                route = run.route(i)
-                if route.mandatory:
-                    channel.session.outbox.returned(channel, run, i, route)
-                    returned += 1
-        self.counts.returned += returned
-        self.counts.dropped += run.count - returned
+        self.intake.put(run, queues, channel)
 
     # -- consuming
 
@@ -216,12 +189,18 @@ class Broker:
             queue.turn -= 1
         if consumer.exclusive:
             queue.exclusive_consumer = False
+        if queue.lease is not None:
+            queue.lease.used()
         if queue.auto_delete and not queue.consumers and not queue.deleted:
             self.definitions.drop_queue(queue)
         return True
 
     def get(self, channel: Channel, queue: Queue, no_ack: bool) -> Got | None:
         """Takes the first ready message, or None. It must not be paged out, see `Loading.must_wait`."""
+        if queue.lease is not None:
+            queue.lease.used()
+        if queue.expiry is not None and not queue.expiry.after():
+            return None  # for now: so much has expired that it cannot all go in this turn
         if not queue.ready_count:
             return None
         span = queue.take_head(1)
@@ -230,11 +209,16 @@ class Broker:
         if no_ack:
             self.settling.settled(queue, span.run, span.base + span.start, 1, 1)
         else:
-            channel.ledger.add(Flight(tag, 1, None, queue, span.run, span.start, 1, span.base))
+            run, start = span.run, span.start
+            flight = Flight(tag, 1, None, queue, run, start, 1, span.base, span.deliveries)
+            channel.ledger.add(flight)
             queue.in_flight += 1
         self.counts.delivered += 1
         self.counts.redelivered += span.redelivered
-        return Got(span.run, span.start, tag, span.redelivered, queue.ready_count)
+        run, i = span.run, span.start
+        if span.deliveries:
+            run, i = self.letters.counted(run, i, span.deliveries), 0
+        return Got(run, i, tag, span.redelivered, queue.ready_count)
 
     def set_prefetch(self, channel: Channel, count: int, whole_channel: bool) -> None:
         """basic.qos: for consumers to come, or for the whole channel (RabbitMQ's meaning of `global`)."""
@@ -255,9 +239,9 @@ class Broker:
     # -- settling
 
     def settle(
-        self, channel: Channel, first: int, last: int, multiple: bool, requeue: bool
+        self, channel: Channel, first: int, last: int, multiple: bool, outcome: Outcome
     ) -> None:
-        """Acks or rejects tags [first, last], or all up to `last`; PreconditionFailed for an unknown tag."""
+        """Settles tags [first, last], or all up to `last`; PreconditionFailed for an unknown tag."""
         unknown = -1
         if not multiple:
             pieces, unknown = channel.ledger.settle(first, last)
@@ -269,13 +253,19 @@ class Broker:
             pieces = channel.ledger.settle_until(last)
         if pieces:
             if channel.tx is not None:
-                channel.tx.settled.append((pieces, requeue))
-            elif requeue:
-                self.settling.requeue(pieces)
+                channel.tx.settled.append((pieces, outcome))
             else:
-                self.settling.accept(pieces)
+                self._settle(pieces, outcome)
         if unknown >= 0:
             raise PreconditionFailed(f"unknown delivery tag {unknown}")
+
+    def _settle(self, pieces: list[Piece], outcome: Outcome) -> None:
+        if outcome is Outcome.ACCEPT:
+            self.settling.accept(pieces)
+        elif outcome is Outcome.REQUEUE:
+            self.settling.requeue(pieces)
+        else:
+            self.dead_letters.reject(pieces)
 
     def recover(self, channel: Channel) -> None:
         """Requeues every unsettled delivery of the channel."""
@@ -296,12 +286,9 @@ class Broker:
         channel.tx = Transaction()
         self.journal.begin(tx.bytes)
         for run, queues in tx.publishes:
-            self._enqueue(channel, run, queues)
-        for pieces, requeue in tx.settled:
-            if requeue:
-                self.settling.requeue(pieces)
-            else:
-                self.settling.accept(pieces)
+            self.intake.put(run, queues, channel)
+        for pieces, outcome in tx.settled:
+            self._settle(pieces, outcome)
         self.journal.end()
         self.confirms.committed(channel)
 
@@ -334,6 +321,8 @@ class Broker:
     def end_turn(self) -> list[Parts]:
         """Hands out what can be delivered; answers the turn's records."""
         settling = self.settling
+        if self.deadlines.next_ms <= self.now_ms:
+            self.deadlines.fire(self.now_ms)
         self.dispatcher.run(settling)
         if self._cancelled:
             self._tell_cancelled()

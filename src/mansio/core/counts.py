@@ -9,8 +9,10 @@ class Counts:
         "channels_closed",
         "channels_opened",
         "confirmed",
+        "dead_lettered",
         "delivered",
         "dropped",
+        "expired",
         "redelivered",
         "returned",
         "routed",
@@ -22,6 +24,8 @@ class Counts:
         self.returned = 0  # published to no queue, mandatory
         self.dropped = 0  # published to no queue, not mandatory
         self.confirmed = 0
+        self.dead_lettered = 0  # published again to a dead-letter exchange, or quarantined
+        self.expired = 0
         self.delivered = 0  # to consumers and by basic.get
         self.redelivered = 0  # of these, marked as redelivered
         self.acknowledged = 0  # or rejected for good, by clients

@@ -4,7 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 from mansio.core.equivalence import describe
 from mansio.core.errors import PreconditionFailed
-from mansio.core.names import REPLY_TO, check_not_default, check_not_reserved, clean
+from mansio.core.expiry import Expiry
+from mansio.core.lease import Lease
+from mansio.core.names import QUARANTINE, REPLY_TO, check_not_default, check_not_reserved, clean
+from mansio.core.priority_queue import PriorityQueue
 from mansio.core.queue import Queue
 from mansio.core.queue_arguments import NO_EFFECT_YET, check_queue_arguments, check_quorum
 from mansio.core.records import encode_topology
@@ -159,10 +162,14 @@ class Definitions:
         if found is not None:
             host.check_same_queue(found, owner, durable, auto_delete, arguments)
             self.observed(session)
+            if found.lease is not None:
+                found.lease.used()
             return found
         check_queue_arguments(name, host.name, arguments)
         check_quorum(name, host.name, durable, exclusive, arguments)
-        queue = Queue(self.next_queue_id, host.name, name, durable, auto_delete, owner, arguments)
+        queue = self.make_queue(
+            self.next_queue_id, host.name, name, durable, auto_delete, owner, arguments
+        )
         self.next_queue_id += 1
         host.add_queue(queue)
         if owner is not None:
@@ -175,6 +182,35 @@ class Definitions:
         if queue.logged:
             self._write("declare queue", host.name, session, **queue_fields(queue))
         return queue
+
+    def make_queue(
+        self,
+        id: int,
+        vhost: str,
+        name: str,
+        durable: bool,
+        auto_delete: bool,
+        owner: "Session | None",
+        arguments: Arguments,
+    ) -> Queue:
+        """A queue as its arguments ask for, which nobody knows of yet."""
+        kind = PriorityQueue if arguments.get("x-max-priority") else Queue
+        queue = kind(id, vhost, name, durable, auto_delete, owner, arguments)
+        if queue.rules.ttl_ms is not None:
+            queue.expiry = Expiry(self._broker, queue)
+        if queue.rules.expires_ms is not None:
+            queue.lease = Lease(self._broker, queue, queue.rules.expires_ms)
+        return queue
+
+    def keep_quarantine(self, vhost: str) -> None:
+        """Declares the queue for messages that were given back too often, where there is none."""
+        host = self._broker.vhosts[vhost]
+        if QUARANTINE in host.queues:
+            return
+        queue = Queue(self.next_queue_id, vhost, QUARANTINE, durable=True)
+        self.next_queue_id += 1
+        host.add_queue(queue)
+        self._write("declare queue", vhost, None, **queue_fields(queue))
 
     def purge_queue(self, session: "Session", queue: Queue) -> int:
         """Settles every ready message; answers how many."""

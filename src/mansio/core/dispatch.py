@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mansio.core.counts import Counts
 from mansio.core.inflight import Flight
+from mansio.core.letters import Letters
 from mansio.core.limits import CROWD_BYTES
 from mansio.core.routing import NO_HEADERS, Arguments
 from mansio.core.run import Run, Span
 
 if TYPE_CHECKING:
+    from mansio.core.dead_letters import DeadLetters
     from mansio.core.queue import Queue
     from mansio.core.session import Channel
     from mansio.core.settling import Settling
@@ -76,6 +78,7 @@ class Settler(Protocol):
     """What dispatching needs to know of settling."""
 
     counts: Counts
+    letters: Letters
 
     def settled(self, queue: "Queue", run: Run, position: int, count: int, step: int) -> None:
         """These messages are done with: delivered to a consumer that does not acknowledge."""
@@ -84,8 +87,12 @@ class Settler(Protocol):
 class Dispatcher:
     """Queues that may have something to hand out; looked at once, at the end of the turn."""
 
-    def __init__(self) -> None:
+    dead_letters: "DeadLetters"
+    """Where messages go that queues drop; set once by the Broker."""
+
+    def __init__(self, letters: Letters) -> None:
         self.dirty: list[Queue] = []
+        self.letters = letters
 
     @property
     def unfinished(self) -> bool:
@@ -109,6 +116,9 @@ class Dispatcher:
         dirty, self.dirty = self.dirty, []
         for queue in dirty:
             queue.dirty = False
+            expiry = queue.expiry
+            if expiry is not None and not expiry.before():
+                continue
             consumers = queue.consumers
             if consumers:
                 if len(consumers) == 1:
@@ -120,9 +130,11 @@ class Dispatcher:
                     paging.loading.look(queue)
             if queue.bound is not None:
                 head = queue.ready[0].run if queue.ready else None
-                queue.bound.enforce(queue, settling)
+                queue.bound.enforce(queue, self.dead_letters)
                 if queue.consumers and queue.ready and queue.ready[0].run is not head:
                     self.touch(queue)  # dispatching may have stopped at what is gone now
+            if expiry is not None and queue.ready_count:
+                expiry.after()
 
 
 def _dispatch_to_several(queue: "Queue", settler: Settler) -> None:
@@ -175,22 +187,15 @@ def is_crowded(queue: "Queue") -> bool:
 
 
 def _dispatch_to_one(queue: "Queue", consumer: Consumer, settler: Settler) -> None:
-    ready = queue.ready
-    while ready:
-        span = ready[0]
+    while queue.ready_count:
+        span = queue.ready[0]
         if not span.run.data:
             return
         each = span.run.bytes_each()
-        n = span.stop - span.start
-        room = consumer.room(each)
-        if room >= n:
-            ready.popleft()
-            queue.ready_count -= n
-        elif room > 0:
-            n = room
-            span = queue.take_head(n)
-        else:
+        n = min(span.stop - span.start, consumer.room(each))
+        if n <= 0:
             return
+        span = queue.take_head(n)
         _give(queue, consumer, span, 0, n, 1, each, settler)
 
 
@@ -212,14 +217,21 @@ def _give(
     start = span.start + offset
     session = channel.session
     session.allowance -= count * each
-    session.outbox.deliver(consumer, run, start, count, step, tag, span.redelivered)
+    if span.deliveries:
+        for n in range(count):
+            counted = settler.letters.counted(run, start + n * step, span.deliveries)
+            session.outbox.deliver(consumer, counted, 0, 1, 1, tag + n, True)
+    else:
+        session.outbox.deliver(consumer, run, start, count, step, tag, span.redelivered)
     settler.counts.delivered += count
     if span.redelivered:
         settler.counts.redelivered += count
     if consumer.no_ack:
         settler.settled(queue, run, span.base + start, count, step)
         return
-    channel.ledger.add(Flight(tag, count, consumer, queue, run, start, step, span.base))
+    channel.ledger.add(
+        Flight(tag, count, consumer, queue, run, start, step, span.base, span.deliveries)
+    )
     channel.unsettled += count
     consumer.unsettled += count
     queue.in_flight += count

@@ -25,7 +25,17 @@ _GONE: Any = None
 class Piece:
     """`count` messages with tags from `first`, numbers `start`, `start + step` … of `run`; settled or given back."""
 
-    __slots__ = ("base", "consumer", "count", "first", "queue", "run", "start", "step")
+    __slots__ = (
+        "base",
+        "consumer",
+        "count",
+        "deliveries",
+        "first",
+        "queue",
+        "run",
+        "start",
+        "step",
+    )
 
     def __init__(
         self,
@@ -37,6 +47,7 @@ class Piece:
         start: int,
         step: int,
         base: int,
+        deliveries: int = 0,
     ) -> None:
         self.first = first
         self.count = count
@@ -46,6 +57,7 @@ class Piece:
         self.start = start
         self.step = step
         self.base = base
+        self.deliveries = deliveries  # how often these had been given back before
 
 
 class Flight(Piece):
@@ -63,16 +75,18 @@ class Flight(Piece):
         start: int,
         step: int,
         base: int,
+        deliveries: int = 0,
     ) -> None:
-        super().__init__(first, count, consumer, queue, run, start, step, base)
+        super().__init__(first, count, consumer, queue, run, start, step, base, deliveries)
         self.left = count
         self.settled: bytearray | None = None
 
     def piece(self, i: int, count: int) -> Piece:
         """The `count` messages from the flight's i-th on."""
         start = self.start + i * self.step
+        first, consumer, queue, run = self.first + i, self.consumer, self.queue, self.run
         return Piece(
-            self.first + i, count, self.consumer, self.queue, self.run, start, self.step, self.base
+            first, count, consumer, queue, run, start, self.step, self.base, self.deliveries
         )
 
     def open_pieces(self, start: int, stop: int) -> Iterator[Piece]:
@@ -225,4 +239,5 @@ class Ledger:
 
 
 def _flight(p: Piece) -> Flight:
-    return Flight(p.first, p.count, p.consumer, p.queue, p.run, p.start, p.step, p.base)
+    first, count = p.first, p.count
+    return Flight(first, count, p.consumer, p.queue, p.run, p.start, p.step, p.base, p.deliveries)

@@ -13,6 +13,7 @@ from mansio.core.records import (
     STARTED,
     STOPPED,
     Parts,
+    encode_counted,
     encode_publish,
     encode_returned,
     encode_settle,
@@ -161,7 +162,7 @@ class Journal:
                 if queue.logged:
                     returned = [
                         (span.base + span.start, span.stop - span.start, 1)
-                        for span in queue.ready
+                        for span in queue.spans()
                         if span.redelivered and span.run.persistent
                     ]
                     if returned:
@@ -170,6 +171,8 @@ class Journal:
 
     def _carry(self, run: Run) -> None:
         self.publish(run)
+        for queue_id, deliveries, returned in run.returns or ():
+            self.write(encode_counted(queue_id, deliveries, [returned]))
         gone: dict[int, list[Range]] = {}
         for queue_id, settled in run.gone or ():
             gone.setdefault(queue_id, []).append(settled)

@@ -8,6 +8,7 @@ A queue is read ahead in its order as long as it is handed out: while its head i
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mansio.core.errors import PreconditionFailed
@@ -31,6 +32,7 @@ class Loading:
         self._under_way: set[Run] = set()  # wanted, or being read
         self._queues: dict[Run, list[Queue]] = {}  # whose head it is
         self._waiters: dict[Run, list[Any]] = {}
+        self._calls: dict[Run, list[Callable[[Run], None]]] = {}
         self._woken: list[Any] = []
 
     @property
@@ -76,6 +78,14 @@ class Loading:
         self._read_ahead(queue)
         return True
 
+    def call(self, run: Run, back: Callable[[Run], None]) -> None:
+        """Calls back once the run has been read, or cannot be: at once if that is known."""
+        if run in self.unreadable:
+            back(run)
+            return
+        self._calls.setdefault(run, []).append(back)
+        self.want(run)
+
     def want(self, run: Run) -> None:
         """A run that is paged out is to be read."""
         if run not in self._under_way and run not in self.unreadable:
@@ -88,7 +98,7 @@ class Loading:
         room = reach = self._paging.window_bytes // 2
         mark = None
         missing = False
-        for span in queue.ready:
+        for span in queue.spans():
             run = span.run
             if mark is None:
                 if room * 2 <= reach:
@@ -154,3 +164,5 @@ class Loading:
         for queue in self._queues.pop(run, ()):
             self._dispatcher.touch(queue)
         self._woken += self._waiters.pop(run, ())
+        for back in self._calls.pop(run, ()):
+            back(run)

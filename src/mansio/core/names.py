@@ -7,6 +7,9 @@ DEFAULT_EXCHANGE = ""
 REPLY_TO = "amq.rabbitmq.reply-to"
 """Pseudo-queue of direct reply-to; each consumer of it gets a queue of this name, a dot and a token."""
 
+QUARANTINE = "mansio.quarantine"
+"""Queue of each virtual host for messages given back too often, if their queue has no dead-letter exchange."""
+
 PREDECLARED_EXCHANGES = (
     ("", "direct"),
     ("amq.direct", "direct"),

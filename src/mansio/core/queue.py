@@ -4,20 +4,24 @@
       ▲                   │
       └─────requeue───────┘    back to its own place, marked redelivered
 
-`ready` is a deque of spans whose positions rise from left to right.
+`ready` is a deque of spans whose positions rise from left to right. What a queue's arguments ask for beyond that hangs
+on it: `bound`, `expiry`, `lease`; all None for a plain queue. Queues with priorities are in `priority_queue`.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from mansio.core.bounds import make_bound
 from mansio.core.inflight import Piece
 from mansio.core.routing import Arguments
+from mansio.core.rules import make_rules
 from mansio.core.run import Run, Span
 
 if TYPE_CHECKING:
     from mansio.core.dispatch import Consumer
+    from mansio.core.expiry import Expiry
+    from mansio.core.lease import Lease
     from mansio.core.paging import Pages
     from mansio.core.session import Session
 
@@ -36,15 +40,18 @@ class Queue:
         "dirty",
         "durable",
         "exclusive_consumer",
+        "expiry",
         "had_consumer",
         "id",
         "in_flight",
+        "lease",
         "name",
         "next_position",
         "owner",
         "pages",
         "ready",
         "ready_count",
+        "rules",
         "turn",
         "vhost",
     )
@@ -67,7 +74,10 @@ class Queue:
         self.owner = owner
         self.arguments: Arguments = arguments or {}
         self.bindings: dict[int, Any] = {}
+        self.rules = make_rules(self.arguments)
         self.bound = make_bound(self.arguments)
+        self.expiry: Expiry | None = None  # a message in it, or every one, may expire
+        self.lease: Lease | None = None
         self.ready: deque[Span] = deque()
         self.ready_count = 0
         self.in_flight = 0
@@ -89,10 +99,22 @@ class Queue:
     def append(self, run: Run) -> int:
         """Puts a run at the end; answers the position of its first message."""
         base = self.next_position
-        self.ready.append(Span(run, 0, run.count, base))
+        self.put(Span(run, 0, run.count, base))
         self.ready_count += run.count
         self.next_position = base + run.count
         return base
+
+    def put(self, span: Span) -> None:
+        """Puts a span behind all that came before it. The caller counts its messages."""
+        self.ready.append(span)
+
+    def spans(self) -> Iterator[Span]:
+        """What is ready, in the order in which it would be delivered."""
+        return iter(self.ready)
+
+    def newest(self) -> Span:
+        """What came last of what is ready; there is something."""
+        return self.ready[-1]
 
     def take_head(self, n: int) -> Span:
         """Takes the first `n` messages of the first span, which has at least as many."""
@@ -100,44 +122,24 @@ class Queue:
         self.ready_count -= n
         if n == span.stop - span.start:
             return self.ready.popleft()
-        taken = Span(span.run, span.start, span.start + n, span.base, span.redelivered)
+        start = span.start
+        taken = Span(span.run, start, start + n, span.base, span.redelivered, span.deliveries)
         span.start += n
         return taken
 
     def take_tail(self, n: int) -> Span:
-        """Takes the last `n` messages of the last span, which has at least as many."""
+        """Takes the last `n` messages of the newest span, which has at least as many."""
         span = self.ready[-1]
         self.ready_count -= n
         if n == span.stop - span.start:
             return self.ready.pop()
         span.stop -= n
-        return Span(span.run, span.stop, span.stop + n, span.base, span.redelivered)
+        stop = span.stop
+        return Span(span.run, stop, stop + n, span.base, span.redelivered, span.deliveries)
 
     def requeue(self, pieces: Iterable[Piece]) -> None:
         """Takes messages back to their places, marked as redelivered."""
-        spans: list[Span] = []
-        for piece in pieces:
-            self.in_flight -= piece.count
-            self.ready_count += piece.count
-            if piece.step == 1:
-                spans.append(
-                    Span(piece.run, piece.start, piece.start + piece.count, piece.base, True)
-                )
-            else:
-                stop = piece.start + piece.count * piece.step
-                spans += [
-                    Span(piece.run, i, i + 1, piece.base, True)
-                    for i in range(piece.start, stop, piece.step)
-                ]
-        if not spans:
-            return
-        spans.sort(key=_place)
-        last = _place(spans[-1])
-        ready = self.ready
-        while ready and _place(ready[0]) < last:
-            spans.append(ready.popleft())
-        spans.sort(key=_place)
-        ready.extendleft(reversed(_join(spans)))
+        merge(self.ready, spans_of(self, pieces))
 
     def take_all(self) -> list[Span]:
         """Empties the ready messages."""
@@ -145,6 +147,35 @@ class Queue:
         self.ready.clear()
         self.ready_count = 0
         return spans
+
+
+def spans_of(queue: Queue, pieces: Iterable[Piece]) -> list[Span]:
+    """Deliveries as spans that are ready again; counted as such."""
+    counts = queue.rules.counts
+    spans: list[Span] = []
+    for piece in pieces:
+        queue.in_flight -= piece.count
+        queue.ready_count += piece.count
+        deliveries = piece.deliveries + 1 if counts else 0
+        first, run, base = piece.start, piece.run, piece.base
+        if piece.step == 1:
+            spans.append(Span(run, first, first + piece.count, base, True, deliveries))
+        else:
+            numbers = range(first, first + piece.count * piece.step, piece.step)
+            spans += [Span(run, i, i + 1, base, True, deliveries) for i in numbers]
+    return spans
+
+
+def merge(ready: deque[Span], spans: list[Span]) -> None:
+    """Puts spans into their places among others, near whose front they belong."""
+    if not spans:
+        return
+    spans.sort(key=_place)
+    last = _place(spans[-1])
+    while ready and _place(ready[0]) < last:
+        spans.append(ready.popleft())
+    spans.sort(key=_place)
+    ready.extendleft(reversed(_join(spans)))
 
 
 def _place(span: Span) -> int:
@@ -162,6 +193,7 @@ def _join(spans: list[Span]) -> list[Span]:
             and before.base == span.base
             and before.stop == span.start
             and before.redelivered == span.redelivered
+            and before.deliveries == span.deliveries
         ):
             before.stop = span.stop
         else:

@@ -10,16 +10,7 @@ from mansio.core.routing import Arguments
 if TYPE_CHECKING:
     from mansio.core.queue import Queue
 
-NO_EFFECT_YET: Final = frozenset(
-    (
-        "x-dead-letter-exchange",
-        "x-dead-letter-routing-key",
-        "x-expires",
-        "x-max-priority",
-        "x-message-ttl",
-        "x-single-active-consumer",
-    )
-)
+NO_EFFECT_YET: Final = frozenset(("x-single-active-consumer",))
 """Arguments that are checked and kept but not acted on yet; the server logs a warning for each queue that has one."""
 
 _STREAM_ONLY: Final = ("x-max-age", "x-stream-max-segment-size-bytes", "x-initial-cluster-size")

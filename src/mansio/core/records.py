@@ -1,12 +1,14 @@
 """What the Broker writes to the log, and how it is read back. All integers are big-endian.
 
     PUBLISH   01 | queues u32 | routes u16 | count u32 | stride u32 | ends u32 | which u32
+              | arrived u64, Unix time in ms | expiration u64 in ms, all ones: none | priority u8
               | queues × (id u64, position u64)
               | routes × (skip u16, channel u16, frame-max u32, exchange, routing key: u8 length + bytes)
               | ends | which | data
     SETTLE    02 | queue id u64 | ranges × (first position u64, count u32, step u32)
     TOPOLOGY  03 | JSON, UTF-8: {"do": what, …}
     RETURNED  04 | as SETTLE: at an orderly stop, the messages of a queue that had been delivered before
+    COUNTED   05 | queue id u64 | deliveries u32 | ranges as in SETTLE: how often these were given back by now
 
 Positions name messages: the first of a queue is 0, and each publish says where its run begins in each queue.
 Changing a record: give it a new number, read the old one for as long as logs with it may exist, and add a transcript
@@ -22,17 +24,19 @@ from typing import Any, NamedTuple
 
 from mansio.core.run import Place, Range, Run
 
-PUBLISH, SETTLE, TOPOLOGY, RETURNED = 1, 2, 3, 4
+PUBLISH, SETTLE, TOPOLOGY, RETURNED, COUNTED = 1, 2, 3, 4, 5
 
 SNAPSHOT, STARTED, STOPPED = "snapshot", "start", "stop"
 """What TOPOLOGY records do beside changes: all of it at once; a broker goes on with the log; it has ended in order."""
 
 Parts = tuple[bytes, ...]
-_PUBLISH = struct.Struct(">BIHIIII")
+_PUBLISH = struct.Struct(">BIHIIIIQQB")
 _PLACE = struct.Struct(">QQ")
 _ROUTE = struct.Struct(">HHIB")
 _SETTLE = struct.Struct(">BQ")
+_COUNTED = struct.Struct(">BQI")
 _RANGE = struct.Struct(">QII")
+_NO_EXPIRATION = (1 << 64) - 1
 
 
 class Damaged(ValueError):
@@ -59,6 +63,9 @@ class Published(NamedTuple):
     which: bytes | None
     routes: list[PublishedRoute]
     data: bytes
+    arrived_ms: int = 0
+    expiration_ms: int | None = None
+    priority: int = 0
 
 
 class Settled(NamedTuple):
@@ -75,11 +82,29 @@ class Returned(NamedTuple):
     ranges: list[Range]
 
 
+class Counted(NamedTuple):
+    """Messages of one queue that were given back so often by now."""
+
+    queue: int
+    deliveries: int
+    ranges: list[Range]
+
+
 def encode_publish(run: Run, places: Sequence[Place]) -> Parts:
     """A run that went to these (queue id, position) places, as parts of a record."""
     ends, which = run.ends or b"", run.which or b""
+    expiration = _NO_EXPIRATION if run.expiration_ms is None else run.expiration_ms
     head = _PUBLISH.pack(
-        PUBLISH, len(places), len(run.routes), run.count, run.stride, len(ends), len(which)
+        PUBLISH,
+        len(places),
+        len(run.routes),
+        run.count,
+        run.stride,
+        len(ends),
+        len(which),
+        run.arrived_ms,
+        expiration,
+        run.priority,
     )
     parts = [head]
     parts += [_PLACE.pack(*place) for place in places]
@@ -109,12 +134,21 @@ def encode_returned(queue_id: int, ranges: Sequence[Range]) -> Parts:
     return (_SETTLE.pack(RETURNED, queue_id) + b"".join([_RANGE.pack(*each) for each in ranges]),)
 
 
+def encode_counted(queue_id: int, deliveries: int, ranges: Sequence[Range]) -> Parts:
+    """Messages of a queue that were given back so often by now."""
+    head = _COUNTED.pack(COUNTED, queue_id, deliveries)
+    return (head + b"".join([_RANGE.pack(*each) for each in ranges]),)
+
+
 def encode_topology(change: Mapping[str, Any]) -> Parts:
     """A change of exchanges, queues or bindings."""
     return (bytes((TOPOLOGY,)) + json.dumps(change, separators=(",", ":")).encode(),)
 
 
-def decode(record: bytes) -> Published | Settled | Returned | dict[str, Any]:
+Record = Published | Settled | Returned | Counted | dict[str, Any]
+
+
+def decode(record: bytes) -> Record:
     """What a record says; Damaged when it cannot be read."""
     try:
         kind = record[0]
@@ -124,6 +158,9 @@ def decode(record: bytes) -> Published | Settled | Returned | dict[str, Any]:
             _, queue = _SETTLE.unpack_from(record)
             ranges = list(_RANGE.iter_unpack(record[_SETTLE.size :]))
             return Settled(queue, ranges) if kind == SETTLE else Returned(queue, ranges)
+        if kind == COUNTED:
+            _, queue, deliveries = _COUNTED.unpack_from(record)
+            return Counted(queue, deliveries, list(_RANGE.iter_unpack(record[_COUNTED.size :])))
         if kind == TOPOLOGY:
             change = json.loads(record[1:])
             if isinstance(change, dict):
@@ -134,7 +171,7 @@ def decode(record: bytes) -> Published | Settled | Returned | dict[str, Any]:
 
 
 def _decode_publish(record: bytes) -> Published:
-    _, queues, routes, count, stride, ends_size, which_size = _PUBLISH.unpack_from(record)
+    _, queues, routes, count, stride, ends_size, which_size, *traits = _PUBLISH.unpack_from(record)
     at = _PUBLISH.size
     places = list(_PLACE.iter_unpack(record[at : at + queues * _PLACE.size]))
     at += queues * _PLACE.size
@@ -152,7 +189,11 @@ def _decode_publish(record: bytes) -> Published:
     at += ends_size
     which = record[at : at + which_size] if which_size else None
     data = record[at + which_size :]
-    published = Published(places, count, stride, ends, which, found, data)
+    arrived_ms, expiration, priority = traits
+    expiration_ms = None if expiration == _NO_EXPIRATION else expiration
+    published = Published(
+        places, count, stride, ends, which, found, data, arrived_ms, expiration_ms, priority
+    )
     _check_sizes(published, queues, ends_size, which_size)
     return published
 

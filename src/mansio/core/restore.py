@@ -14,12 +14,14 @@ which the broker wrote down what had been, only that. With a budget for messages
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from mansio.core.expiry import Expiry
 from mansio.core.limits import ROUTES_MAX
 from mansio.core.queue import Queue
 from mansio.core.records import (
     SNAPSHOT,
     STARTED,
     STOPPED,
+    Counted,
     Published,
     PublishedRoute,
     Returned,
@@ -47,6 +49,8 @@ class Restore:
         self._spans: dict[int, dict[int, Span]] = {}  # by queue id and base position
         self._settled: dict[int, list[Range]] = {}  # by queue id
         self._returned: dict[int, list[Range]] = {}
+        self._counted: dict[int, dict[int, int]] = {}
+        """By queue id and position: how often it was given back."""
         self._routes: dict[tuple[PublishedRoute, ...], tuple[Route, ...]] = {}
         self._in_order = False  # nothing was written since an orderly stop
         self._seq = 0
@@ -66,7 +70,12 @@ class Restore:
             self._returned.setdefault(found.queue, []).extend(found.ranges)
             return
         self._in_order = False
-        if isinstance(found, Published):
+        if isinstance(found, Counted):
+            counted = self._counted.setdefault(found.queue, {})
+            for first, count, step in found.ranges:
+                for position in range(first, first + count * step, step):
+                    counted[position] = found.deliveries
+        elif isinstance(found, Published):
             self._publish(found, offset, len(record))
         elif isinstance(found, Settled):
             self._settled.setdefault(found.queue, []).extend(found.ranges)
@@ -79,6 +88,7 @@ class Restore:
         elif (deleted := self._topology.change(found)) is not None:
             self._spans.pop(deleted, None)
             self._settled.pop(deleted, None)
+            self._counted.pop(deleted, None)
         elif found["do"] == SNAPSHOT:
             self._broker.journal.retention.place(SNAPSHOT, self._seq, offset, len(record))
 
@@ -101,17 +111,20 @@ class Restore:
             if bucket is not None:
                 self._broker.journal.retention.hold(run, bucket, run.seq, run.offset, run.size)
         for queue in queues:
-            if queue.bound is not None:  # what it has dropped may have been lost with the log's end
-                self._broker.dispatcher.touch(queue)
+            if queue.bound is not None or queue.expiry is not None:
+                self._broker.dispatcher.touch(queue)  # what is too much, or too old, goes
         self._spans.clear()
         self._settled.clear()
         self._returned.clear()
+        self._counted.clear()
 
     def _publish(self, found: Published, offset: int, size: int) -> None:
         self.messages += found.messages
         data, ends, which = found.data, found.ends, found.which
         run = Run(data, found.messages, found.stride, ends, self._find_routes(found), which, True)
         run.places = tuple(found.places)
+        run.arrived_ms, run.expiration_ms = found.arrived_ms, found.expiration_ms
+        run.priority = found.priority
         buckets = self._broker.journal.retention.buckets
         run.bucket = buckets[-1] if buckets else None
         run.seq, run.offset, run.size = self._seq, offset, size
@@ -151,10 +164,30 @@ class Restore:
                 continue
             for piece, delivered in _split([span], returned) if self._in_order else [(span, True)]:
                 piece.redelivered = delivered
-                queue.ready.append(piece)
-                queue.ready_count += piece.stop - piece.start
-                piece.run.live += piece.stop - piece.start
-        return queue.ready
+                self._put(queue, piece)
+        return queue.spans()
+
+    def _put(self, queue: Queue, span: Span) -> None:
+        """A span is ready, message by message where it is known how often they were given back."""
+        run = span.run
+        queue.ready_count += span.stop - span.start
+        run.live += span.stop - span.start
+        if run.expiration_ms is not None and queue.expiry is None:
+            queue.expiry = Expiry(self._broker, queue)
+        counted = self._counted.get(queue.id)
+        if not counted:
+            queue.put(span)
+            return
+        for i in range(span.start, span.stop):
+            position = span.base + i
+            deliveries = counted.get(position, 0)
+            queue.put(
+                Span(run, i, i + 1, span.base, span.redelivered or bool(deliveries), deliveries)
+            )
+            if deliveries:
+                if run.returns is None:
+                    run.returns = []
+                run.returns.append((queue.id, deliveries, (position, 1, 1)))
 
 
 def _route(found: PublishedRoute) -> Route:

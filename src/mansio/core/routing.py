@@ -85,8 +85,9 @@ class Route:
     """Where one publish method frame leads; remembered by the connection until the topology changes.
 
     `group`: (channel, queue id) of the queues: runs of several channels are never joined. `by_content`: a headers
-    exchange is on the way, so every message is routed by itself and `group` holds all that may be reached. `fresh` and
-    `again` belong to the front: what it needs to encode a delivery.
+    exchange is on the way, so every message is routed by itself and `group` holds all that may be reached. `looked_at`:
+    each message has to be looked at, for that or because a queue asks for its priority. `fresh` and `again` belong to
+    the front: what it needs to encode a delivery.
     """
 
     __slots__ = (
@@ -97,6 +98,7 @@ class Route:
         "frame_max",
         "fresh",
         "group",
+        "looked_at",
         "mandatory",
         "queues",
         "routing_key",
@@ -119,6 +121,7 @@ class Route:
         # Another channel's publishes never join a run: confirms count by channel, and no order holds between channels.
         self.group = frozenset([(channel, queue.id) for queue in queues] or [(channel, 0)])
         self.by_content = by_content
+        self.looked_at = by_content or any(queue.rules.levels for queue in queues)
         self.mandatory = mandatory
         self.channel = channel
         self.skip = skip

@@ -35,6 +35,7 @@ class Run:
     """
 
     __slots__ = (
+        "arrived_ms",
         "bodies",
         "bucket",
         "check",
@@ -42,12 +43,15 @@ class Run:
         "data",
         "data_bytes",
         "ends",
+        "expiration_ms",
         "gone",
         "home",
         "live",
         "offset",
         "persistent",
         "places",
+        "priority",
+        "returns",
         "routes",
         "seq",
         "size",
@@ -73,9 +77,14 @@ class Run:
         self.routes = routes
         self.which = which
         self.persistent = persistent
+        self.arrived_ms = 0  # Unix time at which it came into its queues
+        self.expiration_ms: int | None = None  # how long its messages may live, if they say so
+        self.priority = 0  # of all its messages, where a queue cares
         self.live = 0
         self.places: tuple[Place, ...] = ()
         self.gone: list[tuple[int, Range]] | None = None  # (queue id, range)
+        self.returns: list[tuple[int, int, Range]] | None = None
+        """(queue id, how often they were given back, range): the later ones count."""
         self.bucket: Bucket | None = None
         self.seq = 0
         self.offset = 0
@@ -148,13 +157,20 @@ def _sum(data: bytes, ends: bytes | None, which: bytes | None) -> int:
 class Span:
     """Messages [start, stop) of a run that are ready in one queue; message i has the queue position `base + i`."""
 
-    __slots__ = ("base", "redelivered", "run", "start", "stop")
+    __slots__ = ("base", "deliveries", "redelivered", "run", "start", "stop")
 
     def __init__(
-        self, run: Run, start: int, stop: int, base: int, redelivered: bool = False
+        self,
+        run: Run,
+        start: int,
+        stop: int,
+        base: int,
+        redelivered: bool = False,
+        deliveries: int = 0,
     ) -> None:
         self.run = run
         self.start = start
         self.stop = stop
         self.base = base
         self.redelivered = redelivered
+        self.deliveries = deliveries  # how often they were given back, in a queue that counts that

@@ -1,5 +1,6 @@
 """What the Broker knows of a connection: its channels, what it may be sent, and where effects for it go."""
 
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mansio.core.inflight import Ledger, Piece
@@ -49,6 +50,15 @@ class Outbox(Protocol):
         """The change is durable, or could not be made so."""
 
 
+class Outcome(Enum):
+    """What a client says of a delivery."""
+
+    ACCEPT = "ack"
+    REJECT = "reject"
+    """It is not to be delivered again: it goes to the queue's dead-letter exchange, if there is one."""
+    REQUEUE = "requeue"
+
+
 class Transaction:
     """What a channel in tx mode has done since the last commit or rollback."""
 
@@ -57,7 +67,7 @@ class Transaction:
     def __init__(self) -> None:
         self.publishes: list[tuple[Run, tuple[Queue, ...]]] = []
         self.bytes = 0  # of these
-        self.settled: list[tuple[list[Piece], bool]] = []  # (pieces, requeue)
+        self.settled: list[tuple[list[Piece], Outcome]] = []
 
 
 class Channel:

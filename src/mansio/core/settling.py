@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Sequence
 
 from mansio.core.counts import Counts
+from mansio.core.dead_letters import DELIVERY_LIMIT, DeadLetters
 from mansio.core.dispatch import Dispatcher
 from mansio.core.inflight import Piece
 from mansio.core.paging import Paging
 from mansio.core.queue import Queue
-from mansio.core.records import Parts, encode_settle
+from mansio.core.records import Parts, encode_counted, encode_settle
 from mansio.core.retention import Retention
 from mansio.core.run import Range, Run, Span
 
@@ -15,15 +16,21 @@ from mansio.core.run import Range, Run, Span
 class Settling:
     """Accounts for messages from the moment they are in a queue until they are settled in every one."""
 
+    dead_letters: DeadLetters
+    """Where messages go that queues drop; set once by the Broker."""
+
     def __init__(
         self, dispatcher: Dispatcher, retention: Retention, paging: Paging, counts: Counts
     ) -> None:
         self.paging = paging
         self.counts = counts
+        self.letters = dispatcher.letters
         self.runs = 0  # that are not settled everywhere
         self._dispatcher = dispatcher
         self._retention = retention
         self._ranges: dict[int, list[Range]] = {}  # settled in this turn, by queue id
+        self._returns: dict[tuple[int, int], list[Range]] = {}
+        """Given back in this turn, by queue id and how often by now."""
 
     def hold(self, run: Run, queues: int) -> None:
         """A run enters this many queues."""
@@ -67,7 +74,7 @@ class Settling:
             queue = piece.queue
             queue.in_flight -= piece.count
             self.settled(queue, piece.run, piece.base + piece.start, piece.count, piece.step)
-            self._credit(piece)
+            self.credit(piece)
             count += piece.count
         return count
 
@@ -81,10 +88,31 @@ class Settling:
             if queue.deleted:
                 self._finish(group)
                 continue
+            if queue.rules.counts:
+                group = self._count_returns(queue, group)
             queue.requeue(group)
             for piece in group:
-                self._credit(piece)
+                self.credit(piece)
             self._dispatcher.touch(queue)
+
+    def _count_returns(self, queue: Queue, pieces: list[Piece]) -> list[Piece]:
+        """Counts that deliveries were given back; answers those that may be delivered again."""
+        limit = queue.rules.delivery_limit
+        spent = [piece for piece in pieces if piece.deliveries + 1 > limit >= 0]
+        if spent:
+            self.dead_letters.reject(spent, DELIVERY_LIMIT)
+            pieces = [piece for piece in pieces if piece.deliveries + 1 <= limit]
+        if queue.logged:
+            for piece in pieces:
+                run = piece.run
+                if run.persistent:
+                    deliveries = piece.deliveries + 1
+                    returned = (piece.base + piece.start, piece.count, piece.step)
+                    self._returns.setdefault((queue.id, deliveries), []).append(returned)
+                    if run.returns is None:
+                        run.returns = []
+                    run.returns.append((queue.id, deliveries, returned))
+        return pieces
 
     def drop_ready(self, queue: Queue) -> int:
         """Settles every ready message; answers how many."""
@@ -99,12 +127,17 @@ class Settling:
 
     def take_records(self) -> list[Parts]:
         """Takes the records of what was settled in this turn."""
-        if not self._ranges:
-            return []
-        settled, self._ranges = self._ranges, {}
-        return [encode_settle(queue_id, ranges) for queue_id, ranges in settled.items()]
+        records: list[Parts] = []
+        if self._returns:
+            returns, self._returns = self._returns, {}
+            records += [encode_counted(*key, ranges) for key, ranges in returns.items()]
+        if self._ranges:
+            settled, self._ranges = self._ranges, {}
+            records += [encode_settle(queue_id, ranges) for queue_id, ranges in settled.items()]
+        return records
 
-    def _credit(self, piece: Piece) -> None:
+    def credit(self, piece: Piece) -> None:
+        """Its consumer may be sent another message for it."""
         consumer = piece.consumer
         if consumer is None:
             return

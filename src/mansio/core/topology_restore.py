@@ -95,15 +95,11 @@ class TopologyRestore:
         )
 
     def _declare_queue(self, host: "VHost", fields: dict[str, Any]) -> None:
-        queue = Queue(
-            fields["id"],
-            host.name,
-            fields["name"],
-            durable=True,
-            auto_delete=fields["auto_delete"],
-            arguments=unpack_table(fields["arguments"]),
-        )
         definitions = self._broker.definitions
+        arguments = unpack_table(fields["arguments"])
+        queue = definitions.make_queue(
+            fields["id"], host.name, fields["name"], True, fields["auto_delete"], None, arguments
+        )
         definitions.next_queue_id = max(definitions.next_queue_id, queue.id + 1)
         if queue.bound is None or queue.bound.bytes_max is None:
             self.unlimited.add(queue.id)

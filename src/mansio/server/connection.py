@@ -75,6 +75,7 @@ class Connection(asyncio.BufferedProtocol):
         if front.session is None and not self._admitted(nbytes):
             return
         now_ns = self._clock.now_ns()
+        turn.see(now_ns)
         front.receive_buffer(turn.buffer, len(front.tail) + nbytes, now_ns)
         session = front.session
         if (front.paused or front.waiting) and self._transport is not None:
@@ -106,7 +107,9 @@ class Connection(asyncio.BufferedProtocol):
     def go_on(self) -> None:
         """What has arrived before the connection was open, or before a message was read from the log, is looked at."""
         if self._transport is not None:
-            self.front.go_on(self._clock.now_ns())
+            now_ns = self._clock.now_ns()
+            self._turn.see(now_ns)
+            self.front.go_on(now_ns)
             self.resume_reading()
 
     def _discard(self, nbytes: int) -> None:

@@ -25,6 +25,7 @@ from mansio.config import Config
 from mansio.core.broker import Broker
 from mansio.core.limits import NS, Limits
 from mansio.log.base import Log, LogError
+from mansio.protocol.amqp.letters import AmqpLetters
 from mansio.server import clock, logs, memory, storage
 from mansio.server.listeners import Gate, ListenError, Listeners, shown
 from mansio.server.logs import fields
@@ -151,7 +152,8 @@ async def _open(config: Config, tasks: Tasks, stop: "Stop") -> tuple[Turn, Log] 
     opened: tuple[Turn, Log] | None = None
     try:
         log = await storage.open_log(config)
-        broker = Broker(limits(config))
+        broker = Broker(limits(config), AmqpLetters(config.frame_max))
+        broker.now_ms = int(clock.wall_s() * 1000)
         new = await storage.restore(broker, log, config)
         turn = Turn(broker, log, clock, tasks, storage.make_spool(config))
         await turn.open(new)

@@ -22,6 +22,7 @@ from mansio.log.base import Log, LogError, Space
 from mansio.log.group_commit import Placed
 from mansio.protocol.amqp.connection import AmqpConnection
 from mansio.protocol.base import Peer
+from mansio.server.alarm import Alarm
 from mansio.server.clock import Clock
 from mansio.server.committer import Committer
 from mansio.server.connection import Connection
@@ -87,6 +88,8 @@ class Turn:
         self._received_ns = 0  # when something was last received
         self._reading_ns = 0  # when this turn's first read was, but for a small one
         self._deferred: list[Connection] = []
+        self._alarm = Alarm(broker, clock, self.schedule)
+        self.see = self._alarm.see
         self._admitted = 0
         self._waiting: deque[Connection] = deque()
         self._log_budget = Budget(CLOSED_LINES_PER_S)
@@ -193,6 +196,7 @@ class Turn:
         if self._admitted or self._waiting:
             self._admit()
         broker = self.broker
+        self._alarm.look()
         records = broker.end_turn()
         if records or broker.confirms.busy:
             self._commit(records)
@@ -209,6 +213,7 @@ class Turn:
             self._on_blocked(broker.blocked)
         if broker.dispatcher.dirty:
             self.schedule()
+        self._alarm.set()
         if broker.notices:
             notices, broker.notices = broker.notices, []
             for notice in notices:
@@ -326,6 +331,7 @@ class Turn:
 
     def tick(self) -> None:
         """Housekeeping, a few times a second: heartbeats, deadlines."""
+        self._alarm.set_time()
         now_ns = self._clock.now_ns()
         suppressed = self._log_budget.take_suppressed()
         if suppressed:

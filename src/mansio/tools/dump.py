@@ -23,7 +23,7 @@ from typing import Any, TextIO
 from mansio.codec.amqp_properties import Properties
 from mansio.codec.amqp_values import CodecError
 from mansio.core import records
-from mansio.core.records import Published, Returned, Settled
+from mansio.core.records import Counted, Published, Returned, Settled
 from mansio.core.run import Run
 from mansio.protocol.amqp.content import Content
 from mansio.tools.pieces import Gap, Moved
@@ -85,6 +85,9 @@ def _lines(item: Found, bodies: bool) -> Iterator[Line]:
             continue
         if isinstance(found, Published):
             yield {"seq": item.seq, "kind": "publish"} | _publish(found, bodies)
+        elif isinstance(found, Counted):
+            line = {"seq": item.seq, "kind": "counted", "queue": found.queue}
+            yield line | {"deliveries": found.deliveries, "ranges": found.ranges}
         elif isinstance(found, Settled | Returned):
             kind = "settle" if isinstance(found, Settled) else "returned"
             yield {"seq": item.seq, "kind": kind, "queue": found.queue, "ranges": found.ranges}

@@ -12,11 +12,20 @@ from mansio.core.broker import Broker
 from mansio.core.errors import BrokerError
 from mansio.core.limits import Limits
 from mansio.core.names import DEFAULT_EXCHANGE
-from mansio.core.records import SNAPSHOT, STARTED, STOPPED, Damaged, Published, Settled, pack_table
+from mansio.core.records import (
+    SNAPSHOT,
+    STARTED,
+    STOPPED,
+    Damaged,
+    Published,
+    Record,
+    Settled,
+    pack_table,
+)
 from mansio.core.topology import VHost
 from mansio.core.topology_records import take_snapshot
 from mansio.core.topology_restore import TopologyRestore
-from mansio.tools.tally import Positions, Record
+from mansio.tools.tally import Positions
 
 VHOST = "/"
 """Where queues go whose declaration was lost."""

@@ -11,11 +11,18 @@ from typing import Any, NamedTuple
 
 from mansio.core.broker import Broker
 from mansio.core.limits import Limits
-from mansio.core.records import STARTED, STOPPED, Published, Returned, Settled, decode
+from mansio.core.records import (
+    STARTED,
+    STOPPED,
+    Counted,
+    Published,
+    Record,
+    Returned,
+    Settled,
+    decode,
+)
 from mansio.core.run import Range
 from mansio.core.topology_restore import TopologyRestore
-
-Record = Published | Settled | Returned | dict[str, Any]
 
 
 class Count(NamedTuple):
@@ -108,6 +115,8 @@ class Tally:
             self.messages += found.messages
             for queue, base in found.places:
                 self._positions(queue).published.add(base, base + found.messages)
+        elif isinstance(found, Counted):
+            pass
         elif isinstance(found, Settled):
             self._positions(found.queue).settle(found.ranges)
         else:

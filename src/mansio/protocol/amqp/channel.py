@@ -12,7 +12,7 @@ from mansio.codec import amqp_methods as m
 from mansio.codec.amqp import ACK_ID, NACK_ID, REJECT_ID
 from mansio.core.names import REPLY_TO
 from mansio.core.queue import Queue
-from mansio.core.session import Channel
+from mansio.core.session import Channel, Outcome
 from mansio.protocol.amqp.content import (
     Assembly,
     not_a_body,
@@ -132,11 +132,14 @@ class AmqpChannel(DefinitionMethods):
 
     def settle(self, method: int, first: int, last: int, bits: int) -> None:
         """A row of acks, nacks or rejects with tags [first, last] and these bits."""
-        if method == REJECT_ID:
-            self.broker.settle(self.core, first, last, False, bool(bits & 1))
+        if method == ACK_ID:
+            self.broker.settle(self.core, first, last, bits & 1 != 0, Outcome.ACCEPT)
+        elif method == REJECT_ID:
+            outcome = Outcome.REQUEUE if bits & 1 else Outcome.REJECT
+            self.broker.settle(self.core, first, last, False, outcome)
         else:
-            requeue = method == NACK_ID and bool(bits & 2)
-            self.broker.settle(self.core, first, last, bool(bits & 1), requeue)
+            outcome = Outcome.REQUEUE if bits & 2 else Outcome.REJECT
+            self.broker.settle(self.core, first, last, bits & 1 != 0, outcome)
 
     def confirm(self, upto: int, rejected: list[tuple[int, int]]) -> None:
         """Tells that publishes up to this number are safe, but for those that were rejected."""

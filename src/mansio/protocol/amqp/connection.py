@@ -28,6 +28,7 @@ from mansio.protocol.amqp.replies import (
     reply_text,
 )
 from mansio.protocol.amqp.states import CONNECTION, State
+from mansio.protocol.amqp.traits import TraitsMemo
 from mansio.protocol.base import Peer
 
 PROTOCOL_HEADER = handshake.PROTOCOL_HEADERS[0]
@@ -56,6 +57,7 @@ class AmqpConnection(Flow):
         self._deadline_ns = now_ns + limits.handshake_ns  # for the handshake, later for our close
         self._routes: dict[bytes, Route] = {}
         self._routes_version = -1
+        self.traits = TraitsMemo()
         self._learned = False  # a route, in the last step: the same bytes are scanned again
         self._assembling = 0  # channels whose content is being put together frame by frame
 

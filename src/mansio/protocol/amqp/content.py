@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from mansio.codec import amqp_methods as m
-from mansio.codec.amqp_properties import Properties, decode_properties, property_spans
-from mansio.codec.amqp_values import CodecError, encode_longstr, encode_shortstr, table_spans
+from mansio.codec.amqp_fields import Fields
+from mansio.codec.amqp_properties import Properties, decode_properties
+from mansio.codec.amqp_values import CodecError, encode_shortstr
 from mansio.core.equivalence import type_name
 from mansio.protocol.amqp.replies import PRECONDITION_FAILED, UNEXPECTED_FRAME, Refusal
 
@@ -15,6 +16,9 @@ HEADER_FIXED_BYTES: Final = 12
 
 FRAMING_BYTES: Final = 8
 """Type, channel and size before a payload, and the end octet behind it."""
+
+FRAME_HEAD_BYTES: Final = 7
+"""Type, channel and size in front of a payload."""
 
 _PUBLISH = m.BasicPublish.ID
 
@@ -138,20 +142,21 @@ class Content:
 
     def with_reply_to(self, name: str) -> "Content":
         """The same message with another reply-to; every other byte stays."""
-        start, stop = self._spans()["reply_to"]
-        return Content(self.header[:start] + encode_shortstr(name) + self.header[stop:], self.body)
+        fields = self._fields()
+        fields.fields["reply_to"] = encode_shortstr(name)
+        return self._with(fields)
 
     def without_header(self, name: str) -> "Content":
         """The same message without an entry of its header table; every other byte stays."""
-        start, stop = self._spans()["headers"]
-        kept = [
-            self.header[a:b] for key, a, b in table_spans(self.header, start, stop) if key != name
-        ]
-        table = encode_longstr(b"".join(kept))
-        return Content(self.header[:start] + table + self.header[stop:], self.body)
+        fields = self._fields()
+        fields.entries.pop(name, None)
+        return self._with(fields)
 
-    def _spans(self) -> dict[str, tuple[int, int]]:
-        return property_spans(self.header, HEADER_FIXED_BYTES, len(self.header))
+    def _fields(self) -> Fields:
+        return Fields(self.header[HEADER_FIXED_BYTES:])
+
+    def _with(self, fields: Fields) -> "Content":
+        return Content(self.header[:HEADER_FIXED_BYTES] + fields.encode(), self.body)
 
     def frames(self, channel: int, frame_max: int) -> bytes:
         """Header and body frames of at most `frame_max` bytes."""
@@ -174,8 +179,8 @@ def copies(properties: Properties) -> tuple[list[str], bool]:
     return keys, "BCC" in headers
 
 
-def check_expiration(value: str) -> None:
-    """Refuses what is not a number of milliseconds (texts of RabbitMQ 3.10.8)."""
+def expiration_ms(value: str) -> int:
+    """The number of milliseconds; Refusal for anything else (texts of RabbitMQ 3.10.8)."""
     found = re.match(r"[+-]?[0-9]+", value)
     rest = value[found.end() :] if found is not None else ""
     if found is None or rest:
@@ -194,6 +199,7 @@ def check_expiration(value: str) -> None:
             f"invalid expiration '{value}': {{value_too_big,{number}}}",
             _PUBLISH,
         )
+    return number
 
 
 _EXPIRATION_MAX = 315_360_000_000  # ten years in milliseconds, RabbitMQ's bound

@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING
 from mansio.codec import amqp_methods as m
 from mansio.codec.amqp import PERSISTENT, SPECIAL
 from mansio.codec.amqp_properties import Properties
+from mansio.core.forwarding import make_run
 from mansio.core.names import REPLY_TO
 from mansio.core.routing import Route
 from mansio.core.run import Run
-from mansio.protocol.amqp.content import Assembly, Content, check_expiration, copies
+from mansio.protocol.amqp.content import Assembly, Content, copies, expiration_ms
 from mansio.protocol.amqp.output import add_tails
 from mansio.protocol.amqp.replies import NOT_IMPLEMENTED, PRECONDITION_FAILED, Refusal
+from mansio.protocol.amqp.traits import Traits
 
 if TYPE_CHECKING:
     from mansio.core.queue import Queue
@@ -42,12 +44,40 @@ def make_route(channel: "AmqpChannel", frame: bytes) -> Route:
 def publish(channel: "AmqpChannel", run: Run, flags: int) -> None:
     """Hands a run to the Broker, message by message where each goes its own way."""
     route = run.routes[0]
-    alone = flags & SPECIAL or route.by_content
-    if alone or (run.which is not None and any(each.by_content for each in run.routes)):
-        for i in range(run.count):
-            _publish_one(channel, run.message(i), run.route(i))
+    apart = flags & SPECIAL or route.looked_at
+    if apart or (run.which is not None and any(each.looked_at for each in run.routes)):
+        _publish_each(channel, run)
     else:
         channel.broker.publish(channel.core, run, route.queues)
+
+
+def _publish_each(channel: "AmqpChannel", run: Run) -> None:
+    """Looks at every message: those that follow each other and are alike go to the Broker as one run."""
+    alike: list[bytes] = []
+    kind: tuple[Route, Traits] | None = None
+    for i in range(run.count):
+        message = run.message(i)
+        route = run.route(i)
+        traits = channel.connection.traits.of(message, route.skip)
+        plain = traits is not None and not route.by_content
+        if kind is not None and not (plain and kind[0] is route and kind[1] is traits):
+            _publish_alike(channel, alike, *kind)
+            alike, kind = [], None
+        if traits is not None and plain:
+            kind = (route, traits)
+            alike.append(message)
+        else:
+            _publish_one(channel, message, route)
+    if kind is not None:
+        _publish_alike(channel, alike, *kind)
+
+
+def _publish_alike(
+    channel: "AmqpChannel", messages: list[bytes], route: Route, traits: Traits
+) -> None:
+    run = make_run(messages, route, traits.persistent)
+    run.expiration_ms, run.priority = traits.expiration_ms, traits.priority
+    channel.broker.publish(channel.core, run, route.queues)
 
 
 def publish_again(channel: "AmqpChannel", run: Run, flags: int) -> None:
@@ -87,6 +117,9 @@ def _publish_one(channel: "AmqpChannel", message: bytes, route: Route) -> None:
         frames = content.frames(channel.number, channel.connection.frame_max)
         message = message[: route.skip] + frames
     run = Run(message, 1, len(message), None, (route,), None, properties.delivery_mode == 2)
+    run.priority = properties.priority or 0
+    if properties.expiration is not None:
+        run.expiration_ms = expiration_ms(properties.expiration)
     channel.broker.publish(channel.core, run, queues)
 
 
@@ -96,7 +129,7 @@ def _check(channel: "AmqpChannel", properties: Properties) -> None:
         text = f"user_id property set to '{properties.user_id}' but authenticated user was '{user}'"
         raise Refusal(PRECONDITION_FAILED, text, _PUBLISH)
     if properties.expiration is not None:
-        check_expiration(properties.expiration)
+        expiration_ms(properties.expiration)
     if properties.delivery_mode not in (None, 1, 2):
         text = f"invalid message: {{delivery_mode_unknown,{properties.delivery_mode}}}"
         raise Refusal(PRECONDITION_FAILED, text, _PUBLISH)

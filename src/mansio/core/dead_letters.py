@@ -1,0 +1,134 @@
+"""Messages that a queue drops: gone for good, or published again to its dead-letter exchange.
+
+    expired, maxlen, rejected, delivery_limit ──► is there an exchange? ──no──► settled
+                                                     │ yes
+                                                     ▼
+                             written again with an x-death header ──► routed ──► put into queues, then settled
+
+Both go into one entry of the log: the message is never lost in between, and is never there twice. A message that is
+paged out has to be read first; until then it stays where it is: at the head of its queue, or, when a client has
+rejected it, among those in flight.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from mansio.core.inflight import Piece
+from mansio.core.letters import Death
+from mansio.core.names import QUARANTINE
+
+if TYPE_CHECKING:
+    from mansio.core.broker import Broker
+    from mansio.core.queue import Queue
+    from mansio.core.run import Run, Span
+
+EXPIRED: Final = "expired"
+MAXLEN: Final = "maxlen"
+REJECTED: Final = "rejected"
+DELIVERY_LIMIT: Final = "delivery_limit"
+
+
+class DeadLetters:
+    """What becomes of messages that queues drop."""
+
+    def __init__(self, broker: "Broker") -> None:
+        self.waiting: dict[Run, list[tuple[Piece, str]]] = {}
+        """Deliveries that were rejected but are paged out, by run, with the reason; still in flight."""
+        self._broker = broker
+
+    def can_take(self, queue: "Queue", span: "Span") -> bool:
+        """Whether the first span of the queue can be dropped now: otherwise it is read, and the queue told then."""
+        if queue.rules.dead_letter_exchange is None or span.run.data:
+            return True
+        self._broker.paging.loading.look(queue)
+        return False
+
+    def drop(self, queue: "Queue", span: "Span", reason: str) -> None:
+        """Ready messages that were taken out of their queue, which `can_take` allowed."""
+        if queue.rules.dead_letter_exchange is not None:
+            self._publish(queue, span.run, range(span.start, span.stop), reason)
+        self._broker.settling.drop(queue, span)
+
+    def refuse(self, queue: "Queue", span: "Span") -> None:
+        """Messages that came into a full queue in this turn: with `reject-publish-dlx` they are dead-lettered."""
+        if queue.rules.letters_refused:
+            self.drop(queue, span, MAXLEN)
+        else:
+            self._broker.settling.drop(queue, span)
+
+    def reject(self, pieces: Iterable[Piece], reason: str = REJECTED) -> None:
+        """Deliveries that nobody wants; of `delivery_limit` also those that no exchange is named for."""
+        settling = self._broker.settling
+        settled: list[Piece] = []
+        for piece in pieces:
+            queue = piece.queue
+            lettered = queue.rules.dead_letter_exchange is not None or reason == DELIVERY_LIMIT
+            if not lettered or queue.deleted:
+                settled.append(piece)
+            elif piece.run.data:
+                self._publish(queue, piece.run, _numbers(piece), reason)
+                settled.append(piece)
+            else:
+                self._wait(piece, reason)
+        settling.accept(settled)
+
+    def _wait(self, piece: Piece, reason: str) -> None:
+        """It is read first. Its consumer may go on: it has done with it."""
+        self._broker.settling.credit(piece)
+        piece.consumer = None
+        waiting = self.waiting.get(piece.run)
+        if waiting is None:
+            waiting = self.waiting[piece.run] = []
+            self._broker.paging.loading.call(piece.run, self._loaded)
+        waiting.append((piece, reason))
+
+    def _loaded(self, run: "Run") -> None:
+        """The bytes of a run are there, or cannot be read, ever."""
+        for piece, reason in self.waiting.pop(run, ()):
+            queue = piece.queue
+            if run.data and not queue.deleted:
+                self._publish(queue, run, _numbers(piece), reason)
+            elif not queue.deleted:
+                self._broker.notices.append(
+                    f"{piece.count} messages of queue '{queue.name}' in vhost '{queue.vhost}' that were {reason}"
+                    " cannot be read, and are dropped: the log is damaged there"
+                )
+            self._broker.settling.accept([piece])
+
+    def _publish(self, queue: "Queue", run: "Run", numbers: Sequence[int], reason: str) -> None:
+        """Publishes messages of a run again, by way of the queue's exchange."""
+        broker = self._broker
+        rules = queue.rules
+        exchange = rules.dead_letter_exchange
+        new_key = rules.dead_letter_key
+        if exchange is None:
+            exchange, new_key = "", QUARANTINE
+            broker.definitions.keep_quarantine(queue.vhost)
+        letters = broker.letters
+        time_s = broker.now_ms // 1000
+        forwarding = broker.forwarding
+        broker.journal.begin(0)
+        forwarding.begin(queue.vhost, exchange, run.persistent)
+        for i in numbers:
+            route = run.route(i)
+            death = Death(queue.name, reason, route.exchange, route.routing_key, time_s, new_key)
+            letter = letters.dead_letter(run, i, death)
+            refused = _cycle(letter.deaths) if reason != REJECTED else None
+            forwarding.add(letter, refused)
+        forwarding.end()
+        broker.journal.end()
+        broker.counts.dead_lettered += len(numbers)
+
+
+def _numbers(piece: Piece) -> range:
+    return range(piece.start, piece.start + piece.count * piece.step, piece.step)
+
+
+def _cycle(deaths: Sequence[tuple[str, str]]) -> frozenset[str]:
+    """Queues that a message has gone round by itself, without anybody rejecting it: it does not go there again."""
+    seen: set[str] = set()
+    for queue, reason in deaths:
+        if reason == REJECTED:
+            break
+        seen.add(queue)
+    return frozenset(seen)

@@ -1,0 +1,102 @@
+"""Messages that the broker publishes by itself: routed one by one, put into queues as few runs as they make.
+
+begin(vhost, exchange) ──► add(letter) … ──► end      letters with the same key and queues become one run
+"""
+
+from array import array
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mansio.core.letters import Letter
+from mansio.core.routing import NO_HEADERS, Exchange, Route
+from mansio.core.run import Run
+
+if TYPE_CHECKING:
+    from mansio.core.broker import Broker
+    from mansio.core.queue import Queue
+    from mansio.core.topology import VHost
+
+_Kind = tuple[str, "tuple[Queue, ...]", int, int | None]
+"""(routing key, queues, priority, expiration): letters that are alike in these may share a run."""
+
+
+class Forwarding:
+    """Publishes letters to an exchange. One that does not exist drops them, and nobody is told, as in RabbitMQ."""
+
+    def __init__(self, broker: "Broker") -> None:
+        self._broker = broker
+        self._host: VHost | None = None
+        self._exchange: Exchange | None = None
+        self._persistent = False
+        self._routes: dict[
+            tuple[str, ...], tuple[Queue, ...]
+        ] = {}  # by keys, where headers do not count
+        self._kind: _Kind | None = None  # of the letters that are gathered
+        self._frames: list[bytes] = []
+
+    def begin(self, vhost: str, exchange: str, persistent: bool) -> None:
+        """What follows is for this exchange."""
+        self._host = self._broker.vhosts[vhost]
+        self._exchange = self._host.exchanges.get(exchange)
+        self._persistent = persistent
+
+    def add(self, letter: Letter, refused: frozenset[str] | None = None) -> None:
+        """Routes a letter; `refused`: names of queues that it does not go to."""
+        if self._exchange is None:
+            return
+        queues = self._route(letter)
+        if refused:
+            queues = tuple(queue for queue in queues if queue.name not in refused)
+        if not queues:
+            self._broker.counts.dropped += 1
+            return
+        kind = (letter.keys[0], queues, letter.priority, letter.expiration_ms)
+        if kind != self._kind:
+            self._flush()
+            self._kind = kind
+        self._frames.append(letter.frames)
+
+    def end(self) -> None:
+        """Everything that was added is in its queues."""
+        self._flush()
+        self._routes.clear()
+        self._host = self._exchange = None
+
+    def _route(self, letter: Letter) -> "tuple[Queue, ...]":
+        host, exchange = self._host, self._exchange
+        assert host is not None and exchange is not None
+        keys = tuple(letter.keys)
+        known = self._routes.get(keys)
+        if known is not None:
+            return known
+        found, by_content = host.route(exchange, letter.keys, None)
+        if by_content:
+            found, _ = host.route(exchange, letter.keys, letter.headers or NO_HEADERS)
+            return tuple(found)
+        queues = self._routes[keys] = tuple(found)
+        return queues
+
+    def _flush(self) -> None:
+        if self._kind is None or self._exchange is None:
+            return
+        key, queues, priority, expiration_ms = self._kind
+        frames, self._frames, self._kind = self._frames, [], None
+        route = Route(self._exchange.name, key, queues)
+        route.frame_max = self._broker.letters.frame_max
+        run = make_run(frames, route, self._persistent)
+        run.priority, run.expiration_ms = priority, expiration_ms
+        self._broker.intake.put(run, queues)
+
+
+def make_run(frames: Sequence[bytes], route: Route, persistent: bool) -> Run:
+    """Messages with one route, as a run."""
+    data = b"".join(frames)
+    size = len(frames[0])
+    if all(len(each) == size for each in frames):
+        return Run(data, len(frames), size, None, (route,), None, persistent)
+    ends = array("I")
+    at = 0
+    for each in frames:
+        at += len(each)
+        ends.append(at)
+    return Run(data, len(frames), 0, ends.tobytes(), (route,), None, persistent)

@@ -1,0 +1,77 @@
+"""The way into queues: of what clients publish, and of what the broker moves or says by itself.
+
+publish, commit ──┐
+dead letters … ───┴─► put ──► queues, records, what the queues' arguments ask for
+                         └──► no queue: returned, or dropped
+"""
+
+from typing import TYPE_CHECKING
+
+from mansio.core.expiry import Expiry
+from mansio.core.run import Place, Run
+
+if TYPE_CHECKING:
+    from mansio.core.broker import Broker
+    from mansio.core.queue import Queue
+    from mansio.core.session import Channel
+
+
+class Intake:
+    """Puts runs into queues."""
+
+    def __init__(self, broker: "Broker") -> None:
+        self._broker = broker
+        self._counts = broker.counts
+        self._paging = broker.paging
+        self._dispatcher = broker.dispatcher
+        self._settling = broker.settling
+
+    def put(self, run: Run, queues: "tuple[Queue, ...]", channel: "Channel | None" = None) -> bool:
+        """A run goes to these queues, but for those that are deleted; whether there was one.
+
+        `channel`: who published it, and is to hear of it; None for what the broker itself puts there.
+        """
+        live = queues
+        for queue in queues:
+            if queue.deleted:
+                live = tuple(queue for queue in queues if not queue.deleted)
+        if not live:
+            if channel is not None:
+                self._return(channel, run)
+            return False
+        broker = self._broker
+        run.arrived_ms = broker.now_ms
+        self._settling.hold(run, len(live))
+        places: list[Place] = []
+        for queue in live:
+            base = queue.append(run)
+            if queue.bound is not None:
+                queue.bound.arrived(run, base, channel)
+            if run.expiration_ms is not None and queue.expiry is None:
+                queue.expiry = Expiry(broker, queue)
+            if run.persistent and queue.logged:
+                places.append((queue.id, base))
+            if channel is not None and (queue.crowded or broker.journal.behind):
+                channel.session.pressing = True
+            if not queue.dirty:
+                queue.dirty = True
+                self._dispatcher.dirty.append(queue)
+        if places:
+            run.places = tuple(places)
+            broker.journal.publish(run)
+        if self._paging.budget_bytes:
+            self._paging.arrived(run, live)
+        return True
+
+    def _return(self, channel: "Channel", run: Run) -> None:
+        returned = 0
+        if any(route.mandatory for route in run.routes):
+            for i in range(run.count):
+                route = run.route(i)
+                if route.mandatory:
+                    channel.session.outbox.returned(channel, run, i, route)
+                    returned += 1
+        self._counts.returned += returned
+        self._counts.dropped += run.count - returned
+        if channel.confirming:
+            self._broker.confirms.unrouted(channel, run.count)

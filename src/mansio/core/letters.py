@@ -1,0 +1,62 @@
+"""What the broker writes into messages by itself. The core knows nothing of how they look on a wire: who makes the
+Broker gives it somebody who does.
+"""
+
+from typing import NamedTuple, Protocol
+
+from mansio.core.routing import Arguments
+from mansio.core.run import Run
+
+
+class Death(NamedTuple):
+    """Why, when and where a message was dropped."""
+
+    queue: str
+    reason: str
+    """expired | rejected | maxlen | delivery_limit"""
+    exchange: str
+    """Where it was published to."""
+    key: str
+    time_s: int
+    """Unix time."""
+    new_key: str | None
+    """The routing key that it gets; None: it keeps those that it has."""
+
+
+class Letter(NamedTuple):
+    """A message that the broker publishes."""
+
+    frames: bytes
+    """As runs hold it, without a publish method frame."""
+    keys: list[str]
+    """What it is routed by; the first one is what its consumers see."""
+    headers: Arguments
+    priority: int
+    expiration_ms: int | None
+    deaths: list[tuple[str, str]]
+    """(queue, reason) of each entry of its x-death header, the last death first."""
+
+
+class Letters(Protocol):
+    """Takes messages apart and writes new ones."""
+
+    frame_max: int
+    """The largest frame of what it writes, framing included."""
+
+    def dead_letter(self, run: Run, i: int, death: Death) -> Letter:
+        """Message `i` of a run as it is published again, with this death on top of its x-death header."""
+
+    def counted(self, run: Run, i: int, deliveries: int) -> Run:
+        """Message `i` of a run as it is delivered for another time: with an x-delivery-count header."""
+
+
+class NoLetters:
+    """Of a broker that nobody told how messages look: for tests and tools that never come to it."""
+
+    frame_max = 0
+
+    def dead_letter(self, run: Run, i: int, death: Death) -> Letter:
+        raise NotImplementedError("this broker cannot write messages")
+
+    def counted(self, run: Run, i: int, deliveries: int) -> Run:
+        raise NotImplementedError("this broker cannot write messages")

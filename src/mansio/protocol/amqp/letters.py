@@ -1,0 +1,142 @@
+"""What the broker writes into AMQP messages: see `core.letters`.
+
+What a change does not concern stays byte for byte. Dead-lettered messages look as RabbitMQ 3.10.8 makes them: headers
+sorted by name, `x-death` an array of tables with the last death first.
+"""
+
+from typing import Any, Final, NamedTuple
+
+from mansio.codec.amqp_fields import Fields
+from mansio.codec.amqp_properties import decode_properties
+from mansio.codec.amqp_values import Long, Timestamp, Value
+from mansio.core.letters import Death, Letter
+from mansio.core.routing import Arguments, Route
+from mansio.core.run import Run
+from mansio.protocol.amqp.content import FRAME_HEAD_BYTES, HEADER_FIXED_BYTES
+
+_MEMO_MAX: Final = 1024
+_PROPERTIES_AT: Final = FRAME_HEAD_BYTES + HEADER_FIXED_BYTES
+
+
+class _Written(NamedTuple):
+    """New properties of messages that are alike, and what `Letter` says of them."""
+
+    properties: bytes
+    keys: list[str]
+    headers: Arguments
+    priority: int
+    deaths: list[tuple[str, str]]
+
+
+class AmqpLetters:
+    """Takes AMQP messages apart and writes new ones."""
+
+    def __init__(self, frame_max: int) -> None:
+        """`frame_max`: bytes of the largest frame that publishers may send, framing included."""
+        self.frame_max = frame_max
+        self._memo: dict[tuple[bytes, Death], _Written] = {}
+
+    def dead_letter(self, run: Run, i: int, death: Death) -> Letter:
+        """See `Letters`."""
+        frames = run.content(i)
+        properties = _properties(frames)
+        written = self._memo.get((properties, death))
+        if written is None:
+            if len(self._memo) >= _MEMO_MAX:
+                self._memo.clear()
+            written = self._memo[properties, death] = _write_death(properties, death)
+        data = _with_properties(frames, written.properties)
+        return Letter(data, written.keys, written.headers, written.priority, None, written.deaths)
+
+    def counted(self, run: Run, i: int, deliveries: int) -> Run:
+        """See `Letters`."""
+        frames = run.content(i)
+        fields = Fields(_properties(frames))
+        fields.set("x-delivery-count", Long(deliveries))
+        data = _with_properties(frames, fields.encode())
+        route = run.route(i)
+        same = Route(route.exchange, route.routing_key, (), channel=route.channel)
+        same.frame_max = route.frame_max
+        return Run(data, 1, len(data), None, (same,), None, run.persistent)
+
+
+def _properties(frames: bytes) -> bytes:
+    """Flag word and fields of the header frame in front."""
+    return frames[_PROPERTIES_AT : FRAME_HEAD_BYTES + int.from_bytes(frames[3:7], "big")]
+
+
+def _with_properties(frames: bytes, properties: bytes) -> bytes:
+    """The same message with other properties."""
+    stop = FRAME_HEAD_BYTES + int.from_bytes(frames[3:7], "big")
+    size = (HEADER_FIXED_BYTES + len(properties)).to_bytes(4, "big")
+    fixed = frames[FRAME_HEAD_BYTES:_PROPERTIES_AT]
+    return b"".join((frames[:3], size, fixed, properties, frames[stop:]))
+
+
+def _write_death(properties: bytes, death: Death) -> _Written:
+    found = decode_properties(properties, 0, len(properties))
+    headers: dict[str, Any] = dict(found.headers or {})
+    copies = [
+        key
+        for name in ("CC", "BCC")
+        for key in (headers.get(name) or () if isinstance(headers.get(name), list) else ())
+        if isinstance(key, str)
+    ]
+    entry: dict[str, Value] = {
+        "count": Long(1),
+        "reason": death.reason,
+        "queue": death.queue,
+        "time": Timestamp(death.time_s),
+        "exchange": death.exchange,
+        "routing-keys": [death.key, *copies],
+    }
+    if found.expiration is not None:
+        entry["original-expiration"] = found.expiration
+    before = headers.get("x-death")
+    deaths = _add_death(before, entry) if isinstance(before, list) else [entry]
+    fields = Fields(properties)
+    fields.fields.pop("expiration", None)
+    keys = [death.key, *copies]
+    if death.new_key is not None:
+        keys = [death.new_key]
+        fields.entries.pop("CC", None)
+    if "x-death" not in headers:
+        fields.set("x-first-death-exchange", death.exchange)
+        fields.set("x-first-death-queue", death.queue)
+        fields.set("x-first-death-reason", death.reason)
+    fields.set("x-last-death-exchange", death.exchange)
+    fields.set("x-last-death-queue", death.queue)
+    fields.set("x-last-death-reason", death.reason)
+    fields.set("x-death", deaths)
+    fields.entries = dict(sorted(fields.entries.items()))
+    written = fields.encode()
+    headers = dict(decode_properties(written, 0, len(written)).headers or {})
+    pairs = [
+        (str(each.get("queue")), str(each.get("reason")))
+        for each in deaths
+        if isinstance(each, dict)
+    ]
+    return _Written(written, keys, headers, found.priority or 0, pairs)
+
+
+def _add_death(before: list[Any], entry: dict[str, Value]) -> list[Value]:
+    """An x-death header with this death on top; one of the same queue and reason is counted up and moves there.
+
+    Keys of entries are sorted then, and of several entries the order is turned round (RabbitMQ 3.10.8 observed).
+    """
+    deaths: dict[tuple[Any, Any], dict[str, Value]] = {}
+    tables = [each for each in before if isinstance(each, dict)]
+    for each in tables:
+        kind = each.get("queue"), each.get("reason")
+        same = sum((other.get("queue"), other.get("reason")) == kind for other in tables)
+        count = each.get("count", same)
+        deaths.setdefault(kind, each | {"count": Long(count if isinstance(count, int) else 1)})
+    found = deaths.pop((entry["queue"], entry["reason"]), None)
+    others = list(deaths.values())
+    if len(tables) > 1:
+        others.reverse()
+    if found is not None:
+        count = found["count"]
+        assert isinstance(count, int)
+        entry = found | {"count": Long(count + 1)}
+    return [dict(sorted(entry.items())), *others]
