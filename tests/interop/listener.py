@@ -22,6 +22,7 @@ from tests.interop.wire import (
 )
 
 KINDS = dict(PROPERTIES)
+DEATH_TIME = re.compile(r"\btime=T:\d{10}\b")  # of an x-death header, in seconds
 CLOSED_CHANNEL = 1 << 16  # sorts `S closed` behind every channel
 GENERATED = (
     ("reply", re.compile(r"amq\.rabbitmq\.reply-to\.[\w+/=.-]{16,}")),
@@ -61,9 +62,10 @@ class Names:
         self.known: dict[str, str] = {}
 
     def hide(self, text: str) -> str:
-        """The text with placeholders for generated names."""
+        """The text with placeholders for generated names and for the time of a death."""
         for kind, pattern in GENERATED:
             text = pattern.sub(self._placeholder(kind), text)
+        text = DEATH_TIME.sub("time=T:$now", text)
         return re.sub(r'"(\$[a-z]+\d+)"', r"\1", text)
 
     def _placeholder(self, kind: str) -> Callable[[re.Match[str]], str]:

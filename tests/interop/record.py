@@ -18,18 +18,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.interop.peer import HOST, rabbitmq
+from tests.interop.place import Place, Sockets
 from tests.interop.replay import play, replay_section
 from tests.interop.transcript import FOLDER, all_files, differences, parse
 
 QUIET_SECONDS = 0.2
 
 
-def record_file(path: Path, host: str, port: int, quiet_seconds: float) -> int:
+def record_file(path: Path, place: Place, quiet_seconds: float) -> int:
     """Rewrite the S lines of one file; how many sections could not be played to their end."""
     transcript = parse(path.read_text())
     failed = 0
     for section in transcript.sections:
-        answers = play(section, host, port, on_mansio=False, quiet_seconds=quiet_seconds)
+        answers = play(section, place, on_mansio=False, quiet_seconds=quiet_seconds)
         for step, answer in zip(section.steps, answers, strict=False):
             step.server = answer
             if any(line.startswith("S !!") for line in answer):
@@ -39,13 +40,13 @@ def record_file(path: Path, host: str, port: int, quiet_seconds: float) -> int:
     return failed
 
 
-def compare_file(path: Path, host: str, port: int) -> int:
+def compare_file(path: Path, place: Place) -> int:
     """Print how a running Mansio differs from one file; in how many sections it does."""
     differing = 0
     for section in parse(path.read_text()).sections:
         if section.absent is not None:
             continue
-        diff = replay_section(section, host, port, on_mansio=True)
+        diff = replay_section(section, place, on_mansio=True)
         if diff:
             differing += 1
             print(f"#### {path.name}: {section.title}", *diff[2:], sep="\n", end="\n\n")
@@ -65,13 +66,13 @@ def list_deliberate(paths: list[Path]) -> None:
 
 
 @contextlib.contextmanager
-def broker_at(port: int) -> Iterator[tuple[str, int]]:
+def broker_at(port: int) -> Iterator[Place]:
     """A broker that is running, or a RabbitMQ of our own for port 0."""
     if port:
-        yield HOST, port
+        yield Sockets(HOST, port)
     else:
         with rabbitmq() as peer:
-            yield peer.host, peer.port
+            yield Sockets(peer.host, peer.port)
 
 
 def main() -> int:
@@ -89,12 +90,12 @@ def main() -> int:
     if given.deliberate:
         list_deliberate(files)
         return 0
-    with broker_at(given.port) as (host, port):
+    with broker_at(given.port) as place:
         if given.diff:
-            count = sum(compare_file(path, host, port) for path in files)
+            count = sum(compare_file(path, place) for path in files)
             print(f"{count} sections differ")
         else:
-            count = sum(record_file(path, host, port, given.quiet) for path in files)
+            count = sum(record_file(path, place, given.quiet) for path in files)
     return 1 if count else 0
 
 

@@ -6,6 +6,7 @@ import difflib
 from collections import Counter
 
 from tests.interop.listener import Heard
+from tests.interop.place import Place
 from tests.interop.session import Session
 from tests.interop.transcript import Section, Step
 
@@ -15,7 +16,7 @@ RABBITMQ_PACE_SECONDS = 0.05
 
 
 def play(
-    section: Section, host: str, port: int, on_mansio: bool, quiet_seconds: float | None = None
+    section: Section, place: Place, on_mansio: bool, quiet_seconds: float | None = None
 ) -> list[list[str]]:
     """Play a section; the S lines that came back after each step.
 
@@ -23,7 +24,7 @@ def play(
     arrived, and the play ends early when they do not come. Otherwise it records: each step waits
     until nothing came for so long. A line `S !! text` says that the script itself cannot go on.
     """
-    session = Session(host, port)
+    session = Session(place)
     answers: list[list[str]] = []
     try:
         for step in section.steps:
@@ -63,9 +64,9 @@ def hear_expected(session: Session, step: Step, on_mansio: bool) -> tuple[list[H
     return found + session.hear_all(pace_seconds), complete
 
 
-def replay_section(section: Section, host: str, port: int, on_mansio: bool) -> list[str]:
+def replay_section(section: Section, place: Place, on_mansio: bool) -> list[str]:
     """Unified diff between a section and what a broker answers now; empty when they agree."""
-    answers = play(section, host, port, on_mansio)
+    answers = play(section, place, on_mansio)
     expected: list[str] = []
     actual: list[str] = []
     for index, step in enumerate(section.steps):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from tests.interop.listener import CLOSED_CHANNEL, KINDS, Heard, Listener, Names
 from tests.interop.methods import BY_NAME
+from tests.interop.place import Place
 from tests.interop.values import Reader, Table, show_text, to_bytes
 from tests.interop.wire import (
     BODY,
@@ -75,8 +75,8 @@ def take_pairs(reader: Reader, kinds: dict[str, str]) -> dict[str, Any]:
 class Session:
     """Carries out C lines and collects S lines."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self.host, self.port = host, port
+    def __init__(self, place: Place) -> None:
+        self.place = place
         self.clients: dict[str, Client] = {}
         self.names = Names()
         self.queues: set[str] = set()
@@ -90,7 +90,7 @@ class Session:
         reader = Reader(rest, self.names.known)
         word = reader.take_word()
         if word == "wait":
-            time.sleep(int(reader.take_word()) / 1000)
+            self.place.wait(int(reader.take_word()))
         elif word in ("connect", "login"):
             self._connect(label, word, reader)
         elif word == "close":
@@ -103,7 +103,7 @@ class Session:
             self._on_channel(self.clients[label], channel, reader, head.startswith("C+"))
 
     def _connect(self, label: str, word: str, reader: Reader) -> None:
-        client = Client(Wire(self.host, self.port), label, self.names, self.queues)
+        client = Client(self.place.dial(), label, self.names, self.queues)
         self.clients[label] = client
         if reader.at_end() and word == "connect":
             return
@@ -252,7 +252,7 @@ class Session:
             client.wire.close()
         self.clients.clear()
         try:
-            sweep(self.host, self.port, self.queues, self.exchanges)
+            sweep(self.place, self.queues, self.exchanges)
         except AssertionError as error:
             found.append(Heard("", CLOSED_CHANNEL, f"S !! while deleting what is left: {error}"))
         return found
@@ -274,9 +274,9 @@ def close_politely(client: Client) -> list[Heard]:
         found.append(heard)
 
 
-def sweep(host: str, port: int, queues: set[str], exchanges: set[str]) -> None:
+def sweep(place: Place, queues: set[str], exchanges: set[str]) -> None:
     """Delete queues and exchanges on a connection of its own; what must not be deleted is left."""
-    client = Client(Wire(host, port), "", Names(), set())
+    client = Client(place.dial(), "", Names(), set())
     client.wire.login({})
     requests = [("queue", name) for name in sorted(queues)]
     requests += [("exchange", name) for name in sorted(exchanges)]
@@ -291,6 +291,6 @@ def sweep(host: str, port: int, queues: set[str], exchanges: set[str]) -> None:
                 client.wire.expect("channel.close-ok")
             if heard is None or " 405 " not in heard.line:
                 break
-            time.sleep(0.02)  # an exclusive queue whose connection is just going away
+            place.wait(20)  # an exclusive queue whose connection is just going away
     close_politely(client)
     client.wire.close()

@@ -7,8 +7,10 @@ import pytest
 
 from tests.conftest import BrokerProcess
 from tests.interop.peer import Peer, PeerMissing, rabbitmq
+from tests.interop.place import Sockets
 from tests.interop.replay import replay_section
 from tests.interop.transcript import Section, all_files, differences, parse
+from tests.interop.virtual import VirtualBroker
 
 SECTIONS = [
     pytest.param(section, id=f"{path.stem}: {section.title}")
@@ -31,7 +33,8 @@ def peer() -> Iterator[Peer]:
 def test_mansio_answers_like_the_transcript(broker: BrokerProcess, section: Section) -> None:
     if section.absent is not None:
         pytest.skip(section.absent)
-    diff = replay_section(section, broker.host, broker.port, on_mansio=True)
+    place = VirtualBroker() if section.waits else Sockets(broker.host, broker.port)
+    diff = replay_section(section, place, on_mansio=True)
     assert not diff, "\n".join(diff)
 
 
@@ -39,8 +42,9 @@ def test_mansio_answers_like_the_transcript(broker: BrokerProcess, section: Sect
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in all_files()])
 def test_rabbitmq_still_answers_like_the_transcript(peer: Peer, path: Path) -> None:
+    place = Sockets(peer.host, peer.port)
     sections = parse(path.read_text()).sections
-    diffs = [replay_section(section, peer.host, peer.port, on_mansio=False) for section in sections]
+    diffs = [replay_section(section, place, on_mansio=False) for section in sections]
     assert not any(diffs), "\n".join(line for diff in diffs for line in diff)
 
 

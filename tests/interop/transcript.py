@@ -24,7 +24,7 @@ C lines are sent, S lines are what came back before the next C line. `C.B` and `
     C ch1 reopen                   channel.close-ok and channel.open after the broker closed a channel
     C ch1 drain                    basic.get of all messages of all queues of this section, shown as one line
     C ch1 confirms 3-8             wait for these confirms, however the broker groups them, shown as one line
-    C wait 50                      wait milliseconds (for things that expire)
+    C wait 50                      wait milliseconds (for things that expire); on Mansio a virtual clock is moved on
     C close                        close the socket
     C+ ...                         as C, but sent in one write together with the next C line
     C~ ...                         as C; RabbitMQ answers after seconds
@@ -37,10 +37,15 @@ C lines are sent, S lines are what came back before the next C line. `C.B` and `
 
 Within one step, S lines are in order per channel and sorted by connection and channel. Names that the broker makes
 up are shown as $gen1 (amq.gen-...), $ctag1 (amq.ctag-...), $reply1 (direct reply-to), $any (text of its own choice)
-and are used like that in C lines. Where Mansio differs on purpose, the step says why, and what Mansio answers:
+and are used like that in C lines; the time in an x-death header is shown as T:$now. Where Mansio differs on purpose,
+the step says why, and what Mansio answers:
 
     # differs on Mansio: why
     M ch1 ...
+
+A section that Mansio cannot play yet says so before its first step, or a file on top for all of its sections:
+
+    # not on Mansio: why
 """
 
 from __future__ import annotations
@@ -83,13 +88,19 @@ class Section:
     title: str
     steps: list[Step] = field(default_factory=list)
     after: list[str] = field(default_factory=list)
+    head: list[str] = field(default_factory=list)  # comments on top of the file
 
     @property
     def absent(self) -> str | None:
         """Why this section is not replayed on Mansio, or None."""
-        comments = self.steps[0].before if self.steps else []
+        comments = [*(self.steps[0].before if self.steps else []), *self.head]
         reasons = [line[len(ABSENT) :].strip() for line in comments if line.startswith(ABSENT)]
         return reasons[0] if reasons else None
+
+    @property
+    def waits(self) -> bool:
+        """Whether time has to pass in it."""
+        return any(step.client.split()[1] == "wait" for step in self.steps)
 
     def lines(self) -> list[str]:
         """The section as it stands in the file."""
@@ -119,7 +130,7 @@ def parse(text: str) -> Transcript:
         if line.startswith("== "):
             if transcript.sections:
                 transcript.sections[-1].after = loose
-            transcript.sections.append(Section(line[3:]))
+            transcript.sections.append(Section(line[3:], head=transcript.head))
             step, loose = None, []
         elif re.match(r"C[+~]?(\.[A-Z])? ", line) and transcript.sections:
             step = Step(loose, line)

@@ -148,8 +148,12 @@ class Wire:
     """One TCP connection to a broker."""
 
     def __init__(self, host: str, port: int, timeout_seconds: float = 5.0) -> None:
+        self.begin()
         self.sock = socket.create_connection((host, port), timeout=timeout_seconds)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def begin(self) -> None:
+        """Nothing has been received yet."""
         self.buffer = bytearray()
         self.closed = False
         self.frame_max = 131072
@@ -172,15 +176,21 @@ class Wire:
             frame = self._take_frame()
             if frame is not None or self.closed:
                 return frame
-            try:
-                self.sock.settimeout(timeout_seconds or 1e-6)
-                received = self.sock.recv(1 << 18)
-            except (TimeoutError, BlockingIOError):
+            received = self.maybe_received(timeout_seconds)
+            if received is None:
                 return None
-            except OSError:
-                received = b""
             self.closed = not received
             self.buffer += received
+
+    def maybe_received(self, timeout_seconds: float) -> bytes | None:
+        """What has arrived, b"" when the peer has closed, or None when nothing comes in time."""
+        try:
+            self.sock.settimeout(timeout_seconds or 1e-6)
+            return self.sock.recv(1 << 18)
+        except (TimeoutError, BlockingIOError):
+            return None
+        except OSError:
+            return b""
 
     def _take_frame(self) -> Frame | None:
         """Cut one whole frame from the front of the buffer."""
