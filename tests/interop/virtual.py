@@ -16,6 +16,7 @@ import itertools
 from mansio.core.broker import Broker
 from mansio.core.users import Users
 from mansio.protocol.amqp.connection import AmqpConnection
+from mansio.protocol.amqp.letters import AmqpLetters
 from mansio.protocol.base import Peer
 from tests.interop.wire import Wire
 
@@ -28,7 +29,7 @@ class VirtualBroker:
     """A broker, the wires that lead to it, and its clock."""
 
     def __init__(self) -> None:
-        self.broker = Broker()
+        self.broker = Broker(letters=AmqpLetters(131_072))
         self.broker.now_ms = START_MS
         self.users = Users()
         self.announced: list[AmqpConnection] = []

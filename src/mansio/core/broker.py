@@ -215,6 +215,8 @@ class Broker:
             queue.in_flight += 1
         self.counts.delivered += 1
         self.counts.redelivered += span.redelivered
+        if queue.expiry is not None:
+            queue.expiry.after()  # what is behind it is not counted if it has expired
         run, i = span.run, span.start
         if span.deliveries:
             run, i = self.letters.counted(run, i, span.deliveries), 0

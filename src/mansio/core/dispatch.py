@@ -133,7 +133,7 @@ class Dispatcher:
                 queue.bound.enforce(queue, self.dead_letters)
                 if queue.consumers and queue.ready and queue.ready[0].run is not head:
                     self.touch(queue)  # dispatching may have stopped at what is gone now
-            if expiry is not None and queue.ready_count:
+            if expiry is not None:
                 expiry.after()
 
 

@@ -29,6 +29,10 @@ PART_BYTES_MAX: Final = 256 << 20
 committed in one turn, together too large for any entry, and each of them must be in the log whole or not at all."""
 
 
+TIME_MAX_MS: Final = 315_360_000_000
+"""Ten years: the longest time to live that queues and messages may ask for (RabbitMQ 3.10.8)."""
+
+
 @dataclass(slots=True)
 class Limits:
     """What users may set. The defaults are RabbitMQ's, where it has the same bound."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mansio.core.equivalence import describe, type_name
 from mansio.core.errors import PreconditionFailed
+from mansio.core.limits import TIME_MAX_MS
 from mansio.core.routing import Arguments
 
 if TYPE_CHECKING:
@@ -66,10 +67,15 @@ def _not_negative(value: Any, _: Arguments) -> str | None:
     return _integer(value) or (f"{{value_negative,{value}}}" if value < 0 else None)
 
 
+def _time(value: Any, arguments: Arguments) -> str | None:
+    wrong = _not_negative(value, arguments)
+    return wrong or (f"{{value_too_large,{value}}}" if value > TIME_MAX_MS else None)
+
+
 def _expires(value: Any, arguments: Arguments) -> str | None:
     if value == 0 and not isinstance(value, bool):
         return "{value_zero,0}"
-    return _not_negative(value, arguments)
+    return _time(value, arguments)
 
 
 def _max_priority(value: Any, arguments: Arguments) -> str | None:
@@ -108,7 +114,7 @@ _CHECKS: Final[dict[str, Callable[[Any, Arguments], str | None]]] = {
     "x-max-length": _not_negative,
     "x-max-length-bytes": _not_negative,
     "x-max-priority": _max_priority,
-    "x-message-ttl": _not_negative,
+    "x-message-ttl": _time,
     "x-overflow": _overflow,
     "x-queue-mode": _one_of("queue mode", "default", "lazy"),
     "x-queue-type": _one_of("queue type", "classic", "quorum"),

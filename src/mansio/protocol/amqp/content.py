@@ -9,6 +9,7 @@ from mansio.codec.amqp_fields import Fields
 from mansio.codec.amqp_properties import Properties, decode_properties
 from mansio.codec.amqp_values import CodecError, encode_shortstr
 from mansio.core.equivalence import type_name
+from mansio.core.limits import TIME_MAX_MS
 from mansio.protocol.amqp.replies import PRECONDITION_FAILED, UNEXPECTED_FRAME, Refusal
 
 HEADER_FIXED_BYTES: Final = 12
@@ -193,13 +194,10 @@ def expiration_ms(value: str) -> int:
             f"invalid expiration '{value}': {{value_negative,{number}}}",
             _PUBLISH,
         )
-    if number > _EXPIRATION_MAX:
+    if number > TIME_MAX_MS:
         raise Refusal(
             PRECONDITION_FAILED,
-            f"invalid expiration '{value}': {{value_too_big,{number}}}",
+            f"invalid expiration '{value}': {{value_too_large,{number}}}",
             _PUBLISH,
         )
     return number
-
-
-_EXPIRATION_MAX = 315_360_000_000  # ten years in milliseconds, RabbitMQ's bound
