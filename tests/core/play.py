@@ -70,7 +70,8 @@ class Heard:
     def refused(self, channel: Channel, upto: int) -> None:
         self.told.append(("refused", channel.number, upto))
 
-    def committed(self, channel: Channel, ok: bool) -> None:
+    def committed(self, channel: Channel, ok: bool, partly: bool) -> None:
+        assert not partly
         self.told.append(("committed", channel.number, ok))
 
     def take(self) -> list[tuple[Any, ...]]:

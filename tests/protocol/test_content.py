@@ -253,9 +253,12 @@ def test_headers_exchanges_route_message_by_message() -> None:
 
 @pytest.mark.parametrize("value", ["0", "100", "+5", "315360000000"])
 def test_an_expiration_that_is_one(value: str) -> None:
-    _, talker = pair()
+    world, talker = pair()
+    talker.call(1, m.BasicConsume("q", "c", no_ack=True))
     talker.publish(1, "q", properties=Properties(expiration=value))
-    assert get(talker).properties.expiration == value
+    world.turn()
+    (message,) = [item for _, item in talker.hear() if isinstance(item, Message)]
+    assert message.properties.expiration == value
 
 
 def test_the_users_own_id() -> None:

@@ -191,6 +191,7 @@ class Commands(Definitions):
 
     def basic_get(self, channel: Channel, method: m.BasicGet) -> Reply:
         queue = self._queue(channel, method.queue)
+        self.inquire(queue)
         if not queue.ready:
             return (m.BasicGetEmpty(),)
         entry = queue.take_head()

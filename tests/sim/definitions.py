@@ -123,6 +123,7 @@ class Definitions(Model):
             self._queue(channel, method.queue) if method.passive else self._declare(channel, method)
         )
         channel.last_queue = queue.name
+        self.inquire(queue)
         return (m.QueueDeclareOk(queue.name, len(queue.ready), len(queue.consumers)),)
 
     def _declare(self, channel: Channel, method: m.QueueDeclare) -> Queue:
@@ -173,7 +174,9 @@ class Definitions(Model):
         return (m.QueueUnbindOk(),)
 
     def queue_purge(self, channel: Channel, method: m.QueuePurge) -> Reply:
-        return (m.QueuePurgeOk(self._queue(channel, method.queue).clear()),)
+        queue = self._queue(channel, method.queue)
+        self.inquire(queue)
+        return (m.QueuePurgeOk(queue.clear()),)
 
     def queue_delete(self, channel: Channel, method: m.QueueDelete) -> Reply:
         name = method.queue or channel.last_queue
@@ -182,6 +185,7 @@ class Definitions(Model):
         if name not in self.topology.queues:
             return (m.QueueDeleteOk(0),)
         queue = self._queue(channel, name)
+        self.inquire(queue)
         if (method.if_unused and queue.consumers) or (method.if_empty and queue.ready):
             raise Refused(406)
         return (m.QueueDeleteOk(self.drop_queue(queue)),)

@@ -8,7 +8,7 @@ ready ──delivered──► unacked ──ack, reject──► gone
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from mansio.codec import amqp_methods as m
@@ -77,6 +77,8 @@ class Commit:
 
     needs: list[Spot]
     settles: list[Spot]
+    refused: bool = False
+    """A full queue has refused a message of it."""
     sealed: bool = False
     """The turn in which it came has ended."""
 
@@ -184,12 +186,37 @@ class Model:
                 spots.append((queue, entry))
         return spots
 
-    def requeue(self, deliveries: Iterable[Delivery]) -> None:
+    def requeue(self, deliveries: Sequence[Delivery]) -> None:
         """These go back to their places; those of a queue that is gone are gone too."""
         for delivery in deliveries:
             self._credit(delivery)
             if not delivery.queue.deleted:
                 delivery.queue.put_back(delivery.entry)
+        for queue in {id(each.queue): each.queue for each in deliveries}.values():
+            if not queue.rejects and not queue.deleted:  # before consumers are served
+                for _ in range(queue.excess() - queue.fresh):
+                    queue.take_head()
+
+    def enforce_bounds(self, queue: Queue) -> None:
+        """What is too much goes: at the end of a turn, or when somebody asks what is there."""
+        while queue.too_much:
+            if not queue.rejects:
+                queue.take_head()
+            elif queue.ready[-1].turn == self.turn:
+                entry = queue.take_tail()
+                pending = entry.publisher.pending.get(entry.number)
+                if pending is not None:
+                    pending.rejected = True
+                for commit in entry.publisher.commits:
+                    commit.refused = commit.refused or not commit.sealed
+            else:
+                break
+        queue.fresh = 0
+
+    def inquire(self, queue: Queue) -> None:
+        """Somebody asks what is in the queue."""
+        if not queue.consumers:
+            self.enforce_bounds(queue)
 
     def _credit(self, delivery: Delivery) -> None:
         delivery.queue.in_flight -= 1

@@ -60,7 +60,14 @@ class Oracle(Commands):
                     connection, item.channel, method.delivery_tag, method.multiple, nacked
                 )
             elif isinstance(method, m.TxCommitOk):
-                self._on_commit_ok(connection, item.channel)
+                self._on_commit(connection, item.channel, False)
+            elif (
+                isinstance(method, m.ChannelClose)
+                and method.class_id == m.TxCommit.ID >> 16
+                and self.phase == RELEASE
+            ):
+                self._on_commit(connection, item.channel, True)
+                self._seen.setdefault(connection, []).append(item)
             elif isinstance(method, m.ConnectionBlocked):
                 self._on_blocked(connection, True)
             elif isinstance(method, m.ConnectionUnblocked):
@@ -133,20 +140,27 @@ class Oracle(Commands):
             if not nacked:
                 self._check_durable(publish.needs, f"{what}, number {each}")
 
-    def _on_commit_ok(self, connection: Connection, number: int) -> None:
-        channel = self._channel(connection, number, "tx.commit-ok")
-        what = f"{connection.name} channel {number}: tx.commit-ok"
+    def _on_commit(self, connection: Connection, number: int, refused: bool) -> None:
+        """The end of a commit; `refused`: it closes the channel, since full queues took only a part."""
+        channel = self._channel(connection, number, "the end of a commit")
+        what = f"{connection.name} channel {number}: {'refusal' if refused else 'tx.commit-ok'}"
         if self.phase != RELEASE:
             _fail(f"{what} outside of its time")
         if not channel.commits:
             _fail(f"{what} that nobody waits for")
         commit = channel.commits.popleft()
+        if commit.refused != refused:
+            _fail(f"{what}, but full queues refused {'some' if commit.refused else 'none'} of it")
         self._check_durable(commit.needs, what)
         self.durable.update()
         for queue, entry in commit.settles:
             stored = self.durable.places.get(queue.place(entry.position))
             if stored is None or not stored.settled:
                 _fail(f"{what}: the settlement of {queue.place(entry.position)} is not in the log")
+        if refused:
+            self.end_channel(channel)
+            channel.closing = True
+            connection.expect(number, m.ChannelClose(406, "", 90, 20))
 
     def _on_blocked(self, connection: Connection, blocked: bool) -> None:
         if not connection.tells_blocked or connection.told_blocked == blocked:
@@ -263,7 +277,7 @@ class Oracle(Commands):
             del queue.ready[: len(taken)]
         self._served.clear()
         for queue in self.topology.queues.values():
-            self._enforce_bounds(queue)
+            self.enforce_bounds(queue)
         for channel, tag in self.cancelled:
             if channel.connection.tells_cancel and not channel.closing:
                 channel.connection.expect(channel.number, m.BasicCancel(tag, True))
@@ -274,18 +288,6 @@ class Oracle(Commands):
                     commit.sealed = True
         self.turn += 1
         self.end_commands()
-
-    def _enforce_bounds(self, queue: Queue) -> None:
-        while queue.too_much:
-            if not queue.rejects:
-                queue.take_head()
-            elif queue.ready[-1].turn == self.turn:
-                entry = queue.take_tail()
-                pending = entry.publisher.pending.get(entry.number)
-                if pending is not None:
-                    pending.rejected = True
-            else:
-                break
 
     def check_served(self, gated: set[int]) -> None:
         """The broker has nothing left to do, so nobody waits for a message that is there; `gated`: ids of connections

@@ -54,6 +54,8 @@ class Queue:
     deleted: bool = False
     ready: list[Entry] = field(default_factory=list)
     in_flight: int = 0
+    fresh: int = 0
+    """Entries that came since its bounds were last enforced."""
     next_position: int = 0
     consumers: list[Consumer] = field(default_factory=list)
     by_number: dict[int, Entry] = field(default_factory=dict)
@@ -74,6 +76,7 @@ class Queue:
         self.next_position += 1
         self.ready.append(entry)
         self.by_number[message.number] = entry
+        self.fresh += 1
         return entry
 
     def put_back(self, entry: Entry) -> None:
@@ -98,6 +101,15 @@ class Queue:
         if self.bytes_max is None:
             return False
         return sum(len(entry.message.body) for entry in self.ready) > self.bytes_max
+
+    def excess(self) -> int:
+        """How many have to go from the front."""
+        ready = list(self.ready)
+        while self.too_much:
+            self.ready.pop(0)
+        count = len(ready) - len(self.ready)
+        self.ready[:] = ready
+        return count
 
     def clear(self) -> int:
         count = len(self.ready)

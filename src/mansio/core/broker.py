@@ -199,6 +199,7 @@ class Broker:
         """Takes the first ready message, or None. It must not be paged out, see `Loading.must_wait`."""
         if queue.lease is not None:
             queue.lease.used()
+        self.bring_up_to_date(queue)
         if queue.expiry is not None and not queue.expiry.after():
             return None  # for now: so much has expired that it cannot all go in this turn
         if not queue.ready_count:
@@ -221,6 +222,14 @@ class Broker:
         if span.deliveries:
             run, i = self.letters.counted(run, i, span.deliveries), 0
         return Got(run, i, tag, span.redelivered, queue.ready_count)
+
+    def bring_up_to_date(self, queue: Queue) -> None:
+        """Somebody asks what is in the queue: what goes at the end of the turn, unless a consumer takes it, is not."""
+        if queue.dirty and not queue.consumers:
+            if queue.bound is not None:
+                queue.bound.enforce(queue, self.dead_letters)
+            if queue.expiry is not None:
+                queue.expiry.after()
 
     def set_prefetch(self, channel: Channel, count: int, whole_channel: bool) -> None:
         """basic.qos: for consumers to come, or for the whole channel (RabbitMQ's meaning of `global`)."""

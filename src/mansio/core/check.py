@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mansio.core.dispatch import Consumer
     from mansio.core.inflight import Flight, Piece
     from mansio.core.queue import Queue
-    from mansio.core.run import Run
+    from mansio.core.run import Run, Span
     from mansio.core.session import Channel, Session
 
 __all__ = ["InvariantBroken", "check"]
@@ -53,6 +53,9 @@ def check(broker: "Broker", topology: bool = True, turn_bytes: int = TURN_BYTES)
     tally = _Tally()
     for session in broker.sessions:
         _check_session(session, broker, turn_bytes, tally)
+    for waiting in broker.dead_letters.waiting.values():
+        for piece, _ in waiting:
+            _count(piece, _places(piece), tally)
     for consumer, count in tally.unsettled.items():
         if consumer.unsettled != count:
             raise InvariantBroken(
@@ -199,8 +202,15 @@ def _check_queue(queue: "Queue", broker: "Broker", tally: _Tally) -> None:
         raise InvariantBroken(f"auto-delete queue {name} has lost its last consumer and is there")
     _check_ready(queue, tally)
     _check_consumers(queue)
-    if queue.ready_count and not queue.dirty and not is_awaited(queue, broker):
+    if queue.ready_count and not (
+        queue.dirty or _has_expired(queue, broker) or is_awaited(queue, broker)
+    ):
         _check_served(queue)
+
+
+def _has_expired(queue: "Queue", broker: "Broker") -> bool:
+    """Whether the head has to go before anybody is served."""
+    return queue.expiry is not None and queue.expiry.of(queue.ready[0].run) <= broker.now_ms
 
 
 def _check_ready(queue: "Queue", tally: _Tally) -> None:
@@ -208,21 +218,33 @@ def _check_ready(queue: "Queue", tally: _Tally) -> None:
     if len(flying) != queue.in_flight:
         raise InvariantBroken(f"queue {queue.name}: a message is in flight twice")
     end = ready = 0
-    for span in queue.ready:
-        first, stop = span.base + span.start, span.base + span.stop
-        if not 0 <= span.start < span.stop <= span.run.count:
-            raise InvariantBroken(f"queue {queue.name}: a span from {span.start} to {span.stop}")
-        if first < end:
-            raise InvariantBroken(f"queue {queue.name}: position {first} behind {end - 1}")
-        if flying and not flying.isdisjoint(range(first, stop)):
-            raise InvariantBroken(f"queue {queue.name}: a message is both ready and in flight")
-        end = stop
-        ready += stop - first
-        tally.live[span.run] += stop - first
+    head = None
+    for lane in queue.lanes():
+        head = lane if lane else head
+        low = 0
+        for span in lane:
+            low = _check_span(queue, span, low, flying)
+            ready += span.stop - span.start
+            tally.live[span.run] += span.stop - span.start
+        end = max(end, low)
+    if head is not None and queue.ready is not head:
+        raise InvariantBroken(f"queue {queue.name} does not look at its highest priority")
     if ready != queue.ready_count:
         raise InvariantBroken(f"queue {queue.name} counts {queue.ready_count} ready, has {ready}")
     if end > queue.next_position or (flying and max(flying) >= queue.next_position):
         raise InvariantBroken(f"queue {queue.name}: a message at or above {queue.next_position}")
+
+
+def _check_span(queue: "Queue", span: "Span", low: int, flying: set[int]) -> int:
+    """Answers the position behind the span, which begins at `low` or behind it."""
+    first, stop = span.base + span.start, span.base + span.stop
+    if not 0 <= span.start < span.stop <= span.run.count:
+        raise InvariantBroken(f"queue {queue.name}: a span from {span.start} to {span.stop}")
+    if first < low:
+        raise InvariantBroken(f"queue {queue.name}: position {first} behind {low - 1}")
+    if flying and not flying.isdisjoint(range(first, stop)):
+        raise InvariantBroken(f"queue {queue.name}: a message is both ready and in flight")
+    return stop
 
 
 def _check_consumers(queue: "Queue") -> None:

@@ -12,6 +12,9 @@ from mansio.core.session import Channel, Session
 _Sealed = tuple[Channel, int, int, list[tuple[int, int]]]
 """(channel, what it had published before, what by then, ranges of these that full queues rejected)."""
 
+_Commit = tuple[Channel, bool]
+"""(channel, whether full queues refused some of its messages)."""
+
 
 class Confirms:
     """Publishers that are to hear of their messages' fate."""
@@ -23,7 +26,7 @@ class Confirms:
         self._committing: list[Channel] = []
         self._changing: dict[Session, None] = {}  # changed durable definitions in this turn
         self._changes_waiting = 0  # turns that did
-        self._waiting: deque[tuple[int, list[_Sealed], list[Channel], list[Session]]] = deque()
+        self._waiting: deque[tuple[int, list[_Sealed], list[_Commit], list[Session]]] = deque()
 
     @property
     def waiting(self) -> bool:
@@ -73,7 +76,10 @@ class Confirms:
         for channel, _, upto, _ in confirms:
             channel.sealed = upto
             channel.rejected = []
-        self._waiting.append((ticket, confirms, self._committing, list(self._changing)))
+        commits = [(channel, channel.tx_refused) for channel in self._committing]
+        for channel in self._committing:
+            channel.tx_refused = False
+        self._waiting.append((ticket, confirms, commits, list(self._changing)))
         self._changes_waiting += bool(self._changing)
         self._publishing = {}
         self._committing = []
@@ -97,9 +103,9 @@ class Confirms:
                     channel.session.outbox.confirmed(channel, upto, rejected)
                 else:
                     channel.session.outbox.refused(channel, upto)
-            for channel in commits:
+            for channel, partly in commits:
                 if channel.is_open:
-                    channel.session.outbox.committed(channel, ok)
+                    channel.session.outbox.committed(channel, ok, partly)
         self.busy = bool(waiting or self._publishing or self._committing or self._changing)
 
 

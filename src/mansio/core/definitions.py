@@ -138,6 +138,15 @@ class Definitions:
         """The queue of this name, which the session may use; NotFound, ResourceLocked."""
         return self.vhost(session).queue(name, session)
 
+    def check_queue(self, session: "Session", name: str) -> Queue:
+        """queue.declare, passive."""
+        queue = self.queue(session, name)
+        self._broker.bring_up_to_date(queue)
+        self.observed(session)
+        if queue.lease is not None:
+            queue.lease.used()
+        return queue
+
     def exists(self, session: "Session", name: str) -> bool:
         """Whether there is a queue of this name, whoever may use it."""
         return name in self.vhost(session).queues
@@ -161,6 +170,7 @@ class Definitions:
         found = host.queues.get(name)
         if found is not None:
             host.check_same_queue(found, owner, durable, auto_delete, arguments)
+            self._broker.bring_up_to_date(found)
             self.observed(session)
             if found.lease is not None:
                 found.lease.used()
@@ -214,6 +224,7 @@ class Definitions:
 
     def purge_queue(self, session: "Session", queue: Queue) -> int:
         """Settles every ready message; answers how many."""
+        self._broker.bring_up_to_date(queue)
         count = self._broker.settling.drop_ready(queue)
         if count and queue.logged:
             self._broker.confirms.changed(session)
@@ -223,6 +234,7 @@ class Definitions:
         self, session: "Session", queue: Queue, if_unused: bool, if_empty: bool
     ) -> int:
         """Deletes it and answers how many ready messages went with it; PreconditionFailed when in use or not empty."""
+        self._broker.bring_up_to_date(queue)
         resource = describe("queue", queue.name, queue.vhost)
         if if_unused and queue.consumers:
             raise PreconditionFailed(f"{resource} in use")

@@ -120,6 +120,8 @@ class Dispatcher:
             if expiry is not None and not expiry.before():
                 continue
             consumers = queue.consumers
+            if queue.bound is not None and queue.bound.shut:
+                queue.bound.enforce(queue, self.dead_letters)
             if consumers:
                 if len(consumers) == 1:
                     _dispatch_to_one(queue, consumers[0], settling)

@@ -7,7 +7,7 @@ Positions rise within a level. A message without a priority is of level 0; one a
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from mansio.core.inflight import Piece
@@ -45,6 +45,10 @@ class PriorityQueue(Queue):
         """See `Queue`."""
         for level in reversed(self.levels):
             yield from level
+
+    def lanes(self) -> Sequence[deque[Span]]:
+        """See `Queue`."""
+        return self.levels
 
     def put(self, span: Span) -> None:
         """See `Queue`."""

@@ -9,7 +9,7 @@ on it: `bound`, `expiry`, `lease`; all None for a plain queue. Queues with prior
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mansio.core.bounds import make_bound
@@ -111,6 +111,10 @@ class Queue:
     def spans(self) -> Iterator[Span]:
         """What is ready, in the order in which it would be delivered."""
         return iter(self.ready)
+
+    def lanes(self) -> Sequence[deque[Span]]:
+        """What is ready, in deques in each of which positions rise; the head is in the last one that is not empty."""
+        return (self.ready,)
 
     def newest(self) -> Span:
         """What came last of what is ready; there is something."""

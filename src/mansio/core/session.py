@@ -40,8 +40,8 @@ class Outbox(Protocol):
     def refused(self, channel: "Channel", upto: int) -> None:
         """Publishes up to number `upto` that are not confirmed yet could not be made durable."""
 
-    def committed(self, channel: "Channel", ok: bool) -> None:
-        """The transaction is durable, or could not be made so."""
+    def committed(self, channel: "Channel", ok: bool, partly: bool) -> None:
+        """The transaction is durable, or could not be made so; `partly`: but for messages that full queues refused."""
 
     def hold(self) -> None:
         """The connection changed what is durable: what it is told from here on waits for `release`, once for each."""
@@ -88,6 +88,7 @@ class Channel:
         "session",
         "sealed",
         "tx",
+        "tx_refused",
         "unsettled",
         "wire",
     )
@@ -114,6 +115,7 @@ class Channel:
         self.sealed = 0  # of these, handed to a turn
         self.safe = 0  # of these, the first ones: their fate is told, or they led to no queue
         self.tx: Transaction | None = None
+        self.tx_refused = False  # a full queue has rejected a message of a commit
         self.wire: Any = None  # the front's own view of the channel
 
     @property

@@ -91,6 +91,8 @@ class Settling:
             if queue.rules.counts:
                 group = self._count_returns(queue, group)
             queue.requeue(group)
+            if queue.bound is not None:
+                queue.bound.returned(queue, self.dead_letters)
             for piece in group:
                 self.credit(piece)
             self._dispatcher.touch(queue)

@@ -161,11 +161,13 @@ class AmqpChannel(DefinitionMethods):
         payload = (_ACK if ok else _NACK) + upto.to_bytes(8, "big") + bytes((multiple,))
         self.connection.send_raw(m.frame(m.FRAME_METHOD, self.number, payload))
 
-    def committed(self, ok: bool) -> None:
-        """The transaction is durable, or could not be made so."""
+    def committed(self, ok: bool, partly: bool) -> None:
+        """The transaction is durable, or could not be made so, or full queues refused a part of it."""
         if self.closing:
             return
-        if ok:
+        if ok and partly:
+            self.connection.refuse_commit(self.number)
+        elif ok:
             self.reply(m.TxCommitOk())
         else:
             self.connection.refuse_storage(self.number)

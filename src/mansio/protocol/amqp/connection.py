@@ -22,6 +22,7 @@ from mansio.protocol.amqp.replies import (
     COMMAND_INVALID,
     FRAME_ERROR,
     NOT_ALLOWED,
+    PRECONDITION_FAILED,
     RESOURCE_ERROR,
     UNEXPECTED_FRAME,
     Refusal,
@@ -301,6 +302,10 @@ class AmqpConnection(Flow):
     def refuse_storage(self, number: int) -> None:
         """What a channel asked to be kept could not be: 506 closes the connection, so that nobody relies on it."""
         self._refuse(Refusal(RESOURCE_ERROR, "the log could not be written", m.TxCommit.ID), number)
+
+    def refuse_commit(self, number: int) -> None:
+        """A full queue has rejected a message of a transaction; all else of it is done (RabbitMQ 3.10.8 observed)."""
+        self._refuse(Refusal(PRECONDITION_FAILED, "partial tx completion", m.TxCommit.ID), number)
 
     def _fault(self, code: int, text: str) -> None:
         """Bytes that are no frames: what follows cannot be read, so nothing of it is."""

@@ -92,8 +92,7 @@ class DefinitionMethods:
             return
         definitions, session = self.broker.definitions, self.core.session
         if method.passive:
-            queue = definitions.queue(session, clean(method.queue))
-            definitions.observed(session)
+            queue = definitions.check_queue(session, clean(method.queue))
         else:
             generated = not method.queue
             name = f"amq.gen-{self.connection.token()}" if generated else method.queue

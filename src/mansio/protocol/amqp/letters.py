@@ -93,7 +93,7 @@ def _write_death(properties: bytes, death: Death) -> _Written:
     if found.expiration is not None:
         entry["original-expiration"] = found.expiration
     before = headers.get("x-death")
-    deaths = _add_death(before, entry) if isinstance(before, list) else [entry]
+    deaths: list[Value] = _add_death(before, entry) if isinstance(before, list) else [entry]
     fields = Fields(properties)
     fields.fields.pop("expiration", None)
     keys = [death.key, *copies]
@@ -124,19 +124,20 @@ def _add_death(before: list[Any], entry: dict[str, Value]) -> list[Value]:
 
     Keys of entries are sorted then, and of several entries the order is turned round (RabbitMQ 3.10.8 observed).
     """
-    deaths: dict[tuple[Any, Any], dict[str, Value]] = {}
     tables = [each for each in before if isinstance(each, dict)]
+    deaths: dict[tuple[Any, Any], dict[str, Value]] = {}
     for each in tables:
         kind = each.get("queue"), each.get("reason")
-        same = sum((other.get("queue"), other.get("reason")) == kind for other in tables)
-        count = each.get("count", same)
-        deaths.setdefault(kind, each | {"count": Long(count if isinstance(count, int) else 1)})
+        if len(tables) > 1 and "count" not in each:
+            same = sum((other.get("queue"), other.get("reason")) == kind for other in tables)
+            each = dict(sorted((each | {"count": same}).items()))
+        count = each.get("count")
+        deaths.setdefault(kind, each | {"count": Long(count)} if isinstance(count, int) else each)
     found = deaths.pop((entry["queue"], entry["reason"]), None)
     others = list(deaths.values())
     if len(tables) > 1:
         others.reverse()
     if found is not None:
-        count = found["count"]
-        assert isinstance(count, int)
-        entry = found | {"count": Long(count + 1)}
+        count = found.get("count")
+        entry = found | {"count": Long(count + 1 if isinstance(count, int) else 1)}
     return [dict(sorted(entry.items())), *others]

@@ -210,10 +210,10 @@ class Output:
         if channel.wire is not None:
             channel.wire.refuse(upto)
 
-    def committed(self, channel: Channel, ok: bool) -> None:
+    def committed(self, channel: Channel, ok: bool, partly: bool) -> None:
         """See `Outbox`."""
         if channel.wire is not None:
-            channel.wire.committed(ok)
+            channel.wire.committed(ok, partly)
 
 
 def add_tails(route: Route) -> None:
