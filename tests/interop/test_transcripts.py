@@ -33,7 +33,7 @@ def peer() -> Iterator[Peer]:
 def test_mansio_answers_like_the_transcript(broker: BrokerProcess, section: Section) -> None:
     if section.absent is not None:
         pytest.skip(section.absent)
-    place = VirtualBroker() if section.waits else Sockets(broker.host, broker.port)
+    place = VirtualBroker() if section.virtual else Sockets(broker.host, broker.port)
     diff = replay_section(section, place, on_mansio=True)
     assert not diff, "\n".join(diff)
 

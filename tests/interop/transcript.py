@@ -46,6 +46,9 @@ the step says why, and what Mansio answers:
 A section that Mansio cannot play yet says so before its first step, or a file on top for all of its sections:
 
     # not on Mansio: why
+
+On Mansio, the sections of a file that says on top `# one turn per step on Mansio`, and all that wait, are played
+without sockets (virtual.py): what follows from a step has happened before the next one.
 """
 
 from __future__ import annotations
@@ -56,6 +59,7 @@ from pathlib import Path
 
 DIFFERS = "# differs on Mansio:"
 ABSENT = "# not on Mansio:"
+TURNS = "# one turn per step on Mansio"
 FOLDER = Path(__file__).resolve().parent.parent / "testdata" / "amqp"
 
 
@@ -98,9 +102,10 @@ class Section:
         return reasons[0] if reasons else None
 
     @property
-    def waits(self) -> bool:
-        """Whether time has to pass in it."""
-        return any(step.client.split()[1] == "wait" for step in self.steps)
+    def virtual(self) -> bool:
+        """Whether it is played on Mansio without sockets."""
+        waits = any(step.client.split()[1] == "wait" for step in self.steps)
+        return waits or TURNS in self.head
 
     def lines(self) -> list[str]:
         """The section as it stands in the file."""
