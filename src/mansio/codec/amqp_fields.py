@@ -31,6 +31,13 @@ class Fields:
         """Gives the headers an entry, in place of one with this name."""
         self.entries[name] = encode_table({name: value})[4:]
 
+    def sort(self) -> None:
+        """Puts the headers into the order of their names' bytes, as RabbitMQ does when it adds one."""
+        entries = sorted(
+            self.entries.items(), key=lambda entry: entry[0].encode("utf-8", "surrogateescape")
+        )
+        self.entries = dict(entries)
+
     def encode(self) -> bytes:
         """The flag word and the fields."""
         if self._had_headers or self.entries:

@@ -219,7 +219,7 @@ class Broker:
         if queue.expiry is not None:
             queue.expiry.after()  # what is behind it is not counted if it has expired
         run, i = span.run, span.start
-        if span.deliveries:
+        if span.deliveries or queue.rules.quorum:  # there, 0 is told as well (RabbitMQ 3.10.8)
             run, i = self.letters.counted(run, i, span.deliveries), 0
         return Got(run, i, tag, span.redelivered, queue.ready_count)
 

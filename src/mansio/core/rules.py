@@ -22,6 +22,7 @@ class Rules:
         "expires_ms",
         "letters_refused",
         "levels",
+        "quorum",
         "ttl_ms",
     )
 
@@ -33,12 +34,11 @@ class Rules:
         self.letters_refused = arguments.get("x-overflow") == "reject-publish-dlx"
         """Whether messages that a full queue refuses go to the dead-letter exchange, too."""
         self.levels: int = arguments.get("x-max-priority", 0)
-        limit: int | None = arguments.get("x-delivery-limit")
-        if limit is None and arguments.get("x-queue-type") == "quorum":
-            limit = QUORUM_DELIVERY_LIMIT
-        self.delivery_limit = -1 if limit is None else limit
-        """How often a message may be given back; -1: any number of times."""
-        self.counts = self.delivery_limit >= 0
+        self.quorum = arguments.get("x-queue-type") == "quorum"
+        limit = arguments.get("x-delivery-limit", QUORUM_DELIVERY_LIMIT if self.quorum else -1)
+        self.delivery_limit: int = limit if isinstance(limit, int) else -1
+        """How often a message may be given back; below 0: any number of times."""
+        self.counts = self.quorum or self.delivery_limit >= 0
         """Whether it is counted, and kept over restarts, how often each message was given back."""
 
 

@@ -100,10 +100,10 @@ class Settling:
     def _count_returns(self, queue: Queue, pieces: list[Piece]) -> list[Piece]:
         """Counts that deliveries were given back; answers those that may be delivered again."""
         limit = queue.rules.delivery_limit
-        spent = [piece for piece in pieces if piece.deliveries + 1 > limit >= 0]
+        spent = [piece for piece in pieces if piece.deliveries >= limit >= 0]
         if spent:
             self.dead_letters.reject(spent, DELIVERY_LIMIT)
-            pieces = [piece for piece in pieces if piece.deliveries + 1 <= limit]
+            pieces = [piece for piece in pieces if piece.deliveries < limit]
         if queue.logged:
             for piece in pieces:
                 run = piece.run

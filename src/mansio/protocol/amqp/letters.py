@@ -53,6 +53,7 @@ class AmqpLetters:
         frames = run.content(i)
         fields = Fields(_properties(frames))
         fields.set("x-delivery-count", Long(deliveries))
+        fields.sort()
         data = _with_properties(frames, fields.encode())
         route = run.route(i)
         same = Route(route.exchange, route.routing_key, (), channel=route.channel)
@@ -108,7 +109,7 @@ def _write_death(properties: bytes, death: Death) -> _Written:
     fields.set("x-last-death-queue", death.queue)
     fields.set("x-last-death-reason", death.reason)
     fields.set("x-death", deaths)
-    fields.entries = dict(sorted(fields.entries.items()))
+    fields.sort()
     written = fields.encode()
     headers = dict(decode_properties(written, 0, len(written)).headers or {})
     pairs = [
