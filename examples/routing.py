@@ -24,6 +24,7 @@ def main(url: str) -> None:
         for level in levels:
             channel.queue_bind(queues[reader], LOGS, routing_key=level)
 
+    channel.confirm_delivery()  # a message is in its queues when basic_publish returns
     for level, text in (("info", "started"), ("error", "disk is on fire"), ("debug", "x = 1")):
         channel.basic_publish(LOGS, level, text.encode())
 

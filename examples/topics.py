@@ -25,6 +25,7 @@ def main(url: str) -> None:
         queues[pattern] = channel.queue_declare("", exclusive=True).method.queue
         channel.queue_bind(queues[pattern], SENSORS, routing_key=pattern)
 
+    channel.confirm_delivery()  # a message is in its queues when basic_publish returns
     for key, value in READINGS.items():
         channel.basic_publish(SENSORS, key, value.encode())
 

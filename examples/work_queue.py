@@ -38,7 +38,7 @@ class Worker(threading.Thread):
 def die_with_a_task(url: str) -> None:
     """A worker that takes a task and is gone before it acknowledges it."""
     connection = pika.BlockingConnection(pika.URLParameters(url))
-    method, _, body = connection.channel().basic_get(TASKS)
+    _, _, body = connection.channel().basic_get(TASKS)
     print("a worker died with:", body.decode())
     connection.close()
 

@@ -86,7 +86,7 @@ OUTPUT = {
     "topics": TOPICS,
 }
 NOT_YET = {"delayed_tasks", "receipts", "retry"}
-"""What waits for a feature of the broker."""
+"""Examples of features that the broker does not have yet."""
 
 
 def run(name: str, broker: BrokerProcess) -> str:
