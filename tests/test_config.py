@@ -30,7 +30,8 @@ def test_every_field_has_a_row_and_its_default_is_allowed() -> None:
 def test_defaults_are_those_of_the_core() -> None:
     core, config = Limits(), Config()
     assert config.handshake_timeout_s * NS == core.handshake_ns
-    for key in ("frame_max", "channel_max", "heartbeat_s", "message_bytes_max", "connections_max"):
+    bounds = ("frame_max", "channel_max", "heartbeat_s", "message_bytes_max", "connections_max")
+    for key in (*bounds, "server_product", "server_version"):
         assert getattr(config, key) == getattr(core, key), key
 
 
@@ -60,6 +61,16 @@ def test_sizes(text: str, size: int) -> None:
 @pytest.mark.parametrize("text", ["", "MiB", "12 parsecs", "-1", "0", "513MiB", "1e9", "0x10"])
 def test_sizes_that_are_none(text: str) -> None:
     assert "message_bytes_max" in fault({"message_bytes_max": text})
+
+
+@pytest.mark.parametrize("text", ["4", "v4.0", "", "4.", "4.0 beta", ".1"])
+def test_versions_that_are_none(text: str) -> None:
+    assert "a version such as 3.13.7" in fault({"server_version": text})
+
+
+@pytest.mark.parametrize("text", ["4.0", "3.13.7", "4.3.0-rc.1", "3.13.7+mansio"])
+def test_versions(text: str) -> None:
+    assert load({"server_version": text}, {}).server_version == text
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,9 @@ class Config:
     metrics_port: int = 0
     """0 is off."""
     metrics_bind: str = "127.0.0.1"
+    server_product: str = "RabbitMQ"
+    server_version: str = "3.13.7"
+    """What clients are told with connection.start; `docs/compatibility.md` says what follows from it."""
     handshake_timeout_s: float = 10.0
     shutdown_timeout_s: float = 10.0
     notes: tuple[str, ...] = field(default=(), compare=False)
@@ -114,6 +117,13 @@ def text(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError
     return value.strip()
+
+
+def version(value: object) -> str:
+    """Read a version: numbers with points, and whatever stands behind them."""
+    if not isinstance(value, str) or not re.fullmatch(r"\d+\.\d+[\w.+-]*", value):
+        raise ValueError
+    return value
 
 
 def yes_or_no(value: object) -> bool:
@@ -217,6 +227,12 @@ SETTINGS: Final[dict[str, Setting]] = {
         whole(0, 65535), "a whole number from 0 to 65535", "port of metrics over HTTP; 0 is off"
     ),
     "metrics_bind": Setting(text, "an IP address or host name", "address of metrics over HTTP"),
+    "server_product": Setting(
+        text, "a name", "product in the server properties, by which clients choose their behaviour"
+    ),
+    "server_version": Setting(
+        version, "a version such as 3.13.7", "version in the server properties"
+    ),
     "handshake_timeout_s": Setting(
         seconds(0.1, 3600), "a number from 0.1 to 3600", "time for a client to open its connection"
     ),
@@ -276,7 +292,7 @@ def _from_environment(
 ) -> dict[str, tuple[object, str]]:
     """Read MANSIO_*; an empty one counts as unset, and a note is made of one that looks misspelt.
 
-    Kubernetes sets MANSIO_PORT=tcp://ADDRESS:PORT and more beside a service that is named mansio.
+    Kubernetes sets MANSIO_PORT=tcp://ADDRESS:PORT, MANSIO_SERVICE_HOST and more beside a service that is named mansio.
     """
     given: dict[str, tuple[object, str]] = {}
     for name in sorted(environ):
@@ -287,7 +303,7 @@ def _from_environment(
             notes.append(f"ignoring {name}={value}: it is the address of a Kubernetes service")
         elif key in SETTINGS:
             given[key] = (value, f"environment variable {name}")
-        elif likely := _likely(key):
+        elif not key.startswith("service_") and (likely := _likely(key)):
             notes.append(f"ignoring the environment variable {name}{likely}")
     return given
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from mansio import __version__
 from mansio.codec import amqp_methods as m
 from mansio.codec.amqp_values import encode_shortstr, encode_table
 from mansio.protocol.amqp.connection import PROTOCOL_HEADER
@@ -64,6 +65,18 @@ def test_start_says_who_we_are() -> None:
     assert start.locales == b"en_US"
     capabilities = start.server_properties["capabilities"]
     assert capabilities["basic.nack"] is True and capabilities["publisher_confirms"] is True
+    assert start.server_properties["product"] == "RabbitMQ"
+    assert start.server_properties["version"] == "3.13.7"
+    assert start.server_properties["mansio_version"] == __version__
+
+
+def test_start_says_what_the_settings_say() -> None:
+    talker = World(server_product="Other", server_version="4.3.0").talker()
+    talker.send_bytes(PROTOCOL_HEADER)
+    ((_, start),) = talker.hear()
+    assert start.server_properties["product"] == "Other"
+    assert start.server_properties["version"] == "4.3.0"
+    assert start.server_properties["mansio_version"] == __version__
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,10 @@ class Limits:
     """Bytes of messages that stay in memory; beyond them messages are paged out to the log. 0: none are."""
     handshake_ns: int = 10 * NS
     """Time until connection.open must have come; after it the connection is closed without a word."""
+    server_product: str = "RabbitMQ"
+    server_version: str = "3.13.7"
+    """What clients are told that we are. They choose their behaviour by it, so it is the broker whose behaviour they
+    will find."""
     connections_max: int = 65_536
     """Connections at once; one more is closed at once."""
     parked_bytes_max: int = 16 << 20

@@ -142,6 +142,8 @@ def limits(config: Config) -> Limits:
         memory_bytes_max=memory.watermark_bytes(config.memory_high_watermark),
         handshake_ns=int(config.handshake_timeout_s * NS),
         connections_max=config.connections_max,
+        server_product=config.server_product,
+        server_version=config.server_version,
         page_bytes=0 if config.in_memory else config.memory_budget,
     )
 

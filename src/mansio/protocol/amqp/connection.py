@@ -98,7 +98,7 @@ class AmqpConnection(Flow):
             self.end(f"protocol header {data[:8].hex()} is not AMQP 0-9-1")
             return 0
         self.state = State.START
-        self.send_method(0, handshake.start())
+        self.send_method(0, handshake.start(self.broker.limits))
         return 8
 
     def _step(self, buf: bytearray, pos: int, end: int) -> int:

@@ -15,10 +15,6 @@ from mansio.protocol.base import Peer
 PROTOCOL_HEADERS: Final = (b"AMQP\x00\x00\x09\x01", b"AMQP\x01\x01\x00\x09")
 """Of AMQP 0-9-1, and of 0-9: aioamqp sends that one and speaks 0-9-1, and RabbitMQ takes it so, too."""
 
-COMPATIBLE_PRODUCT: Final = "RabbitMQ"
-COMPATIBLE_VERSION: Final = "3.13.7"
-"""Clients choose their behaviour by these two, so they name the broker whose behaviour they will find."""
-
 CAPABILITIES: Final = (
     "publisher_confirms",
     "exchange_exchange_bindings",
@@ -42,7 +38,7 @@ STATE_NAMES: Final = {
 }
 
 
-def server_properties() -> Table:
+def server_properties(limits: Limits) -> Table:
     """What connection.start tells of us."""
     return {
         "capabilities": dict.fromkeys(CAPABILITIES, True),
@@ -50,16 +46,16 @@ def server_properties() -> Table:
         "copyright": "Mansio's authors; licensed under Apache-2.0",
         "information": "Mansio speaks AMQP 0-9-1 as RabbitMQ does",
         "platform": f"Mansio {__version__}, Python",
-        "product": COMPATIBLE_PRODUCT,
-        "version": COMPATIBLE_VERSION,
+        "product": limits.server_product,
+        "version": limits.server_version,
         "mansio_version": __version__,
     }
 
 
-def start() -> m.ConnectionStart:
+def start(limits: Limits) -> m.ConnectionStart:
     """The first method that a client gets."""
     return m.ConnectionStart(
-        server_properties=server_properties(),
+        server_properties=server_properties(limits),
         mechanisms=" ".join(MECHANISMS).encode(),
         locales=b"en_US",
     )
