@@ -213,6 +213,18 @@ METRICS: Final = (
         lambda t, _: t.broker.counts.dropped,
     ),
     Metric(
+        "messages_expired_total",
+        "counter",
+        "Messages that expired in a queue.",
+        lambda t, _: t.broker.counts.expired,
+    ),
+    Metric(
+        "messages_dead_lettered_total",
+        "counter",
+        "Messages that queues handed on to their dead-letter exchange, or to the quarantine.",
+        lambda t, _: t.broker.counts.dead_lettered,
+    ),
+    Metric(
         "messages_confirmed_total",
         "counter",
         "Published messages that were confirmed to publishers.",
