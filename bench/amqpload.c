@@ -69,8 +69,8 @@ enum {
 
 static struct {
     const char *host, *port, *user, *pass, *vhost, *prefix, *exchange, *label, *pids;
-    const char *qarg[16];
-    int nqarg, pubs, cons, queues, keys, prefetch, ack_every, window, idle_s;
+    const char *qarg[16], *expiration;
+    int priorities, nqarg, pubs, cons, queues, keys, prefetch, ack_every, window, idle_s;
     size_t size;
     uint64_t count;
     double duration, rate, hold_s;
@@ -163,7 +163,7 @@ static struct {
 } st;
 
 /* Where the varying values of a --headers content header lie in its payload. */
-static struct { size_t size, seq_at, trace_at, id_at; } head;
+static struct { size_t size, seq_at, trace_at, id_at, priority_at; } head;
 
 /* A publisher uses the keys key_first, key_first + key_step, ... below key_end in turn. */
 static int key_end(void) { return o.keys > o.queues ? o.keys : o.queues; }
@@ -403,7 +403,8 @@ static void delete_all(struct conn *c)
 /* Flag word and properties, in the order of the specification (section 4.2.6.1). */
 static void put_properties(struct buf *m, size_t start)
 {
-    put16(m, (o.persistent ? 0x1000 : 0) | (o.headers ? 0x2080 : 0));
+    put16(m, (o.persistent ? 0x1000 : 0) | (o.headers ? 0x2080 : 0) | (o.priorities ? 0x0800 : 0)
+                 | (o.expiration ? 0x0100 : 0));
     if (o.headers) { /* x-seq: signed 64-bit; trace-id: text */
         put32(m, 1 + 5 + 1 + 8 + 1 + 8 + 1 + 4 + TRACE_HEX);
         put_short(m, "x-seq");
@@ -417,6 +418,11 @@ static void put_properties(struct buf *m, size_t start)
         memset(grow(m, TRACE_HEX), '0', TRACE_HEX);
     }
     if (o.persistent) put8(m, 2);
+    if (o.priorities) {
+        head.priority_at = m->len - start;
+        put8(m, 0);
+    }
+    if (o.expiration) put_short(m, o.expiration);
     if (o.headers) {
         put8(m, ID_HEX);
         head.id_at = m->len - start;
@@ -532,6 +538,7 @@ static void encode(struct conn *c, uint64_t now)
     memcpy(m + c->stamp_at + 8, &id, 4);
     memcpy(m + c->stamp_at + 12, &seq, 4);
     if (o.headers) set_head(m + c->head_at, id, seq);
+    if (o.priorities) m[c->head_at + head.priority_at] = (uint8_t)(mix(seq) % (uint64_t)o.priorities);
     if (o.keys > 1 || (!o.keys && o.queues > o.pubs && !o.exchange)) { /* several keys in turn */
         int k = c->key;
         for (int i = KEY_DIGITS - 1; i >= 0; i--, k /= 10) m[c->key_at + (size_t)i] = (uint8_t)('0' + k % 10);
@@ -637,7 +644,7 @@ static void on_stamp(struct conn *c, const uint8_t *body, uint32_t size, uint64_
     hist_add(&latency, now > ts ? now - ts : 0);
     int64_t *last = &c->last_seq[(size_t)(c->queue / o.cons) * (size_t)max_pub + id];
     if (c->redelivered) st.redelivered++;
-    else if ((int64_t)seq <= *last) st.reordered++;
+    else if ((int64_t)seq <= *last && !o.priorities) st.reordered++;
     *last = seq;
     if (o.headers) check_head(c, id, seq);
 
@@ -864,7 +871,7 @@ static const struct option longopts[] = {
     {"exchange", 1, 0, 'x'}, {"durable", 0, 0, 'U'}, {"qarg", 1, 0, 'A'}, {"prefix", 1, 0, 'X'},
     {"purge", 0, 0, 'g'}, {"delete", 0, 0, 'z'}, {"pid", 1, 0, 'i'}, {"idle-timeout", 1, 0, 'I'},
     {"label", 1, 0, 'l'}, {"verify", 0, 0, 'V'}, {"hold", 1, 0, 'h'}, {"no-setup", 0, 0, 'N'},
-    {"keys", 1, 0, 'K'}, {"headers", 0, 0, 'E'}, {0},
+    {"keys", 1, 0, 'K'}, {"headers", 0, 0, 'E'}, {"priorities", 1, 0, 'O'}, {"expiration", 1, 0, 'Y'}, {0},
 };
 
 static const char usage_text[] =
@@ -875,6 +882,8 @@ static const char usage_text[] =
     "  --keys N            every publisher uses N routing keys in turn, message by message: the first N queues,\n"
     "                      or with --exchange direct key k is bound to queue k mod queues\n"
     "  --headers           every message with its own x-seq, trace-id and message-id\n"
+    "  --priorities N      every message with a priority below N of its own; order is not checked then\n"
+    "  --expiration MS     every message with this expiration\n"
     "  --size BYTES (16 or more)  --count TOTAL | --duration SECONDS  --rate MSG_PER_S (total)\n"
     "  --confirm WINDOW    publisher confirms, at most WINDOW in flight per publisher\n"
     "  --persistent        delivery-mode 2      --durable   durable queues and exchange\n"
@@ -920,6 +929,8 @@ static void options(int argc, char **argv)
         case 'N': o.no_setup = true; break;
         case 'K': o.keys = atoi(optarg); break;
         case 'E': o.headers = true; break;
+        case 'O': o.priorities = atoi(optarg); break;
+        case 'Y': o.expiration = optarg; break;
         default: fputs(usage_text, stderr); exit(1);
     }
     if (optind < argc || o.size < STAMP || o.queues < 1 || o.pubs < 0 || o.cons < 0 || (!o.count && o.duration <= 0) ||

@@ -177,6 +177,24 @@ SCENARIOS = (
         _times(8),
     ),
     Scenario(
+        "priorities",
+        "256 B transient, each of 10 priorities, x-max-priority 10, auto-ack",
+        (*TRANSIENT, "--priorities", "10", "--qarg", "x-max-priority:=10"),
+        _times(5),
+    ),
+    Scenario(
+        "expiration",
+        "256 B transient, each with an expiration, auto-ack",
+        (*TRANSIENT, "--expiration", "60000"),
+        _times(5),
+    ),
+    Scenario(
+        "ttl",
+        "256 B transient, queue with x-message-ttl, auto-ack",
+        (*TRANSIENT, "--qarg", "x-message-ttl:=60000"),
+        _times(5),
+    ),
+    Scenario(
         "pure",
         "256 B transient, 1 → 1, auto-ack, codec in plain Python",
         (*TRANSIENT, "--size", "256"),

@@ -233,12 +233,12 @@ def test_persistence_is_seen_behind_every_combination_of_properties(codec: Any) 
         {"headers": {"x" * 200: "y" * 200, "BCC": ["b"]}},
     ],
 )
-def test_messages_that_bytes_do_not_tell_all_of_stand_alone(
+def test_messages_that_bytes_do_not_tell_all_of_are_runs_of_their_own(
     codec: Any, properties: dict[str, Any]
 ) -> None:
     special = publish("a", properties=Properties(**properties))
     reader = read(codec, publish("a") + special * 2 + publish("a"))
-    assert [run[3] for run in reader.runs] == [1, 1, 1, 1]
+    assert [run[3] for run in reader.runs] == [1, 2, 1]
     assert [flags & SPECIAL for _, _, flags in reader.messages()] == [0, SPECIAL, SPECIAL, 0]
 
 

@@ -136,7 +136,7 @@ class Reader:
         assert (which is None) == (len(routes) == 1)
         assert which is None or (len(which) == count and set(which) == set(range(len(routes))))
         assert len({route.group for route in routes}) == 1
-        assert count == 1 or not flags & amqp.SPECIAL
+        assert len(routes) == 1 or not flags & amqp.SPECIAL
         stop = 0
         for i in range(count):
             start, after = self.codec.bounds(i, stride, ends)

@@ -240,7 +240,7 @@ class Scan:
         flags = self._classify(head + 19, body - 1)
         if flags & SPECIAL and (self.settle_key or self.settles):
             return _LATER  # it may be refused, and what was settled before it is settled
-        if not self._same_frame(pos, frame_len) or flags != self.flags or flags & SPECIAL:
+        if not self._same_frame(pos, frame_len) or flags != self.flags:
             route = routes.get(_take(self.buf, pos, head))
             if route is None:
                 return _MISSING

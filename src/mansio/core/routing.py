@@ -86,8 +86,8 @@ class Route:
 
     `group`: (channel, queue id) of the queues: runs of several channels are never joined. `by_content`: a headers
     exchange is on the way, so every message is routed by itself and `group` holds all that may be reached. `looked_at`:
-    each message has to be looked at, for that or because a queue asks for its priority. `fresh` and `again` belong to
-    the front: what it needs to encode a delivery.
+    each message has to be looked at, for that or because a queue asks for its priority; `sorts`: every queue does, and
+    has no bound. `fresh` and `again` belong to the front: what it needs to encode a delivery.
     """
 
     __slots__ = (
@@ -103,6 +103,7 @@ class Route:
         "queues",
         "routing_key",
         "skip",
+        "sorts",
     )
 
     def __init__(
@@ -121,6 +122,9 @@ class Route:
         # Another channel's publishes never join a run: confirms count by channel, and no order holds between channels.
         self.group = frozenset([(channel, queue.id) for queue in queues] or [(channel, 0)])
         self.by_content = by_content
+        self.sorts = bool(queues) and all(
+            queue.rules.levels and queue.bound is None for queue in queues
+        )
         self.looked_at = by_content or any(queue.rules.levels for queue in queues)
         self.mandatory = mandatory
         self.channel = channel

@@ -13,6 +13,7 @@ bytes may be *paged out*. What is left of it in memory then is what this class h
 """
 
 from array import array
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from zlib import crc32
 
@@ -134,6 +135,18 @@ class Run:
         """The frames of message `i`, its publish method frame included."""
         start, stop = self.bounds(i)
         return self.data[start:stop]
+
+    def messages(self) -> Iterator[bytes]:
+        """All of them, as `message` gives each."""
+        data = self.data
+        if self.ends is None:
+            for start in range(0, len(data), self.stride):
+                yield data[start : start + self.stride]
+            return
+        start = 0
+        for stop in array("I", self.ends):
+            yield data[start:stop]
+            start = stop
 
     def content(self, i: int) -> bytes:
         """The header and body frames of message `i`."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mansio.codec import amqp_methods as m
-from mansio.codec.amqp import FAULT, HEARTBEAT, METHOD, MISS, PERSISTENT, RUN, SETTLE
+from mansio.codec.amqp import FAULT, HEARTBEAT, METHOD, MISS, RUN, SETTLE
 from mansio.codec.amqp_values import CodecError
 from mansio.core.broker import Broker
 from mansio.core.errors import BrokerError
@@ -141,7 +141,8 @@ class AmqpConnection(Flow):
         _, routes, which, data, count, stride, ends, flags = item
         channel = self.channels.get(routes[0].channel)
         if channel is not None and not channel.closing:
-            run = Run(data, count, stride, ends, routes, which, flags & PERSISTENT != 0)
+            # Special messages are looked at one by one later; until then they may be persistent.
+            run = Run(data, count, stride, ends, routes, which, flags != 0)
             if self._parked or run.data_bytes > self.broker.journal.room_bytes:
                 self.take_publish(channel, run, flags)
             else:

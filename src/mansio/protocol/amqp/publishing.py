@@ -52,32 +52,35 @@ def publish(channel: "AmqpChannel", run: Run, flags: int) -> None:
 
 
 def _publish_each(channel: "AmqpChannel", run: Run) -> None:
-    """Looks at every message: those that follow each other and are alike go to the Broker as one run."""
-    alike: list[bytes] = []
-    kind: tuple[Route, Traits] | None = None
-    for i in range(run.count):
-        message = run.message(i)
-        route = run.route(i)
-        traits = channel.connection.traits.of(message, route.skip)
-        plain = traits is not None and not route.by_content
-        if kind is not None and not (plain and kind[0] is route and kind[1] is traits):
-            _publish_alike(channel, alike, *kind)
-            alike, kind = [], None
-        if traits is not None and plain:
+    """Looks at every message: those that follow each other and are alike go to the Broker as one run.
+
+    Where only queues with priorities are reached, those of a priority need not follow each other.
+    """
+    traits_of = channel.connection.traits.of
+    sorting = all(route.sorts for route in run.routes)
+    alike: dict[tuple[Route, Traits], list[bytes]] = {}
+    try:
+        for i, message in enumerate(run.messages()):
+            route = run.route(i)
+            traits = traits_of(message, route.skip)
+            plain = traits is not None and not route.by_content
             kind = (route, traits)
-            alike.append(message)
-        else:
-            _publish_one(channel, message, route)
-    if kind is not None:
-        _publish_alike(channel, alike, *kind)
+            if alike and not (plain and (sorting or kind in alike)):
+                _publish_alike(channel, alike)
+            if traits is not None and plain:
+                alike.setdefault((route, traits), []).append(message)
+            else:
+                _publish_one(channel, message, route)
+    finally:
+        _publish_alike(channel, alike)
 
 
-def _publish_alike(
-    channel: "AmqpChannel", messages: list[bytes], route: Route, traits: Traits
-) -> None:
-    run = make_run(messages, route, traits.persistent)
-    run.expiration_ms, run.priority = traits.expiration_ms, traits.priority
-    channel.broker.publish(channel.core, run, route.queues)
+def _publish_alike(channel: "AmqpChannel", alike: dict[tuple[Route, Traits], list[bytes]]) -> None:
+    for (route, traits), messages in alike.items():
+        run = make_run(messages, route, traits.persistent)
+        run.expiration_ms, run.priority = traits.expiration_ms, traits.priority
+        channel.broker.publish(channel.core, run, route.queues)
+    alike.clear()
 
 
 def publish_again(channel: "AmqpChannel", run: Run, flags: int) -> None:
