@@ -162,13 +162,26 @@ class Commands(Definitions):
         if tag in channel.consumers:
             raise Refused(530)
         taken = any(consumer.exclusive for consumer in queue.consumers)
-        if taken or (method.exclusive and queue.consumers):
+        arguments: dict[str, Any] = dict(method.arguments)
+        weight = arguments.get("x-weight", 1)
+        if not isinstance(weight, int) or weight < 1:
+            raise Refused(406)
+        if taken or (method.exclusive and (queue.consumers or queue.single)):
             raise Refused(403)
         consumer = Consumer(
-            tag, channel, queue, method.no_ack, method.exclusive, channel.new_consumer_limit
+            tag,
+            channel,
+            queue,
+            method.no_ack,
+            method.exclusive,
+            channel.new_consumer_limit,
+            arguments.get("x-priority", 0),
+            weight,
         )
         channel.consumers[tag] = consumer
         queue.consumers.append(consumer)
+        if queue.single and queue.active is None:
+            queue.active = consumer
         return (m.BasicConsumeOk(tag),)
 
     def _declare_reply_queue(self, channel: Channel, method: m.BasicConsume) -> Queue:

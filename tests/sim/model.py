@@ -41,7 +41,16 @@ class Consumer:
     no_ack: bool
     exclusive: bool
     limit: int
+    priority: int = 0
+    weight: int = 1
     unsettled: int = 0
+    got: int = 0
+    """Deliveries of this turn."""
+
+    @property
+    def able(self) -> bool:
+        """Whether it may be given one more, and its connection takes that."""
+        return self.channel.connection.writable and self.channel.room(self)
 
 
 @dataclass(slots=True, eq=False)
@@ -245,6 +254,8 @@ class Model:
         queue = consumer.queue
         del consumer.channel.consumers[consumer.tag]
         queue.consumers.remove(consumer)
+        if queue.active is consumer:
+            queue.active = max(queue.consumers, key=lambda each: each.priority, default=None)
         if queue.auto_delete and not queue.consumers and not queue.deleted:
             self.drop_queue(queue)
 

@@ -220,7 +220,7 @@ class Network:
         self._note("turn")
         oracle.phase = DISPATCH
         server.dispatch()
-        oracle.end_dispatch()
+        oracle.end_dispatch(self._spent())
         oracle.phase = RELEASE
         server.release()
         oracle.end_release(server.all_durable or server.lost, server.lost, self._refused())
@@ -238,6 +238,12 @@ class Network:
                 raise Violation(
                     f"{front.peer.name} may be sent nothing, and nothing will change that"
                 )
+
+    def _spent(self) -> set[int]:
+        """Connections that were sent all that they may be in a turn."""
+        fronts = [front for front in self.server.fronts if front.session is not None]
+        spent = [front for front in fronts if front.session.allowance <= 0]
+        return {id(self._by_front[front].model) for front in spent}
 
     def _step_log(self) -> None:
         self.oracle.phase = RELEASE

@@ -11,13 +11,18 @@ from unittest.mock import patch
 
 from mansio.core.broker import Broker
 from mansio.core.confirms import Confirms
+from mansio.core.consuming import Consuming
+from mansio.core.dispatch import Consumer
 from mansio.core.inflight import Piece
 from mansio.core.loading import Loading
 from mansio.core.queue import Queue
 from mansio.core.retention import Retention
 from mansio.core.routing import Binding, Route
 from mansio.core.run import Run, Span
+from mansio.core.session import Session
 from mansio.core.settling import Settling
+from mansio.core.sharing import Sharing
+from mansio.core.strategies import LeastLoaded, RoundRobin, Weighted
 from mansio.core.topology import VHost
 from tests.sim.profile import SLOW, Profile
 
@@ -208,6 +213,46 @@ def _nobody_woken() -> AbstractContextManager[Any]:
     return patch.object(Loading, "_wake", silent)
 
 
+def _ignored_priority() -> AbstractContextManager[Any]:
+    """Consumers of a lower priority get messages while those above them wait for their next turn."""
+    return patch.object(Consumer, "is_spent", False)
+
+
+def _wrong_successor() -> AbstractContextManager[Any]:
+    """The newest consumer becomes the single active one."""
+    remove = Sharing.remove
+
+    def newest(self: Sharing, consumer: Consumer) -> None:
+        remove(self, consumer)
+        if self.active is not None and self.groups:
+            self.active = self.groups[0].consumers[-1]
+
+    return patch.object(Sharing, "remove", newest)
+
+
+def _ignored_weight() -> AbstractContextManager[Any]:
+    """Consumers get messages as if all had the same weight."""
+    return patch.object(Weighted, "share", RoundRobin.share)
+
+
+def _ignored_load() -> AbstractContextManager[Any]:
+    """Consumers get messages whatever they have to do already."""
+    return patch.object(LeastLoaded, "share", RoundRobin.share)
+
+
+def _waiting_for_the_deaf() -> AbstractContextManager[Any]:
+    """A connection takes no more, and consumers that waited for its own are not told."""
+
+    def silent(self: Consuming, session: Session, writable: bool) -> None:
+        session.writable = writable
+        if writable:
+            self.grant(session)
+        else:
+            session.allowance = 0
+
+    return patch.object(Consuming, "set_writable", silent)
+
+
 PLANTED = (
     Planted("confirm before durable", _confirm_early),
     Planted("requeue at the wrong end", _requeue_behind),
@@ -221,4 +266,9 @@ PLANTED = (
     Planted("log cut too early", _early_cut, steps=500),
     Planted("wrong record read back", _wrong_record),
     Planted("read back for nobody", _nobody_woken),
+    Planted("priority ignored", _ignored_priority),
+    Planted("wrong single active consumer", _wrong_successor),
+    Planted("weight ignored", _ignored_weight),
+    Planted("load ignored", _ignored_load),
+    Planted("waiting for the deaf", _waiting_for_the_deaf),
 )

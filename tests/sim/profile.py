@@ -98,7 +98,7 @@ class Profile:
     def constants(self) -> Iterator[None]:
         """The broker's constants are as small as the world wants them."""
         with (
-            patch("mansio.core.broker.TURN_BYTES", self.turn_bytes),
+            patch("mansio.core.consuming.TURN_BYTES", self.turn_bytes),
             patch("mansio.core.session.TURN_BYTES", self.turn_bytes),
             patch("mansio.core.dispatch.CROWD_BYTES", self.crowd_bytes),
             patch("mansio.core.inflight._COMPACT_AT", self.compact_at),
@@ -124,7 +124,7 @@ PATTERNS = ("#", "*", "a.*", "a.#", "#.b", "*.b.#", "*.*", "#.#", "*.#")
 TASTES = (
     "topology", "consume", "get", "cancel", "requeue", "multiple", "tx", "confirm", "close", "cut",
     "recover", "qos", "mistake", "special", "no_wait", "freeze", "delete", "big", "mandatory",
-    "reply", "kick",
+    "reply", "kick", "priority",
 )  # fmt: skip
 """Kinds of operations of which a world may have none, few or many."""
 
@@ -138,6 +138,12 @@ def _queue(rng: Random, name: str) -> QueueSpec:
     if rng.random() < 0.1:
         arguments["x-max-length-bytes"] = rng.choice((0, 8, 50, 500))
         arguments["x-overflow"] = rng.choice(("reject-publish", "drop-head"))
+    if rng.random() < 0.1:
+        arguments["x-single-active-consumer"] = rng.random() < 0.8
+    if rng.random() < 0.4:
+        arguments["x-dispatch-strategy"] = rng.choice(
+            ("round-robin", "random", "weighted", "weighted", "least-loaded", "least-loaded")
+        )
     exclusive = rng.random() < 0.1
     return QueueSpec(name, rng.random() < 0.6, rng.random() < 0.15, exclusive, arguments)
 

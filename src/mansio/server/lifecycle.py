@@ -15,6 +15,7 @@ import logging
 import os
 import platform
 import resource
+import secrets
 import signal
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
@@ -152,7 +153,8 @@ async def _open(config: Config, tasks: Tasks, stop: "Stop") -> tuple[Turn, Log] 
     opened: tuple[Turn, Log] | None = None
     try:
         log = await storage.open_log(config)
-        broker = Broker(limits(config), AmqpLetters(config.frame_max))
+        letters = AmqpLetters(config.frame_max)
+        broker = Broker(limits(config), letters, secrets.randbits(64))
         broker.now_ms = int(clock.wall_s() * 1000)
         new = await storage.restore(broker, log, config)
         turn = Turn(broker, log, clock, tasks, storage.make_spool(config))
