@@ -58,6 +58,8 @@ class Config:
     metrics_port: int = 0
     """0 is off."""
     metrics_bind: str = "127.0.0.1"
+    consumer_timeout_ms: int = 1_800_000
+    """0 is off."""
     handshake_timeout_s: float = 10.0
     shutdown_timeout_s: float = 10.0
     notes: tuple[str, ...] = field(default=(), compare=False)
@@ -217,6 +219,11 @@ SETTINGS: Final[dict[str, Setting]] = {
         whole(0, 65535), "a whole number from 0 to 65535", "port of metrics over HTTP; 0 is off"
     ),
     "metrics_bind": Setting(text, "an IP address or host name", "address of metrics over HTTP"),
+    "consumer_timeout_ms": Setting(
+        whole(0, 10**12),
+        "a whole number from 0 to 1000000000000",
+        "milliseconds within which consumers have to acknowledge; 0 is off",
+    ),
     "handshake_timeout_s": Setting(
         seconds(0.1, 3600), "a number from 0.1 to 3600", "time for a client to open its connection"
     ),

@@ -31,6 +31,11 @@ class Commands(Definitions):
         self.messages: dict[int, Message] = {}
         self.by_header: dict[bytes, Message] = {}
         """Messages whose body is too short for their number."""
+        self.consumer_timeout_ms = 0
+
+    def timeout_ms(self, queue: Queue) -> int:
+        """Of deliveries from the queue, unless their consumer has its own; 0: none."""
+        return self.consumer_timeout_ms if queue.timeout_ms is None else queue.timeout_ms
 
     def add_message(self, message: Message) -> None:
         """A message that a client publishes; the oracle knows it by its bytes."""
@@ -178,6 +183,8 @@ class Commands(Definitions):
             arguments.get("x-priority", 0),
             weight,
         )
+        if not method.no_ack:
+            consumer.timeout_ms = arguments.get("x-consumer-timeout", self.timeout_ms(queue))
         channel.consumers[tag] = consumer
         queue.consumers.append(consumer)
         if queue.single and queue.active is None:
@@ -213,7 +220,8 @@ class Commands(Definitions):
         channel.next_tag += 1
         if not method.no_ack:
             queue.in_flight += 1
-            channel.unacked[tag] = Delivery(tag, entry, queue, None)
+            timeout_ms = self.timeout_ms(queue)
+            channel.unacked[tag] = Delivery(tag, entry, queue, None, self.now_ms, timeout_ms)
         if not again:
             channel.last_first[queue] = entry.position
         message = entry.message
@@ -233,11 +241,13 @@ class Commands(Definitions):
     def _settle(self, channel: Channel, tag: int, multiple: bool, requeue: bool) -> None:
         if multiple and tag == 0:
             deliveries = self.take_unacked(channel)
-        elif tag not in channel.unacked:
+        elif tag not in channel.unacked and tag not in channel.withdrawn:
             raise Refused(406)
         elif multiple:
             tags = sorted(each for each in channel.unacked if each <= tag)
             deliveries = [channel.unacked.pop(each) for each in tags]
+        elif tag in channel.withdrawn:
+            return
         else:
             deliveries = [channel.unacked.pop(tag)]
         if channel.tx is not None:

@@ -147,6 +147,7 @@ class Definitions(Model):
             and _same(found.arguments, method.arguments, "x-max-length")
             and _same(found.arguments, method.arguments, "x-max-length-bytes")
             and _same(found.arguments, method.arguments, "x-overflow")
+            and _same(found.arguments, method.arguments, "x-consumer-timeout")
             and _same(found.arguments, method.arguments, "x-single-active-consumer")
             and _same(found.arguments, method.arguments, "x-dispatch-strategy", "round-robin")
         )

@@ -12,7 +12,8 @@ from typing import NoReturn
 from mansio.codec import amqp_methods as m
 from tests.sim.commands import Commands
 from tests.sim.durable import Durable, Place
-from tests.sim.model import Channel, Connection, Consumer, Delivery, Expected, Spot, Violation
+from tests.sim.model import Channel, Connection, Delivery, Expected, Spot, Violation
+from tests.sim.overdue import check_in_time
 from tests.sim.restart import rebuild
 from tests.sim.shares import check_shares, check_turn_of, first_in_line
 from tests.sim.topology import Entry, Queue
@@ -106,13 +107,12 @@ class Oracle(Commands):
         consumer.got += 1
         self._served[queue] = None
         if not consumer.no_ack:
-            self._hold(channel, consumer, Delivery(method.delivery_tag, entry, queue, consumer))
-
-    def _hold(self, channel: Channel, consumer: Consumer, delivery: Delivery) -> None:
-        channel.unacked[delivery.tag] = delivery
-        channel.unsettled += 1
-        consumer.unsettled += 1
-        delivery.queue.in_flight += 1
+            channel.unacked[method.delivery_tag] = Delivery(
+                method.delivery_tag, entry, queue, consumer, self.now_ms, consumer.timeout_ms
+            )
+            channel.unsettled += 1
+            consumer.unsettled += 1
+            queue.in_flight += 1
 
     def _check_first(
         self, channel: Channel, queue: Queue, entry: Entry, redelivered: bool, what: str
@@ -268,6 +268,8 @@ class Oracle(Commands):
 
     def end_dispatch(self, spent: set[int]) -> None:
         """Deliveries of a turn are made; `spent`: ids of connections that were sent all that they may be in a turn."""
+        for connection in self.connections:
+            check_in_time(connection, self.now_ms)
         for queue in self._served:
             check_shares(queue, spent)
             taken, queue.taken = sorted(queue.taken), []

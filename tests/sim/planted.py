@@ -13,8 +13,9 @@ from mansio.core.broker import Broker
 from mansio.core.confirms import Confirms
 from mansio.core.consuming import Consuming
 from mansio.core.dispatch import Consumer
-from mansio.core.inflight import Piece
+from mansio.core.inflight import Ledger, Piece
 from mansio.core.loading import Loading
+from mansio.core.overdue import Overdue, Watch
 from mansio.core.queue import Queue
 from mansio.core.retention import Retention
 from mansio.core.routing import Binding, Route
@@ -230,9 +231,22 @@ def _wrong_successor() -> AbstractContextManager[Any]:
     return patch.object(Sharing, "remove", newest)
 
 
-def _ignored_weight() -> AbstractContextManager[Any]:
-    """Consumers get messages as if all had the same weight."""
-    return patch.object(Weighted, "share", RoundRobin.share)
+@contextmanager
+def _ignored_weight() -> Iterator[None]:
+    """Consumers get messages as if all had the same weight. Worlds in which weights are usual."""
+    init = Profile.__init__
+
+    def weighted(self: Profile, rng: Random) -> None:
+        init(self, rng)
+        self.taste["priority"] = self.taste["consume"] = 1.0
+        for queue in self.queues:
+            queue.arguments["x-dispatch-strategy"] = "weighted"
+
+    with (
+        patch.object(Weighted, "share", RoundRobin.share),
+        patch.object(Profile, "__init__", weighted),
+    ):
+        yield
 
 
 def _ignored_load() -> AbstractContextManager[Any]:
@@ -240,8 +254,15 @@ def _ignored_load() -> AbstractContextManager[Any]:
     return patch.object(LeastLoaded, "share", RoundRobin.share)
 
 
-def _waiting_for_the_deaf() -> AbstractContextManager[Any]:
-    """A connection takes no more, and consumers that waited for its own are not told."""
+@contextmanager
+def _waiting_for_the_deaf() -> Iterator[None]:
+    """A connection takes no more, and consumers that waited for its own are not told. Worlds in which that is usual."""
+    init = Profile.__init__
+
+    def narrow(self: Profile, rng: Random) -> None:
+        init(self, rng)
+        self.taste["priority"] = self.taste["consume"] = 3.0
+        self.turn_bytes, self.write_high_bytes = 300, 600
 
     def silent(self: Consuming, session: Session, writable: bool) -> None:
         session.writable = writable
@@ -250,7 +271,30 @@ def _waiting_for_the_deaf() -> AbstractContextManager[Any]:
         else:
             session.allowance = 0
 
-    return patch.object(Consuming, "set_writable", silent)
+    with (
+        patch.object(Consuming, "set_writable", silent),
+        patch.object(Profile, "__init__", narrow),
+    ):
+        yield
+
+
+def _never_late() -> AbstractContextManager[Any]:
+    """Now and then nobody looks any more whether deliveries are late."""
+    look_at = Overdue.look_at
+    calls = 0
+
+    def forgetful(self: Overdue, watch: Watch, when_ms: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls % OFTEN:
+            look_at(self, watch, when_ms)
+
+    return patch.object(Overdue, "look_at", forgetful)
+
+
+def _taken_too_much() -> AbstractContextManager[Any]:
+    """With the deliveries of a late consumer all others of its channel are taken back, and forgotten."""
+    return patch.object(Ledger, "withdraw", lambda self, flights: self.take_all())
 
 
 PLANTED = (
@@ -271,4 +315,6 @@ PLANTED = (
     Planted("weight ignored", _ignored_weight),
     Planted("load ignored", _ignored_load),
     Planted("waiting for the deaf", _waiting_for_the_deaf),
+    Planted("never late", _never_late),
+    Planted("more taken back than is late", _taken_too_much),
 )

@@ -53,6 +53,7 @@ class Queue:
     rejects: bool = False
     strategy: str = "round-robin"
     single: bool = False
+    timeout_ms: int | None = None
     active: Consumer | None = None
     """The one that gets everything, if there is to be a single one."""
     deleted: bool = False
@@ -178,6 +179,8 @@ class Topology:
         queue.bytes_max = bytes_max if isinstance(bytes_max, int) else None
         queue.single = arguments.get("x-single-active-consumer") is True
         queue.strategy = str(arguments.get("x-dispatch-strategy", "round-robin"))
+        timeout_ms = arguments.get("x-consumer-timeout")
+        queue.timeout_ms = timeout_ms if isinstance(timeout_ms, int) else None
         queue.rejects = arguments.get("x-overflow") == "reject-publish"
         if queue.logged:
             self.declared[name] = queue.incarnation + 1

@@ -27,6 +27,7 @@ from mansio.core.intake import Intake
 from mansio.core.journal import Journal
 from mansio.core.letters import Letters, NoLetters
 from mansio.core.limits import OPEN_BYTES_MAX, OPEN_RUNS_MAX, Limits
+from mansio.core.overdue import Overdue
 from mansio.core.paging import Paging
 from mansio.core.queue import Queue
 from mansio.core.records import Parts
@@ -65,6 +66,7 @@ class Broker(Consuming):
         self.forwarding = Forwarding(self)
         self.dead_letters = DeadLetters(self)
         self.dispatcher.dead_letters = self.settling.dead_letters = self.dead_letters
+        self.overdue = Overdue(self)
         self.blocked = False  # publishers are to be held back
         self.low_on_memory = False
         self.low_on_disk = False  # the log has room for what is under way and for settlements only
@@ -109,6 +111,7 @@ class Broker(Consuming):
             self.cancel(channel, consumer.tag)
         self.settling.requeue(channel.ledger.take_all())
         self.confirms.forget(channel)
+        self.overdue.forget(channel)
         if channel.session.channels.pop(channel.number, None) is not None:
             self.counts.channels_closed += 1
 
@@ -151,7 +154,7 @@ class Broker(Consuming):
             pieces, unknown = channel.ledger.settle(first, last)
         elif last == 0:
             pieces = channel.ledger.take_all()
-        elif last > channel.ledger.last_tag() or not channel.ledger.knows(last):
+        elif not channel.ledger.knows(last):
             pieces, unknown = [], last
         else:
             pieces = channel.ledger.settle_until(last)
@@ -204,7 +207,7 @@ class Broker(Consuming):
             raise PreconditionFailed("channel is not transactional")
         settled = [piece for pieces, _ in channel.tx.settled for piece in pieces]
         if settled:
-            channel.ledger.restore(settled)
+            channel.ledger.restore(settled, self.now_ms)
         channel.tx = None if close else Transaction()
 
     def _check_open_runs(self, channel: Channel) -> None:
@@ -225,6 +228,7 @@ class Broker(Consuming):
     def end_turn(self) -> list[Parts]:
         """Hands out what can be delivered; answers the turn's records."""
         settling = self.settling
+        settling.now_ms = self.now_ms
         if self.deadlines.next_ms <= self.now_ms:
             self.deadlines.fire(self.now_ms)
         self.dispatcher.run(settling)

@@ -8,6 +8,7 @@ from mansio.core.errors import AccessRefused, NotAllowed
 from mansio.core.inflight import Flight
 from mansio.core.letters import Letters
 from mansio.core.limits import TURN_BYTES, Limits
+from mansio.core.overdue import Overdue
 from mansio.core.queue import Queue
 from mansio.core.queue_arguments import check_consumer_arguments
 from mansio.core.routing import Arguments
@@ -40,6 +41,8 @@ class Consuming:
     dispatcher: Dispatcher
     settling: Settling
     draws: Draws
+    overdue: Overdue
+    now_ms: int
 
     def __init__(self) -> None:
         self._cancelled: list[tuple[Channel, str]] = []
@@ -73,6 +76,8 @@ class Consuming:
             queue.sharing.add(consumer)
         elif needs_sharing(queue, consumer):
             queue.sharing = Sharing(queue, self.draws)
+        consumer.timeout_ms = self.overdue.consumer_timeout_ms(queue, consumer)
+        self.overdue.watch(channel, consumer.timeout_ms)
         self.dispatcher.touch(queue)
         return consumer
 
@@ -128,10 +133,11 @@ class Consuming:
         if no_ack:
             self.settling.settled(queue, span.run, span.base + span.start, 1, 1)
         else:
-            run, start = span.run, span.start
-            flight = Flight(tag, 1, None, queue, run, start, 1, span.base, span.deliveries)
+            run, i, now_ms = span.run, span.start, self.now_ms
+            flight = Flight(tag, 1, None, queue, run, i, 1, span.base, span.deliveries, now_ms)
             channel.ledger.add(flight)
             queue.in_flight += 1
+            self.overdue.watch(channel, self.overdue.consumer_timeout_ms(queue, None))
         self.settling.counts.delivered += 1
         self.settling.counts.redelivered += span.redelivered
         if queue.expiry is not None:

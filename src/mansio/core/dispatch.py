@@ -28,6 +28,7 @@ class Consumer:
     """A subscription. `limit` bounds its unsettled deliveries (prefetch; 0: no limit); `wire` is the front's.
 
     `priority`: higher ones are served first. `weight` and `mark`: its share and how far it is, see `Weighted`.
+    `timeout_ms`: within it a delivery has to be settled, see overdue.py; 0: whenever.
     """
 
     __slots__ = (
@@ -40,6 +41,7 @@ class Consumer:
         "priority",
         "queue",
         "tag",
+        "timeout_ms",
         "unsettled",
         "weight",
         "wire",
@@ -65,6 +67,7 @@ class Consumer:
         self.priority: int = arguments.get("x-priority", 0)
         self.weight: int = arguments.get("x-weight", 1)
         self.mark = 0
+        self.timeout_ms = 0
         self.wire: Any = None
 
     def room(self, bytes_each: int) -> int:
@@ -111,6 +114,7 @@ class Settler(Protocol):
 
     counts: Counts
     letters: Letters
+    now_ms: int
 
     def settled(self, queue: "Queue", run: Run, position: int, count: int, step: int) -> None:
         """These messages are done with: delivered to a consumer that does not acknowledge."""
@@ -288,7 +292,18 @@ def _give(
         settler.settled(queue, run, span.base + start, count, step)
         return
     channel.ledger.add(
-        Flight(tag, count, consumer, queue, run, start, step, span.base, span.deliveries)
+        Flight(
+            tag,
+            count,
+            consumer,
+            queue,
+            run,
+            start,
+            step,
+            span.base,
+            span.deliveries,
+            settler.now_ms,
+        )
     )
     channel.unsettled += count
     consumer.unsettled += count

@@ -6,6 +6,7 @@ from mansio.core.errors import PreconditionFailed
 from mansio.core.routing import Arguments, freeze
 
 QUEUE_ARGUMENTS = (
+    "x-consumer-timeout",
     "x-dead-letter-exchange",
     "x-dead-letter-routing-key",
     "x-dispatch-strategy",

@@ -134,6 +134,7 @@ def _one_of(what: str, *allowed: Any) -> "_Check":
 _Check = Callable[[Any, Arguments], str | None]
 
 _CHECKS: Final[dict[str, _Check]] = {
+    "x-consumer-timeout": _not_negative,
     "x-dead-letter-routing-key": _dead_letter_key,
     "x-dispatch-strategy": _strategy,
     "x-expires": _expires,
@@ -150,6 +151,7 @@ _CHECKS: Final[dict[str, _Check]] = {
 
 _CONSUMER_CHECKS: Final[dict[str, _Check]] = {
     "x-cancel-on-ha-failover": _boolean,
+    "x-consumer-timeout": _not_negative,
     "x-priority": _integer,
     "x-weight": _weight,
 }

@@ -141,6 +141,7 @@ def limits(config: Config) -> Limits:
         heartbeat_s=config.heartbeat_s,
         message_bytes_max=config.message_bytes_max,
         memory_bytes_max=memory.watermark_bytes(config.memory_high_watermark),
+        consumer_timeout_ms=config.consumer_timeout_ms,
         handshake_ns=int(config.handshake_timeout_s * NS),
         connections_max=config.connections_max,
         page_bytes=0 if config.in_memory else config.memory_budget,
