@@ -61,6 +61,8 @@ class Config:
     server_product: str = "RabbitMQ"
     server_version: str = "3.13.7"
     """What clients are told with connection.start; `docs/compatibility.md` says what follows from it."""
+    consumer_timeout_ms: int = 1_800_000
+    """0 is off."""
     handshake_timeout_s: float = 10.0
     shutdown_timeout_s: float = 10.0
     notes: tuple[str, ...] = field(default=(), compare=False)
@@ -232,6 +234,11 @@ SETTINGS: Final[dict[str, Setting]] = {
     ),
     "server_version": Setting(
         version, "a version such as 3.13.7", "version in the server properties"
+    ),
+    "consumer_timeout_ms": Setting(
+        whole(0, 10**12),
+        "a whole number from 0 to 1000000000000",
+        "milliseconds within which consumers have to acknowledge; 0 is off",
     ),
     "handshake_timeout_s": Setting(
         seconds(0.1, 3600), "a number from 0.1 to 3600", "time for a client to open its connection"

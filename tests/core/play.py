@@ -119,7 +119,8 @@ class Client:
 
     def consume(self, queue: Queue, tag: str = "c", no_ack: bool = False, **how: Any) -> Consumer:
         exclusive = how.get("exclusive", False)
-        return self.broker.consume(self.channel, queue, tag, no_ack, exclusive, {})
+        arguments = how.get("arguments", {})
+        return self.broker.consume(self.channel, queue, tag, no_ack, exclusive, arguments)
 
     def settle(self, first: int, last: int = -1, requeue: bool = False) -> None:
         """Settles tags one by one."""

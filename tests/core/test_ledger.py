@@ -66,7 +66,7 @@ class Model:
         self.pending += pieces
 
     def rollback(self) -> None:
-        self.ledger.restore(self.pending)
+        self.ledger.restore(self.pending, 0)
         self.open |= told(self.pending)
         self.pending = []
 

@@ -31,6 +31,11 @@ class Commands(Definitions):
         self.messages: dict[int, Message] = {}
         self.by_header: dict[bytes, Message] = {}
         """Messages whose body is too short for their number."""
+        self.consumer_timeout_ms = 0
+
+    def timeout_ms(self, queue: Queue) -> int:
+        """Of deliveries from the queue, unless their consumer has its own; 0: none."""
+        return self.consumer_timeout_ms if queue.timeout_ms is None else queue.timeout_ms
 
     def add_message(self, message: Message) -> None:
         """A message that a client publishes; the oracle knows it by its bytes."""
@@ -162,13 +167,28 @@ class Commands(Definitions):
         if tag in channel.consumers:
             raise Refused(530)
         taken = any(consumer.exclusive for consumer in queue.consumers)
-        if taken or (method.exclusive and queue.consumers):
+        arguments: dict[str, Any] = dict(method.arguments)
+        weight = arguments.get("x-weight", 1)
+        if not isinstance(weight, int) or weight < 1:
+            raise Refused(406)
+        if taken or (method.exclusive and (queue.consumers or queue.single)):
             raise Refused(403)
         consumer = Consumer(
-            tag, channel, queue, method.no_ack, method.exclusive, channel.new_consumer_limit
+            tag,
+            channel,
+            queue,
+            method.no_ack,
+            method.exclusive,
+            channel.new_consumer_limit,
+            arguments.get("x-priority", 0),
+            weight,
         )
+        if not method.no_ack:
+            consumer.timeout_ms = arguments.get("x-consumer-timeout", self.timeout_ms(queue))
         channel.consumers[tag] = consumer
         queue.consumers.append(consumer)
+        if queue.single and queue.active is None:
+            queue.active = consumer
         return (m.BasicConsumeOk(tag),)
 
     def _declare_reply_queue(self, channel: Channel, method: m.BasicConsume) -> Queue:
@@ -200,7 +220,8 @@ class Commands(Definitions):
         channel.next_tag += 1
         if not method.no_ack:
             queue.in_flight += 1
-            channel.unacked[tag] = Delivery(tag, entry, queue, None)
+            timeout_ms = self.timeout_ms(queue)
+            channel.unacked[tag] = Delivery(tag, entry, queue, None, self.now_ms, timeout_ms)
         if not again:
             channel.last_first[queue] = entry.position
         message = entry.message
@@ -220,11 +241,13 @@ class Commands(Definitions):
     def _settle(self, channel: Channel, tag: int, multiple: bool, requeue: bool) -> None:
         if multiple and tag == 0:
             deliveries = self.take_unacked(channel)
-        elif tag not in channel.unacked:
+        elif tag not in channel.unacked and tag not in channel.withdrawn:
             raise Refused(406)
         elif multiple:
             tags = sorted(each for each in channel.unacked if each <= tag)
             deliveries = [channel.unacked.pop(each) for each in tags]
+        elif tag in channel.withdrawn:
+            return
         else:
             deliveries = [channel.unacked.pop(tag)]
         if channel.tx is not None:

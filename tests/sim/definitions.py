@@ -147,6 +147,9 @@ class Definitions(Model):
             and _same(found.arguments, method.arguments, "x-max-length")
             and _same(found.arguments, method.arguments, "x-max-length-bytes")
             and _same(found.arguments, method.arguments, "x-overflow")
+            and _same(found.arguments, method.arguments, "x-consumer-timeout")
+            and _same(found.arguments, method.arguments, "x-single-active-consumer")
+            and _same(found.arguments, method.arguments, "x-dispatch-strategy", "round-robin")
         )
         if not same:
             raise Refused(406)
@@ -191,5 +194,5 @@ class Definitions(Model):
         return (m.QueueDeleteOk(self.drop_queue(queue)),)
 
 
-def _same(one: Table, other: Table, key: str) -> bool:
-    return repr(one.get(key)) == repr(other.get(key))
+def _same(one: Table, other: Table, key: str, default: str | None = None) -> bool:
+    return repr(one.get(key, default)) == repr(other.get(key, default))

@@ -41,7 +41,17 @@ class Consumer:
     no_ack: bool
     exclusive: bool
     limit: int
+    priority: int = 0
+    weight: int = 1
+    timeout_ms: int = 0
     unsettled: int = 0
+    got: int = 0
+    """Deliveries of this turn."""
+
+    @property
+    def able(self) -> bool:
+        """Whether it may be given one more, and its connection takes that."""
+        return self.channel.connection.writable and self.channel.room(self)
 
 
 @dataclass(slots=True, eq=False)
@@ -52,6 +62,12 @@ class Delivery:
     entry: Entry
     queue: Queue
     consumer: Consumer | None
+    since_ms: int = 0
+    timeout_ms: int = 0
+
+    def due_ms(self) -> int:
+        """When it is to be taken back; 0: never."""
+        return self.timeout_ms and self.since_ms + self.timeout_ms
 
 
 @dataclass(slots=True, eq=False)
@@ -93,6 +109,9 @@ class Channel:
     active: bool = True
     consumers: dict[str, Consumer] = field(default_factory=dict)
     unacked: dict[int, Delivery] = field(default_factory=dict)
+    withdrawn: set[int] = field(default_factory=set)
+    """Tags of what was taken back because it was not settled in time."""
+    rolled_back: bool = False
     next_tag: int = 1
     limit: int = 0
     new_consumer_limit: int = 0
@@ -152,6 +171,7 @@ class Model:
         self.topology = Topology()
         self.connections: list[Connection] = []
         self.turn = 0
+        self.now_ms = 0
         self.cancelled: list[tuple[Channel, str]] = []
         """Consumers whose queue went away in this turn."""
         self.fresh: dict[Queue, list[Entry]] = {}
@@ -230,6 +250,8 @@ class Model:
         for deliveries, _ in channel.tx.settled:
             for delivery in deliveries:
                 channel.unacked[delivery.tag] = delivery
+                delivery.since_ms = self.now_ms
+        channel.rolled_back = True
         channel.tx = Transaction()
 
     def take_unacked(self, channel: Channel) -> list[Delivery]:
@@ -245,6 +267,8 @@ class Model:
         queue = consumer.queue
         del consumer.channel.consumers[consumer.tag]
         queue.consumers.remove(consumer)
+        if queue.active is consumer:
+            queue.active = max(queue.consumers, key=lambda each: each.priority, default=None)
         if queue.auto_delete and not queue.consumers and not queue.deleted:
             self.drop_queue(queue)
 

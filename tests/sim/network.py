@@ -8,16 +8,21 @@ from random import Random
 
 from mansio.codec import amqp_methods as m
 from mansio.core.check import check
+from mansio.core.dispatch import Consumer
+from mansio.core.queue import Queue
+from mansio.core.session import Channel
 from mansio.log.memory import MemoryStore
 from tests.sim.client import HEARTBEAT_FRAME, Client
 from tests.sim.durable import Durable
 from tests.sim.model import Connection, Violation
 from tests.sim.oracle import COMMANDS, DISPATCH, RELEASE, TIME, Oracle
+from tests.sim.overdue import give_back
 from tests.sim.profile import Profile
 from tests.sim.server import READ_BYTES, Front, Server, order_of
 from tests.sim.wire import Item
 
 SECOND_NS = 1_000_000_000
+START_MS = 1_700_000_000_000
 Note = Callable[[str], None]
 
 
@@ -46,6 +51,7 @@ class Network:
         self.checking = checking
         self.store = MemoryStore()
         self.oracle = Oracle(Durable(self.store))
+        self.oracle.consumer_timeout_ms = self.profile.consumer_timeout_ms
         self.server = self._start_server()
         self.parties: list[Party] = []
         self._by_front: dict[Front, Party] = {}
@@ -57,7 +63,7 @@ class Network:
     def _start_server(self) -> Server:
         """A broker on the log as it is."""
         profile = self.profile
-        return Server(
+        server = Server(
             self.rng,
             profile.limits(),
             self.store,
@@ -69,6 +75,17 @@ class Network:
             self._on_written,
             self.oracle.durable.update,
         )
+        give_back = server.broker.overdue.give_back
+
+        def observed(channel: Channel, whose: Consumer | Queue, age_ms: int) -> None:
+            self._on_overdue(channel, whose)
+            give_back(channel, whose, age_ms)
+
+        server.broker.overdue.give_back = observed  # type: ignore[method-assign]
+        return server
+
+    def _set_time(self) -> None:
+        self.oracle.now_ms = self.server.broker.now_ms = START_MS + self.now_ns // 1_000_000
 
     def _connect(self) -> Party:
         self._connected += 1
@@ -107,6 +124,7 @@ class Network:
     def _receive(self, party: Party, data: bytes) -> None:
         front, oracle = party.front, self.oracle
         party.fed_ns = self.now_ns
+        self._set_time()
         oracle.fresh.clear()
         oracle.phase = COMMANDS
         if data:
@@ -205,6 +223,14 @@ class Network:
         if party.client.link.down_bytes > self.profile.write_high_bytes:
             self._set_writable(party, False)
 
+    def _on_overdue(self, channel: Channel, whose: Consumer | Queue) -> None:
+        party = next(each for each in self.parties if each.front.session is channel.session)
+        tag, queue = ("", whose) if isinstance(whose, Queue) else (whose.tag, whose.queue)
+        self._note(f"{party.client.name}: {tag or 'basic.get'} of {queue.name} is late")
+        if self.oracle.phase != DISPATCH:
+            raise Violation("a delivery is taken back outside of the end of a turn")
+        give_back(self.oracle, party.model.channels[channel.number], tag, queue.name)
+
     def _refused(self) -> list[Connection]:
         """Who was waiting for a log that is lost, since the last call."""
         refused = [front for front in self.server.fronts if front.storage_refused]
@@ -218,9 +244,10 @@ class Network:
         """The server's turn ends."""
         oracle, server = self.oracle, self.server
         self._note("turn")
+        self._set_time()
         oracle.phase = DISPATCH
         server.dispatch()
-        oracle.end_dispatch()
+        oracle.end_dispatch(self._spent())
         oracle.phase = RELEASE
         server.release()
         oracle.end_release(server.all_durable or server.lost, server.lost, self._refused())
@@ -238,6 +265,12 @@ class Network:
                 raise Violation(
                     f"{front.peer.name} may be sent nothing, and nothing will change that"
                 )
+
+    def _spent(self) -> set[int]:
+        """Connections that were sent all that they may be in a turn."""
+        fronts = [front for front in self.server.fronts if front.session is not None]
+        spent = [front for front in fronts if front.session.allowance <= 0]
+        return {id(self._by_front[front].model) for front in spent}
 
     def _step_log(self) -> None:
         self.oracle.phase = RELEASE

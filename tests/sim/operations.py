@@ -225,6 +225,12 @@ class Operations(Declaring):
         method.no_ack = rng.random() < 0.2
         method.exclusive = rng.random() < 0.05
         method.no_wait = self.no_wait()
+        if rng.random() < 0.4 * self.profile.taste["priority"]:
+            method.arguments["x-priority"] = rng.choice((-1, 1, 1, 2))
+        if rng.random() < 0.4 * self.profile.taste["priority"]:
+            method.arguments["x-weight"] = 0 if self.mistaken() else rng.choice((1, 2, 5, 100))
+        if rng.random() < 0.1 * self.profile.taste["timeout"]:
+            method.arguments["x-consumer-timeout"] = rng.choice((0, 10, 100, 1000))
         client.consume(channel, method)
 
     def cancel(self, client: Client, channel: ClientChannel) -> None:

@@ -12,8 +12,10 @@ from typing import NoReturn
 from mansio.codec import amqp_methods as m
 from tests.sim.commands import Commands
 from tests.sim.durable import Durable, Place
-from tests.sim.model import Channel, Connection, Consumer, Delivery, Expected, Spot, Violation
+from tests.sim.model import Channel, Connection, Delivery, Expected, Spot, Violation
+from tests.sim.overdue import check_in_time
 from tests.sim.restart import rebuild
+from tests.sim.shares import check_shares, check_turn_of, first_in_line
 from tests.sim.topology import Entry, Queue
 from tests.sim.wire import HEARTBEAT, ID_BYTES, Item, Message, parse_content
 
@@ -94,6 +96,7 @@ class Oracle(Commands):
                 f"{what}: consumer {consumer.unsettled}/{consumer.limit}, "
                 f"channel {channel.unsettled}/{channel.limit}, writable {connection.writable}"
             )
+        check_turn_of(consumer, what)
         if method.delivery_tag != channel.next_tag:
             _fail(f"{what}: tag {channel.next_tag} is due")
         if (method.exchange, method.routing_key) != (message.exchange, message.key):
@@ -101,15 +104,15 @@ class Oracle(Commands):
         channel.next_tag += 1
         self._check_first(channel, queue, entry, method.redelivered, what)
         queue.taken.append(entry)
+        consumer.got += 1
         self._served[queue] = None
         if not consumer.no_ack:
-            self._hold(channel, consumer, Delivery(method.delivery_tag, entry, queue, consumer))
-
-    def _hold(self, channel: Channel, consumer: Consumer, delivery: Delivery) -> None:
-        channel.unacked[delivery.tag] = delivery
-        channel.unsettled += 1
-        consumer.unsettled += 1
-        delivery.queue.in_flight += 1
+            channel.unacked[method.delivery_tag] = Delivery(
+                method.delivery_tag, entry, queue, consumer, self.now_ms, consumer.timeout_ms
+            )
+            channel.unsettled += 1
+            consumer.unsettled += 1
+            queue.in_flight += 1
 
     def _check_first(
         self, channel: Channel, queue: Queue, entry: Entry, redelivered: bool, what: str
@@ -263,9 +266,12 @@ class Oracle(Commands):
             return type(found) is type(method)
         return found == method and (message is None or self._find(item) is message)
 
-    def end_dispatch(self) -> None:
-        """Deliveries of a turn are made."""
+    def end_dispatch(self, spent: set[int]) -> None:
+        """Deliveries of a turn are made; `spent`: ids of connections that were sent all that they may be in a turn."""
+        for connection in self.connections:
+            check_in_time(connection, self.now_ms)
         for queue in self._served:
+            check_shares(queue, spent)
             taken, queue.taken = sorted(queue.taken), []
             head = queue.ready[: len(taken)]
             if taken != head:
@@ -295,10 +301,9 @@ class Oracle(Commands):
         for queue in self.topology.queues.values():
             if not queue.ready:
                 continue
-            for consumer in queue.consumers:
+            for consumer in first_in_line(queue):
                 connection = consumer.channel.connection
-                told = connection.writable and id(connection) not in gated
-                if told and consumer.channel.room(consumer):
+                if id(connection) not in gated:
                     _fail(
                         f"queue {queue.name} has {len(queue.ready)} ready, consumer {consumer.tag} "
                         f"of {connection.name} has room, and nothing happens"

@@ -11,13 +11,19 @@ from unittest.mock import patch
 
 from mansio.core.broker import Broker
 from mansio.core.confirms import Confirms
-from mansio.core.inflight import Piece
+from mansio.core.consuming import Consuming
+from mansio.core.dispatch import Consumer
+from mansio.core.inflight import Ledger, Piece
 from mansio.core.loading import Loading
+from mansio.core.overdue import Overdue, Watch
 from mansio.core.queue import Queue
 from mansio.core.retention import Retention
 from mansio.core.routing import Binding, Route
 from mansio.core.run import Run, Span
+from mansio.core.session import Session
 from mansio.core.settling import Settling
+from mansio.core.sharing import Sharing
+from mansio.core.strategies import LeastLoaded, RoundRobin, Weighted
 from mansio.core.topology import VHost
 from tests.sim.profile import SLOW, Profile
 
@@ -208,6 +214,89 @@ def _nobody_woken() -> AbstractContextManager[Any]:
     return patch.object(Loading, "_wake", silent)
 
 
+def _ignored_priority() -> AbstractContextManager[Any]:
+    """Consumers of a lower priority get messages while those above them wait for their next turn."""
+    return patch.object(Consumer, "is_spent", False)
+
+
+def _wrong_successor() -> AbstractContextManager[Any]:
+    """The newest consumer becomes the single active one."""
+    remove = Sharing.remove
+
+    def newest(self: Sharing, consumer: Consumer) -> None:
+        remove(self, consumer)
+        if self.active is not None and self.groups:
+            self.active = self.groups[0].consumers[-1]
+
+    return patch.object(Sharing, "remove", newest)
+
+
+@contextmanager
+def _ignored_weight() -> Iterator[None]:
+    """Consumers get messages as if all had the same weight. Worlds in which weights are usual."""
+    init = Profile.__init__
+
+    def weighted(self: Profile, rng: Random) -> None:
+        init(self, rng)
+        self.taste["priority"] = self.taste["consume"] = 1.0
+        for queue in self.queues:
+            queue.arguments["x-dispatch-strategy"] = "weighted"
+
+    with (
+        patch.object(Weighted, "share", RoundRobin.share),
+        patch.object(Profile, "__init__", weighted),
+    ):
+        yield
+
+
+def _ignored_load() -> AbstractContextManager[Any]:
+    """Consumers get messages whatever they have to do already."""
+    return patch.object(LeastLoaded, "share", RoundRobin.share)
+
+
+@contextmanager
+def _waiting_for_the_deaf() -> Iterator[None]:
+    """A connection takes no more, and consumers that waited for its own are not told. Worlds in which that is usual."""
+    init = Profile.__init__
+
+    def narrow(self: Profile, rng: Random) -> None:
+        init(self, rng)
+        self.taste["priority"] = self.taste["consume"] = 3.0
+        self.turn_bytes, self.write_high_bytes = 300, 600
+
+    def silent(self: Consuming, session: Session, writable: bool) -> None:
+        session.writable = writable
+        if writable:
+            self.grant(session)
+        else:
+            session.allowance = 0
+
+    with (
+        patch.object(Consuming, "set_writable", silent),
+        patch.object(Profile, "__init__", narrow),
+    ):
+        yield
+
+
+def _never_late() -> AbstractContextManager[Any]:
+    """Now and then nobody looks any more whether deliveries are late."""
+    look_at = Overdue.look_at
+    calls = 0
+
+    def forgetful(self: Overdue, watch: Watch, when_ms: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls % OFTEN:
+            look_at(self, watch, when_ms)
+
+    return patch.object(Overdue, "look_at", forgetful)
+
+
+def _taken_too_much() -> AbstractContextManager[Any]:
+    """With the deliveries of a late consumer all others of its channel are taken back, and forgotten."""
+    return patch.object(Ledger, "withdraw", lambda self, flights: self.take_all())
+
+
 PLANTED = (
     Planted("confirm before durable", _confirm_early),
     Planted("requeue at the wrong end", _requeue_behind),
@@ -221,4 +310,11 @@ PLANTED = (
     Planted("log cut too early", _early_cut, steps=500),
     Planted("wrong record read back", _wrong_record),
     Planted("read back for nobody", _nobody_woken),
+    Planted("priority ignored", _ignored_priority),
+    Planted("wrong single active consumer", _wrong_successor),
+    Planted("weight ignored", _ignored_weight),
+    Planted("load ignored", _ignored_load),
+    Planted("waiting for the deaf", _waiting_for_the_deaf),
+    Planted("never late", _never_late),
+    Planted("more taken back than is late", _taken_too_much),
 )

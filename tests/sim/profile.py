@@ -79,6 +79,9 @@ class Profile:
         self.small = rng.choice((0.5, 0.9, 1.0))
         """The chance that a message is smaller than 100 bytes."""
         self.persistent = rng.choice((0.0, 0.5, 0.9))
+        self.consumer_timeout_ms = rng.choice((0, 0, 200, 5000, 1_800_000))
+        self.grain_ms = rng.choice((5, 100))
+        """How often the broker looks for late deliveries at most."""
         self.queues = [_queue(rng, f"q{i}") for i in range(rng.randint(1, 5))]
         self.exchanges = [_exchange(rng, f"x{i}") for i in range(rng.randint(1, 5))]
         self.keys = rng.sample(KEYS, rng.randint(1, 4))
@@ -98,9 +101,10 @@ class Profile:
     def constants(self) -> Iterator[None]:
         """The broker's constants are as small as the world wants them."""
         with (
-            patch("mansio.core.broker.TURN_BYTES", self.turn_bytes),
+            patch("mansio.core.consuming.TURN_BYTES", self.turn_bytes),
             patch("mansio.core.session.TURN_BYTES", self.turn_bytes),
             patch("mansio.core.dispatch.CROWD_BYTES", self.crowd_bytes),
+            patch("mansio.core.overdue.GRAIN_MS", (self.grain_ms, 60_000)),
             patch("mansio.core.inflight._COMPACT_AT", self.compact_at),
             patch("mansio.protocol.amqp.connection.ROUTES_MAX", self.routes_max),
             patch("mansio.protocol.amqp.output.LARGE_BYTES", self.large_bytes),
@@ -115,6 +119,7 @@ class Profile:
             bucket_bytes=self.bucket_bytes,
             garbage_bytes=self.bucket_bytes * 2,
             page_bytes=self.page_bytes,
+            consumer_timeout_ms=self.consumer_timeout_ms,
         )
 
 
@@ -124,7 +129,7 @@ PATTERNS = ("#", "*", "a.*", "a.#", "#.b", "*.b.#", "*.*", "#.#", "*.#")
 TASTES = (
     "topology", "consume", "get", "cancel", "requeue", "multiple", "tx", "confirm", "close", "cut",
     "recover", "qos", "mistake", "special", "no_wait", "freeze", "delete", "big", "mandatory",
-    "reply", "kick",
+    "reply", "kick", "priority", "timeout",
 )  # fmt: skip
 """Kinds of operations of which a world may have none, few or many."""
 
@@ -138,6 +143,14 @@ def _queue(rng: Random, name: str) -> QueueSpec:
     if rng.random() < 0.1:
         arguments["x-max-length-bytes"] = rng.choice((0, 8, 50, 500))
         arguments["x-overflow"] = rng.choice(("reject-publish", "drop-head"))
+    if rng.random() < 0.1:
+        arguments["x-single-active-consumer"] = rng.random() < 0.8
+    if rng.random() < 0.2:
+        arguments["x-consumer-timeout"] = rng.choice((0, 20, 200, 2000))
+    if rng.random() < 0.4:
+        arguments["x-dispatch-strategy"] = rng.choice(
+            ("round-robin", "random", "weighted", "weighted", "least-loaded", "least-loaded")
+        )
     exclusive = rng.random() < 0.1
     return QueueSpec(name, rng.random() < 0.6, rng.random() < 0.15, exclusive, arguments)
 

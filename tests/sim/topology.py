@@ -51,6 +51,11 @@ class Queue:
     length_max: int | None = None
     bytes_max: int | None = None
     rejects: bool = False
+    strategy: str = "round-robin"
+    single: bool = False
+    timeout_ms: int | None = None
+    active: Consumer | None = None
+    """The one that gets everything, if there is to be a single one."""
     deleted: bool = False
     ready: list[Entry] = field(default_factory=list)
     in_flight: int = 0
@@ -172,6 +177,10 @@ class Topology:
         bytes_max = arguments.get("x-max-length-bytes")
         queue.length_max = length_max if isinstance(length_max, int) else None
         queue.bytes_max = bytes_max if isinstance(bytes_max, int) else None
+        queue.single = arguments.get("x-single-active-consumer") is True
+        queue.strategy = str(arguments.get("x-dispatch-strategy", "round-robin"))
+        timeout_ms = arguments.get("x-consumer-timeout")
+        queue.timeout_ms = timeout_ms if isinstance(timeout_ms, int) else None
         queue.rejects = arguments.get("x-overflow") == "reject-publish"
         if queue.logged:
             self.declared[name] = queue.incarnation + 1

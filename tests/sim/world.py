@@ -8,7 +8,7 @@ from __future__ import annotations
 from mansio.codec import amqp_methods as m
 from tests.log.faulty import NO_FAULTS
 from tests.sim.model import Violation
-from tests.sim.network import SECOND_NS, Network, Note, Party
+from tests.sim.network import SECOND_NS, START_MS, Network, Note, Party
 from tests.sim.operations import Operations
 
 
@@ -39,6 +39,8 @@ class World(Network):
         for _ in range(rng.choice((0, 1, 1, 2))):
             if self.parties:
                 self._pump(rng.choice(self.parties))
+        if self.server.broker.deadlines.next_ms <= START_MS + self.now_ns // 1_000_000:
+            self.server.scheduled = True
         if self.server.scheduled and rng.random() < profile.turn:
             self.end_turn()
         self.check()
@@ -165,7 +167,9 @@ class World(Network):
         channel = client.open_channel()
         assert channel is not None
         for name in self.oracle.topology.queues:
-            client.consume(channel, m.BasicConsume(name, f"all of {name}"))
+            method = m.BasicConsume(name, f"all of {name}")
+            method.arguments["x-consumer-timeout"] = 0
+            client.consume(channel, method)
         self._rest()
         while channel.unacked:
             client.settle(channel, max(channel.unacked), "ack", True)

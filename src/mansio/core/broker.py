@@ -13,21 +13,23 @@ The Broker raises `BrokerError` for what a client may not do, before anything ha
 """
 
 from mansio.core.confirms import Confirms
+from mansio.core.consuming import Consuming
 from mansio.core.counts import Counts
 from mansio.core.dead_letters import DeadLetters
 from mansio.core.deadlines import Deadlines
 from mansio.core.definitions import Definitions
-from mansio.core.dispatch import Consumer, Dispatcher
-from mansio.core.errors import AccessRefused, NotAllowed, PreconditionFailed
+from mansio.core.dispatch import Dispatcher
+from mansio.core.draws import Draws
+from mansio.core.errors import NotAllowed, PreconditionFailed
 from mansio.core.forwarding import Forwarding
-from mansio.core.inflight import Flight, Piece
+from mansio.core.inflight import Piece
 from mansio.core.intake import Intake
 from mansio.core.journal import Journal
 from mansio.core.letters import Letters, NoLetters
-from mansio.core.limits import OPEN_BYTES_MAX, OPEN_RUNS_MAX, TURN_BYTES, Limits
+from mansio.core.limits import OPEN_BYTES_MAX, OPEN_RUNS_MAX, Limits
+from mansio.core.overdue import Overdue
 from mansio.core.paging import Paging
 from mansio.core.queue import Queue
-from mansio.core.queue_arguments import check_consumer_arguments
 from mansio.core.records import Parts
 from mansio.core.routing import Arguments, Route
 from mansio.core.run import Run
@@ -36,24 +38,16 @@ from mansio.core.settling import Settling
 from mansio.core.topology import VHost
 
 
-class Got:
-    """The answer to basic.get: message `i` of `run`, with its tag and the number of messages still ready behind it."""
-
-    __slots__ = ("i", "redelivered", "remaining", "run", "tag")
-
-    def __init__(self, run: Run, i: int, tag: int, redelivered: bool, remaining: int) -> None:
-        self.run = run
-        self.i = i
-        self.tag = tag
-        self.redelivered = redelivered
-        self.remaining = remaining
-
-
-class Broker:
+class Broker(Consuming):
     """All state of one broker process."""
 
-    def __init__(self, limits: Limits | None = None, letters: Letters | None = None) -> None:
-        """`letters`: who knows how messages look, and writes those that the broker publishes itself."""
+    def __init__(
+        self, limits: Limits | None = None, letters: Letters | None = None, seed: int = 0
+    ) -> None:
+        """`letters`: who knows how messages look, and writes those that the broker publishes itself. `seed` decides
+        all random choices, such as those of the dispatch strategy `random`."""
+        super().__init__()
+        self.draws = Draws(seed)
         self.limits = limits or Limits()
         self.letters = letters or NoLetters()
         self.now_ms = 0
@@ -72,11 +66,11 @@ class Broker:
         self.forwarding = Forwarding(self)
         self.dead_letters = DeadLetters(self)
         self.dispatcher.dead_letters = self.settling.dead_letters = self.dead_letters
+        self.overdue = Overdue(self)
         self.blocked = False  # publishers are to be held back
         self.low_on_memory = False
         self.low_on_disk = False  # the log has room for what is under way and for settlements only
         self.notices: list[str] = []  # for the log; the server takes them
-        self._cancelled: list[tuple[Channel, str]] = []
 
     @property
     def memory_bytes(self) -> int:
@@ -117,6 +111,7 @@ class Broker:
             self.cancel(channel, consumer.tag)
         self.settling.requeue(channel.ledger.take_all())
         self.confirms.forget(channel)
+        self.overdue.forget(channel)
         if channel.session.channels.pop(channel.number, None) is not None:
             self.counts.channels_closed += 1
 
@@ -148,105 +143,6 @@ class Broker:
             self.confirms.published(channel, run.count)
         self.intake.put(run, queues, channel)
 
-    # -- consuming
-
-    def consume(
-        self,
-        channel: Channel,
-        queue: Queue,
-        tag: str,
-        no_ack: bool,
-        exclusive: bool,
-        arguments: Arguments,
-    ) -> Consumer:
-        """Subscribes; NotAllowed for a tag in use, AccessRefused where exclusive use forbids it."""
-        if tag in channel.consumers:
-            raise NotAllowed(f"attempt to reuse consumer tag '{tag}'")
-        if len(channel.consumers) >= self.limits.consumers_per_channel_max:
-            raise NotAllowed(
-                f"reached maximum ({self.limits.consumers_per_channel_max}) of consumers per channel"
-            )
-        check_consumer_arguments(queue, arguments)
-        if queue.exclusive_consumer or (exclusive and queue.consumers):
-            raise AccessRefused(f"queue '{queue.name}' in vhost '{queue.vhost}' in exclusive use")
-        consumer = Consumer(tag, channel, queue, no_ack, exclusive, arguments)
-        channel.consumers[tag] = consumer
-        queue.consumers.append(consumer)
-        queue.exclusive_consumer = exclusive
-        queue.had_consumer = True
-        self.dispatcher.touch(queue)
-        return consumer
-
-    def cancel(self, channel: Channel, tag: str) -> bool:
-        """Unsubscribes; deliveries stay in flight. False when there is no such consumer."""
-        consumer = channel.consumers.pop(tag, None)
-        if consumer is None:
-            return False
-        queue = consumer.queue
-        at = queue.consumers.index(consumer)
-        del queue.consumers[at]
-        if at < queue.turn:
-            queue.turn -= 1
-        if consumer.exclusive:
-            queue.exclusive_consumer = False
-        if queue.lease is not None:
-            queue.lease.used()
-        if queue.auto_delete and not queue.consumers and not queue.deleted:
-            self.definitions.drop_queue(queue)
-        return True
-
-    def get(self, channel: Channel, queue: Queue, no_ack: bool) -> Got | None:
-        """Takes the first ready message, or None. It must not be paged out, see `Loading.must_wait`."""
-        if queue.lease is not None:
-            queue.lease.used()
-        self.bring_up_to_date(queue)
-        if queue.expiry is not None and not queue.expiry.after():
-            return None  # for now: so much has expired that it cannot all go in this turn
-        if not queue.ready_count:
-            return None
-        span = queue.take_head(1)
-        tag = channel.next_tag
-        channel.next_tag = tag + 1
-        if no_ack:
-            self.settling.settled(queue, span.run, span.base + span.start, 1, 1)
-        else:
-            run, start = span.run, span.start
-            flight = Flight(tag, 1, None, queue, run, start, 1, span.base, span.deliveries)
-            channel.ledger.add(flight)
-            queue.in_flight += 1
-        self.counts.delivered += 1
-        self.counts.redelivered += span.redelivered
-        if queue.expiry is not None:
-            queue.expiry.after()  # what is behind it is not counted if it has expired
-        run, i = span.run, span.start
-        if span.deliveries or queue.rules.quorum:  # there, 0 is told as well (RabbitMQ 3.10.8)
-            run, i = self.letters.counted(run, i, span.deliveries), 0
-        return Got(run, i, tag, span.redelivered, queue.ready_count)
-
-    def bring_up_to_date(self, queue: Queue) -> None:
-        """Somebody asks what is in the queue: what goes at the end of the turn, unless a consumer takes it, is not."""
-        if queue.dirty and not queue.consumers:
-            if queue.bound is not None:
-                queue.bound.enforce(queue, self.dead_letters)
-            if queue.expiry is not None:
-                queue.expiry.after()
-
-    def set_prefetch(self, channel: Channel, count: int, whole_channel: bool) -> None:
-        """basic.qos: for consumers to come, or for the whole channel (RabbitMQ's meaning of `global`)."""
-        if whole_channel:
-            channel.limit = count
-            self.dispatcher.touch_consumed(channel)
-        else:
-            channel.new_consumer_limit = count
-            channel.limit = 0  # lifts one of the whole channel (RabbitMQ 3.10.8 observed)
-            self.dispatcher.touch_consumed(channel)
-
-    def set_active(self, channel: Channel, active: bool) -> None:
-        """channel.flow: whether the channel's consumers are delivered to."""
-        channel.active = active
-        if active:
-            self.dispatcher.touch_consumed(channel)
-
     # -- settling
 
     def settle(
@@ -258,7 +154,7 @@ class Broker:
             pieces, unknown = channel.ledger.settle(first, last)
         elif last == 0:
             pieces = channel.ledger.take_all()
-        elif last > channel.ledger.last_tag() or not channel.ledger.knows(last):
+        elif not channel.ledger.knows(last):
             pieces, unknown = [], last
         else:
             pieces = channel.ledger.settle_until(last)
@@ -311,7 +207,7 @@ class Broker:
             raise PreconditionFailed("channel is not transactional")
         settled = [piece for pieces, _ in channel.tx.settled for piece in pieces]
         if settled:
-            channel.ledger.restore(settled)
+            channel.ledger.restore(settled, self.now_ms)
         channel.tx = None if close else Transaction()
 
     def _check_open_runs(self, channel: Channel) -> None:
@@ -332,6 +228,7 @@ class Broker:
     def end_turn(self) -> list[Parts]:
         """Hands out what can be delivered; answers the turn's records."""
         settling = self.settling
+        settling.now_ms = self.now_ms
         if self.deadlines.next_ms <= self.now_ms:
             self.deadlines.fire(self.now_ms)
         self.dispatcher.run(settling)
@@ -346,16 +243,6 @@ class Broker:
         self.low_on_memory = held > (limit * 0.9 if self.low_on_memory else limit)
         self.blocked = self.low_on_memory or self.low_on_disk
         return records
-
-    def _tell_cancelled(self) -> None:
-        cancelled, self._cancelled = self._cancelled, []
-        for channel, tag in cancelled:
-            if channel.is_open:
-                channel.session.outbox.cancelled(channel, tag)
-
-    def tell_cancelled(self, channel: Channel, tag: str) -> None:
-        """A consumer is gone with its queue; its client hears of it behind the replies of this turn."""
-        self._cancelled.append((channel, tag))
 
     def seal(self, ticket: int) -> None:
         """What was published and committed since the last call waits for the log entry `ticket`."""
@@ -378,23 +265,3 @@ class Broker:
     def unfinished(self) -> bool:
         """Whether the turn has left something to hand out."""
         return self.dispatcher.unfinished
-
-    # -- flow
-
-    def set_writable(self, session: Session, writable: bool) -> None:
-        """Whether the session's peer takes what it is sent."""
-        session.writable = writable
-        if writable:
-            self.grant(session)
-        else:
-            session.allowance = 0
-
-    def grant(self, session: Session) -> None:
-        """A new turn's allowance for a session; what it had to wait for is handed out in this turn."""
-        if not session.writable:
-            return
-        session.allowance = TURN_BYTES
-        if session.starved:
-            for queue in session.starved.values():
-                self.dispatcher.touch(queue)
-            session.starved.clear()

@@ -20,6 +20,7 @@ from mansio.core.check_log import check_retention
 from mansio.core.check_paging import check_paging, is_awaited
 from mansio.core.check_topology import InvariantBroken, check_vhost
 from mansio.core.limits import TURN_BYTES
+from mansio.core.sharing import needs_sharing
 
 if TYPE_CHECKING:
     from mansio.core.broker import Broker
@@ -259,11 +260,39 @@ def _check_consumers(queue: "Queue") -> None:
             raise InvariantBroken(f"queue {queue.name}: {_name(consumer)} is on a closed channel")
     if exclusive != queue.exclusive_consumer or (exclusive and len(queue.consumers) > 1):
         raise InvariantBroken(f"queue {queue.name}: the exclusive use of it is wrong")
+    _check_sharing(queue)
+
+
+def _check_sharing(queue: "Queue") -> None:
+    sharing = queue.sharing
+    if sharing is None:
+        if any(needs_sharing(queue, consumer) for consumer in queue.consumers):
+            raise InvariantBroken(f"queue {queue.name}: its consumers are not served as asked for")
+        return
+    by_priority = sorted(queue.consumers, key=lambda consumer: -consumer.priority)
+    if not by_priority or [each for g in sharing.groups for each in g.consumers] != by_priority:
+        raise InvariantBroken(f"queue {queue.name}: its consumers are not in order of priority")
+    priorities = [group.priority for group in sharing.groups]
+    if priorities != sorted({consumer.priority for consumer in by_priority}, reverse=True):
+        raise InvariantBroken(f"queue {queue.name}: groups of priorities {priorities}")
+    if sharing.single != (sharing.active in queue.consumers):
+        raise InvariantBroken(f"queue {queue.name}: its single active consumer is not there")
 
 
 def _check_served(queue: "Queue") -> None:
-    """A queue that is not to be dispatched: nobody with credit may wait for it."""
-    for consumer in queue.consumers:
+    """A queue that is not to be dispatched: nobody with credit may wait for it, but for those of higher priority."""
+    sharing = queue.sharing
+    if sharing is None or sharing.active is not None:
+        _check_starved(queue, queue.consumers if sharing is None else sharing.first)
+        return
+    for group in sharing.groups:
+        _check_starved(queue, group.consumers)
+        if any(consumer.is_spent for consumer in group.consumers):
+            return  # lower ones wait for these
+
+
+def _check_starved(queue: "Queue", consumers: "list[Consumer]") -> None:
+    for consumer in consumers:
         channel = consumer.channel
         if not channel.active or queue.id in channel.session.starved:
             continue

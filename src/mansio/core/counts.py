@@ -17,6 +17,7 @@ class Counts:
         "returned",
         "routed",
         "sessions_opened",
+        "timed_out",
     )
 
     def __init__(self) -> None:
@@ -29,6 +30,7 @@ class Counts:
         self.delivered = 0  # to consumers and by basic.get
         self.redelivered = 0  # of these, marked as redelivered
         self.acknowledged = 0  # or rejected for good, by clients
+        self.timed_out = 0  # requeued, as they were not acknowledged in time
         self.sessions_opened = 0  # connections
         self.channels_opened = 0  # channels
         self.channels_closed = 0  # channels

@@ -9,7 +9,7 @@ from mansio.core.lease import Lease
 from mansio.core.names import QUARANTINE, REPLY_TO, check_not_default, check_not_reserved, clean
 from mansio.core.priority_queue import PriorityQueue
 from mansio.core.queue import Queue
-from mansio.core.queue_arguments import NO_EFFECT_YET, check_queue_arguments, check_quorum
+from mansio.core.queue_arguments import check_queue_arguments, check_quorum
 from mansio.core.records import encode_topology
 from mansio.core.routing import Arguments, Binding
 from mansio.core.topology_records import binding_fields, exchange_fields, queue_fields
@@ -184,11 +184,6 @@ class Definitions:
         host.add_queue(queue)
         if owner is not None:
             session.owned[name] = queue
-        ignored = sorted(NO_EFFECT_YET.intersection(arguments))
-        if ignored:
-            self._broker.notices.append(
-                f"{describe('queue', name, host.name)}: accepted without effect yet: {', '.join(ignored)}"
-            )
         if queue.logged:
             self._write("declare queue", host.name, session, **queue_fields(queue))
         return queue

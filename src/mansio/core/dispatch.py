@@ -2,6 +2,9 @@
 
 Messages are handed out in slices. With k consumers able to take some, consumer j gets every k-th message of a span, so
 that the order is the one of a message-wise round-robin at the cost of one delivery per consumer and span.
+
+A queue whose consumers have priorities, or that asks for a single active one or another strategy, has a `Sharing`
+(see sharing.py) which decides; the others pay nothing for that.
 """
 
 from collections import Counter
@@ -22,17 +25,25 @@ if TYPE_CHECKING:
 
 
 class Consumer:
-    """A subscription. `limit` bounds its unsettled deliveries (prefetch; 0: no limit); `wire` is the front's."""
+    """A subscription. `limit` bounds its unsettled deliveries (prefetch; 0: no limit); `wire` is the front's.
+
+    `priority`: higher ones are served first. `weight` and `mark`: its share and how far it is, see `Weighted`.
+    `timeout_ms`: within it a delivery has to be settled, see overdue.py; 0: whenever.
+    """
 
     __slots__ = (
         "arguments",
         "channel",
         "exclusive",
         "limit",
+        "mark",
         "no_ack",
+        "priority",
         "queue",
         "tag",
+        "timeout_ms",
         "unsettled",
+        "weight",
         "wire",
     )
 
@@ -53,6 +64,10 @@ class Consumer:
         self.arguments = arguments
         self.limit = channel.new_consumer_limit
         self.unsettled = 0
+        self.priority: int = arguments.get("x-priority", 0)
+        self.weight: int = arguments.get("x-weight", 1)
+        self.mark = 0
+        self.timeout_ms = 0
         self.wire: Any = None
 
     def room(self, bytes_each: int) -> int:
@@ -73,12 +88,33 @@ class Consumer:
             room = min(room, channel.limit - channel.unsettled)
         return room
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether it has room, and only its connection's allowance is used up: it gets more in the next turn."""
+        channel = self.channel
+        session = channel.session
+        if session.allowance > 0 or not session.writable or not channel.active:
+            return False
+        if self.no_ack:
+            return True
+        if self.limit and self.unsettled >= self.limit:
+            return False
+        return not (channel.limit and channel.unsettled >= channel.limit)
+
+
+class Ring(Protocol):
+    """Consumers that take messages in turn; `turn` is the number of the one that is next. A queue is one."""
+
+    consumers: list[Consumer]
+    turn: int
+
 
 class Settler(Protocol):
     """What dispatching needs to know of settling."""
 
     counts: Counts
     letters: Letters
+    now_ms: int
 
     def settled(self, queue: "Queue", run: Run, position: int, count: int, step: int) -> None:
         """These messages are done with: delivered to a consumer that does not acknowledge."""
@@ -123,10 +159,12 @@ class Dispatcher:
             if queue.bound is not None and queue.bound.shut:
                 queue.bound.enforce(queue, self.dead_letters)
             if consumers:
-                if len(consumers) == 1:
-                    _dispatch_to_one(queue, consumers[0], settling)
+                if queue.sharing is not None:
+                    queue.sharing.dispatch(queue, settling)
+                elif len(consumers) == 1:
+                    dispatch_to_one(queue, consumers[0], settling)
                 else:
-                    _dispatch_to_several(queue, settling)
+                    dispatch_in_turn(queue, queue, settling)
                 queue.crowded = queue.ready_count > 0 and is_crowded(queue)
                 if paging.budget_bytes and queue.ready_count:
                     paging.loading.look(queue)
@@ -139,37 +177,52 @@ class Dispatcher:
                 expiry.after()
 
 
-def _dispatch_to_several(queue: "Queue", settler: Settler) -> None:
+def dispatch_in_turn(queue: "Queue", ring: Ring, settler: Settler) -> None:
     """Hands out ready messages until there are none, nobody has room, or the next one is paged out."""
-    consumers = queue.consumers
-    while queue.ready_count and consumers and queue.ready[0].run.data:
+    while queue.ready_count and queue.ready[0].run.data:
         each = queue.ready[0].run.bytes_each()
-        turn = queue.turn % len(consumers)
-        able = [(c, c.room(each)) for c in consumers[turn:] + consumers[:turn]]
-        able = [(consumer, room) for consumer, room in able if room > 0]
-        if not able:
+        able = able_in_turn(ring, each)
+        if not able or not give_round(queue, ring, able, each, settler):
             return
-        waiting = queue.ready[0].stop - queue.ready[0].start
-        shared = any(consumer.channel.limit for consumer, _ in able)
-        if len({id(consumer.channel) for consumer, _ in able}) < len(able):
-            shared = (
-                True  # order holds on a channel, whichever consumer it is for (specification 4.7)
-            )
-        rounds = 0 if shared else _rounds(able, waiting, each)
-        if rounds < 1:
-            given = 0
-            for consumer, _ in able[:waiting]:
-                if consumer.room(each) > 0:
-                    _give(queue, consumer, queue.take_head(1), 0, 1, 1, each, settler)
-                    queue.turn = consumers.index(consumer) + 1
-                    given += 1
-            if not given:
-                return
-        else:
-            span = queue.take_head(rounds * len(able))
-            for offset, (consumer, _) in enumerate(able):
-                _give(queue, consumer, span, offset, rounds, len(able), each, settler)
-            queue.turn = consumers.index(able[-1][0]) + 1
+
+
+def able_in_turn(ring: Ring, each: int) -> list[tuple[Consumer, int]]:
+    """Who has room for messages of this mean size, and for how many, from the one on whose turn it is."""
+    consumers = ring.consumers
+    turn = ring.turn % len(consumers)
+    able = [(c, c.room(each)) for c in consumers[turn:] + consumers[:turn]]
+    return [(consumer, room) for consumer, room in able if room > 0]
+
+
+def give_round(
+    queue: "Queue",
+    ring: Ring,
+    able: list[tuple[Consumer, int]],
+    each: int,
+    settler: Settler,
+    rounds_max: int = 1 << 62,
+) -> bool:
+    """Hands messages of the first span to these consumers, one each or, where it makes no difference, up to
+    `rounds_max` each at once; whether anybody got one."""
+    consumers = ring.consumers
+    waiting = queue.ready[0].stop - queue.ready[0].start
+    shared = any(consumer.channel.limit for consumer, _ in able)
+    if len({id(consumer.channel) for consumer, _ in able}) < len(able):
+        shared = True  # order holds on a channel, whichever consumer it is for (specification 4.7)
+    rounds = 0 if shared else min(_rounds(able, waiting, each), rounds_max)
+    if rounds < 1:
+        given = 0
+        for consumer, _ in able[:waiting]:
+            if consumer.room(each) > 0:
+                _give(queue, consumer, queue.take_head(1), 0, 1, 1, each, settler)
+                ring.turn = consumers.index(consumer) + 1
+                given += 1
+        return given > 0
+    span = queue.take_head(rounds * len(able))
+    for offset, (consumer, _) in enumerate(able):
+        _give(queue, consumer, span, offset, rounds, len(able), each, settler)
+    ring.turn = consumers.index(able[-1][0]) + 1
+    return True
 
 
 def _rounds(able: list[tuple[Consumer, int]], waiting: int, each: int) -> int:
@@ -185,10 +238,12 @@ def is_crowded(queue: "Queue") -> bool:
     """Whether so much is ready, for want of room in the consumers' connections, that publishers should slow down."""
     if queue.ready_count * queue.ready[0].run.bytes_each() < CROWD_BYTES:
         return False
-    return all(consumer.channel.session.allowance <= 0 for consumer in queue.consumers)
+    consumers = queue.consumers if queue.sharing is None else queue.sharing.first
+    return all(consumer.channel.session.allowance <= 0 for consumer in consumers)
 
 
-def _dispatch_to_one(queue: "Queue", consumer: Consumer, settler: Settler) -> None:
+def dispatch_to_one(queue: "Queue", consumer: Consumer, settler: Settler) -> None:
+    """Hands out ready messages until there are none, the consumer has no room, or the next one is paged out."""
     while queue.ready_count:
         span = queue.ready[0]
         if not span.run.data:
@@ -199,6 +254,11 @@ def _dispatch_to_one(queue: "Queue", consumer: Consumer, settler: Settler) -> No
             return
         span = queue.take_head(n)
         _give(queue, consumer, span, 0, n, 1, each, settler)
+
+
+def give_head(queue: "Queue", consumer: Consumer, n: int, each: int, settler: Settler) -> None:
+    """Delivers the first `n` messages of the first span, which has at least as many, of mean size `each`."""
+    _give(queue, consumer, queue.take_head(n), 0, n, 1, each, settler)
 
 
 def _give(
@@ -232,7 +292,18 @@ def _give(
         settler.settled(queue, run, span.base + start, count, step)
         return
     channel.ledger.add(
-        Flight(tag, count, consumer, queue, run, start, step, span.base, span.deliveries)
+        Flight(
+            tag,
+            count,
+            consumer,
+            queue,
+            run,
+            start,
+            step,
+            span.base,
+            span.deliveries,
+            settler.now_ms,
+        )
     )
     channel.unsettled += count
     consumer.unsettled += count

@@ -6,8 +6,10 @@ from mansio.core.errors import PreconditionFailed
 from mansio.core.routing import Arguments, freeze
 
 QUEUE_ARGUMENTS = (
+    "x-consumer-timeout",
     "x-dead-letter-exchange",
     "x-dead-letter-routing-key",
+    "x-dispatch-strategy",
     "x-expires",
     "x-max-length",
     "x-max-length-bytes",
@@ -20,7 +22,7 @@ QUEUE_ARGUMENTS = (
 )
 EXCHANGE_ARGUMENTS = ("alternate-exchange",)
 
-_DEFAULTS = {"x-queue-type": "classic"}
+_DEFAULTS = {"x-dispatch-strategy": "round-robin", "x-queue-type": "classic"}
 
 
 def describe(kind: str, name: str, vhost: str) -> str:

@@ -21,6 +21,9 @@ _FIRST = attrgetter("first")
 _COMPACT_AT = 512  # flights gone from the front before the list is cut
 _GONE: Any = None
 
+WITHDRAWN_MAX = 1024
+"""Rows of tags that a channel remembers as taken back: an acknowledgement of an older one closes the channel."""
+
 
 class Piece:
     """`count` messages with tags from `first`, numbers `start`, `start + step` … of `run`; settled or given back."""
@@ -61,9 +64,9 @@ class Piece:
 
 
 class Flight(Piece):
-    """One delivery of a slice of a run; `left` of its messages are unsettled."""
+    """One delivery of a slice of a run at `since_ms`; `left` of its messages are unsettled."""
 
-    __slots__ = ("left", "settled")
+    __slots__ = ("left", "settled", "since_ms")
 
     def __init__(
         self,
@@ -76,8 +79,10 @@ class Flight(Piece):
         step: int,
         base: int,
         deliveries: int = 0,
+        since_ms: int = 0,
     ) -> None:
         super().__init__(first, count, consumer, queue, run, start, step, base, deliveries)
+        self.since_ms = since_ms
         self.left = count
         self.settled: bytearray | None = None
 
@@ -115,14 +120,16 @@ class Flight(Piece):
 
 
 class Ledger:
-    """Unsettled deliveries of one channel."""
+    """Unsettled deliveries of one channel. `withdrawn`: rows of tags that were taken back, [first, last]; their client
+    may still settle them, without effect."""
 
-    __slots__ = ("_head", "flights", "total")
+    __slots__ = ("_head", "flights", "total", "withdrawn")
 
     def __init__(self) -> None:
         self.flights: list[Flight] = []
         self._head = 0
         self.total = 0
+        self.withdrawn: list[tuple[int, int]] | None = None
 
     def __iter__(self) -> Iterator[Flight]:
         for i in range(self._head, len(self.flights)):
@@ -133,10 +140,15 @@ class Ledger:
         self.flights.append(flight)
         self.total += flight.count
 
-    def restore(self, pieces: list[Piece]) -> None:
-        """Takes back pieces that `settle` gave out: a transaction was rolled back."""
-        left = [piece for flight in self for piece in flight.open_pieces(0, flight.count)]
-        self.flights = sorted(map(_flight, [*left, *pieces]), key=_FIRST)
+    def restore(self, pieces: list[Piece], now_ms: int) -> None:
+        """Takes back pieces that `settle` gave out, as if delivered now: a transaction was rolled back."""
+        flights = [
+            _flight(piece, flight.since_ms)
+            for flight in self
+            for piece in flight.open_pieces(0, flight.count)
+        ]
+        flights += [_flight(piece, now_ms) for piece in pieces]
+        self.flights = sorted(flights, key=_FIRST)
         self.total += sum(piece.count for piece in pieces)
         self._head = 0
 
@@ -147,6 +159,9 @@ class Ledger:
         while tag <= last:
             at = self._find(tag)
             if at < 0:
+                if self.withdrawn is not None and (until := self._withdrawn_until(tag)):
+                    tag = until + 1
+                    continue
                 return pieces, tag
             flight = self.flights[at]
             i = tag - flight.first
@@ -182,10 +197,10 @@ class Ledger:
         return pieces
 
     def knows(self, tag: int) -> bool:
-        """Whether `tag` was delivered and is not settled."""
+        """Whether `tag` was delivered and is not settled, or was taken back."""
         at = self._find(tag)
         if at < 0:
-            return False
+            return self.withdrawn is not None and self._withdrawn_until(tag) > 0
         flight = self.flights[at]
         return flight.settled is None or not flight.settled[tag - flight.first]
 
@@ -199,6 +214,23 @@ class Ledger:
     def take_all(self) -> list[Piece]:
         """Empties the ledger."""
         return self.settle_until(self.last_tag())
+
+    def withdraw(self, flights: list[Flight]) -> list[Piece]:
+        """Takes what is unsettled of these flights, and remembers it as withdrawn."""
+        pieces = [piece for flight in flights for piece in flight.open_pieces(0, flight.count)]
+        gone = set(map(id, flights))
+        self.flights = [flight for flight in self if id(flight) not in gone]
+        self._head = 0
+        self.total -= sum(piece.count for piece in pieces)
+        rows = (self.withdrawn or []) + [(p.first, p.first + p.count - 1) for p in pieces]
+        self.withdrawn = sorted(rows)[-WITHDRAWN_MAX:]
+        return pieces
+
+    def _withdrawn_until(self, tag: int) -> int:
+        """The last tag of the withdrawn row that `tag` is in, or 0."""
+        rows = self.withdrawn or []
+        at = bisect_right(rows, (tag, 1 << 64)) - 1
+        return rows[at][1] if at >= 0 and tag <= rows[at][1] else 0
 
     def _find(self, tag: int) -> int:
         flights, head = self.flights, self._head
@@ -238,6 +270,8 @@ class Ledger:
             self._head = 0
 
 
-def _flight(p: Piece) -> Flight:
-    first, count = p.first, p.count
-    return Flight(first, count, p.consumer, p.queue, p.run, p.start, p.step, p.base, p.deliveries)
+def _flight(p: Piece, since_ms: int) -> Flight:
+    first, count, consumer, queue, run = p.first, p.count, p.consumer, p.queue, p.run
+    return Flight(
+        first, count, consumer, queue, run, p.start, p.step, p.base, p.deliveries, since_ms
+    )

@@ -66,5 +66,7 @@ class Limits:
     """Granularity in which the log is given back; up to as much is carried in one turn (see retention.py)."""
     garbage_bytes: int = 24 << 20
     """What may lie in the log beside live messages before those that pin it are carried; or as much as is live."""
+    consumer_timeout_ms: int = 1_800_000
+    """Within it deliveries have to be settled, unless a queue or consumer says otherwise; 0: whenever (overdue.py)."""
     consumers_per_channel_max: int = 65_535
     """Consumers of one channel; one more closes the connection with 530."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mansio.core.lease import Lease
     from mansio.core.paging import Pages
     from mansio.core.session import Session
+    from mansio.core.sharing import Sharing
 
 
 class Queue:
@@ -52,6 +53,7 @@ class Queue:
         "ready",
         "ready_count",
         "rules",
+        "sharing",
         "turn",
         "vhost",
     )
@@ -84,6 +86,7 @@ class Queue:
         self.next_position = 0
         self.consumers: list[Consumer] = []
         self.turn = 0
+        self.sharing: Sharing | None = None  # None: its consumers, if any, are served in turn
         self.exclusive_consumer = False
         self.had_consumer = False
         self.crowded = False  # more is ready than its consumers' connections carry

@@ -7,11 +7,11 @@ from mansio.core.equivalence import describe, type_name
 from mansio.core.errors import PreconditionFailed
 from mansio.core.limits import TIME_MAX_MS
 from mansio.core.routing import Arguments
+from mansio.core.strategies import STRATEGIES, WEIGHT_MAX
 
 if TYPE_CHECKING:
     from mansio.core.queue import Queue
 
-NO_EFFECT_YET: Final = frozenset(("x-single-active-consumer",))
 """Arguments that are checked and kept but not acted on yet; the server logs a warning for each queue that has one."""
 
 _STREAM_ONLY: Final = ("x-max-age", "x-stream-max-segment-size-bytes", "x-initial-cluster-size")
@@ -50,21 +50,44 @@ def check_quorum(
 
 
 def check_consumer_arguments(queue: "Queue", arguments: Arguments) -> None:
-    """PreconditionFailed for a consumer's argument that RabbitMQ would refuse."""
-    wrong = _integer(arguments["x-priority"]) if "x-priority" in arguments else None
-    if wrong is not None:
+    """PreconditionFailed for a consumer's argument that RabbitMQ would refuse, or a wrong one of ours."""
+    if "x-stream-offset" in arguments:
+        kind = queue.arguments.get("x-queue-type", "classic")
         resource = describe("queue", queue.name, queue.vhost)
-        raise PreconditionFailed(f"invalid arg 'x-priority' for {resource}: {wrong}")
+        raise PreconditionFailed(
+            f"invalid arg 'x-stream-offset' for {resource} of queue type rabbit_{kind}_queue"
+        )
+    for key, value in arguments.items():
+        check = _CONSUMER_CHECKS.get(key)
+        wrong = check(value, arguments) if check is not None else None
+        if wrong is not None:
+            resource = describe("queue", queue.name, queue.vhost)
+            raise PreconditionFailed(f"invalid arg '{key}' for {resource}: {wrong}")
 
 
-def _integer(value: Any) -> str | None:
+def _integer(value: Any, _: Arguments) -> str | None:
     if isinstance(value, bool) or not isinstance(value, int):
         return f'"expected integer, got {type_name(value)}"'
     return None
 
 
-def _not_negative(value: Any, _: Arguments) -> str | None:
-    return _integer(value) or (f"{{value_negative,{value}}}" if value < 0 else None)
+def _not_negative(value: Any, arguments: Arguments) -> str | None:
+    return _integer(value, arguments) or (f"{{value_negative,{value}}}" if value < 0 else None)
+
+
+def _weight(value: Any, arguments: Arguments) -> str | None:
+    wrong = _integer(value, arguments)
+    if wrong is None and not 1 <= value <= WEIGHT_MAX:
+        wrong = f'"expected a weight from 1 to {WEIGHT_MAX}, got {value}"'
+    return wrong
+
+
+def _strategy(value: Any, _: Arguments) -> str | None:
+    if not isinstance(value, str):
+        return f"{{unacceptable_type,{type_name(value)}}}"
+    if value in STRATEGIES:
+        return None
+    return f"\"unknown dispatch strategy '{value}', expected one of {', '.join(STRATEGIES)}\""
 
 
 def _time(value: Any, arguments: Arguments) -> str | None:
@@ -99,7 +122,7 @@ def _boolean(value: Any, _: Arguments) -> str | None:
     return None if isinstance(value, bool) else f"{{unacceptable_type,{type_name(value)}}}"
 
 
-def _one_of(what: str, *allowed: Any) -> Callable[[Any, Arguments], str | None]:
+def _one_of(what: str, *allowed: Any) -> "_Check":
     def check(value: Any, _: Arguments) -> str | None:
         if not isinstance(value, type(allowed[0])):
             return f"{{unacceptable_type,{type_name(value)}}}"
@@ -108,8 +131,12 @@ def _one_of(what: str, *allowed: Any) -> Callable[[Any, Arguments], str | None]:
     return check
 
 
-_CHECKS: Final[dict[str, Callable[[Any, Arguments], str | None]]] = {
+_Check = Callable[[Any, Arguments], str | None]
+
+_CHECKS: Final[dict[str, _Check]] = {
+    "x-consumer-timeout": _not_negative,
     "x-dead-letter-routing-key": _dead_letter_key,
+    "x-dispatch-strategy": _strategy,
     "x-expires": _expires,
     "x-max-length": _not_negative,
     "x-max-length-bytes": _not_negative,
@@ -120,4 +147,11 @@ _CHECKS: Final[dict[str, Callable[[Any, Arguments], str | None]]] = {
     "x-queue-type": _one_of("queue type", "classic", "quorum"),
     "x-queue-version": _one_of("queue version", 1, 2),
     "x-single-active-consumer": _boolean,
+}
+
+_CONSUMER_CHECKS: Final[dict[str, _Check]] = {
+    "x-cancel-on-ha-failover": _boolean,
+    "x-consumer-timeout": _not_negative,
+    "x-priority": _integer,
+    "x-weight": _weight,
 }

@@ -1,6 +1,7 @@
 """The end of a message's life, or its way back: what settling does to queues, credit, memory and the log."""
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from mansio.core.counts import Counts
 from mansio.core.dead_letters import DELIVERY_LIMIT, DeadLetters
@@ -11,6 +12,11 @@ from mansio.core.queue import Queue
 from mansio.core.records import Parts, encode_counted, encode_settle
 from mansio.core.retention import Retention
 from mansio.core.run import Range, Run, Span
+
+RETURNED: Final = 0
+"""Why messages are requeued: their client, or the end of its channel, gives them back."""
+TIMED_OUT: Final = 1
+"""Their client did not settle them in time."""
 
 
 class Settling:
@@ -25,6 +31,7 @@ class Settling:
         self.paging = paging
         self.counts = counts
         self.letters = dispatcher.letters
+        self.now_ms = 0  # of this turn; see `Broker.now_ms`
         self.runs = 0  # that are not settled everywhere
         self._dispatcher = dispatcher
         self._retention = retention
@@ -78,8 +85,10 @@ class Settling:
             count += piece.count
         return count
 
-    def requeue(self, pieces: Sequence[Piece]) -> None:
+    def requeue(self, pieces: Sequence[Piece], why: int = RETURNED) -> None:
         """Deliveries go back to their places; those of a queue that is gone go with it."""
+        if why == TIMED_OUT:
+            self.counts.timed_out += sum(piece.count for piece in pieces)
         by_queue: dict[int, list[Piece]] = {}
         for piece in pieces:
             by_queue.setdefault(piece.queue.id, []).append(piece)

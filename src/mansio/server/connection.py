@@ -132,6 +132,8 @@ class Connection(asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         self._stuck = True
         self.front.set_writable(False)
+        if self._turn.broker.unfinished:  # others may be given what waited for this client
+            self._turn.schedule()
 
     def resume_writing(self) -> None:
         self._stuck = False

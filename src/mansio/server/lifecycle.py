@@ -15,6 +15,7 @@ import logging
 import os
 import platform
 import resource
+import secrets
 import signal
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
@@ -140,6 +141,7 @@ def limits(config: Config) -> Limits:
         heartbeat_s=config.heartbeat_s,
         message_bytes_max=config.message_bytes_max,
         memory_bytes_max=memory.watermark_bytes(config.memory_high_watermark),
+        consumer_timeout_ms=config.consumer_timeout_ms,
         handshake_ns=int(config.handshake_timeout_s * NS),
         connections_max=config.connections_max,
         server_product=config.server_product,
@@ -154,7 +156,8 @@ async def _open(config: Config, tasks: Tasks, stop: "Stop") -> tuple[Turn, Log] 
     opened: tuple[Turn, Log] | None = None
     try:
         log = await storage.open_log(config)
-        broker = Broker(limits(config), AmqpLetters(config.frame_max))
+        letters = AmqpLetters(config.frame_max)
+        broker = Broker(limits(config), letters, secrets.randbits(64))
         broker.now_ms = int(clock.wall_s() * 1000)
         new = await storage.restore(broker, log, config)
         turn = Turn(broker, log, clock, tasks, storage.make_spool(config))

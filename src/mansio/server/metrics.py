@@ -243,6 +243,12 @@ METRICS: Final = (
         lambda t, _: t.broker.counts.redelivered,
     ),
     Metric(
+        "messages_timed_out_total",
+        "counter",
+        "Messages that were requeued because their consumer did not acknowledge in time.",
+        lambda t, _: t.broker.counts.timed_out,
+    ),
+    Metric(
         "messages_acknowledged_total",
         "counter",
         "Messages that were acknowledged, or rejected for good, by consumers.",

@@ -1,0 +1,41 @@
+"""Acknowledgement timeouts as the oracle sees them: nothing is taken back too early, or much too late."""
+
+from __future__ import annotations
+
+from mansio.core import overdue
+from tests.sim.model import Channel, Connection, Model, Violation
+
+
+def give_back(model: Model, channel: Channel, tag: str, name: str) -> None:
+    """The broker takes back what a consumer has not settled, and cancels it; or what basic.get fetched from a queue."""
+    what = f"{channel.connection.name} channel {channel.number}: {tag or 'basic.get'} of {name}"
+    now_ms = model.now_ms
+    held = [each for each in channel.unacked.values() if each.queue.name == name]
+    if tag:
+        held = [each for each in held if each.consumer is not None and each.consumer.tag == tag]
+    else:
+        held = [each for each in held if each.consumer is None and 0 < each.due_ms() <= now_ms]
+    if not any(0 < each.due_ms() <= now_ms for each in held):
+        raise Violation(f"{what}: nothing is late")
+    for each in held:
+        del channel.unacked[each.tag]
+        channel.withdrawn.add(each.tag)
+    model.requeue(held)
+    consumer = channel.consumers.get(tag)
+    if consumer is not None:
+        model.cancel(consumer)
+        model.cancelled.append((channel, tag))
+
+
+def check_in_time(connection: Connection, now_ms: int) -> None:
+    """A turn has ended: nothing may be there that is long overdue."""
+    for channel in connection.channels.values():
+        for each in channel.unacked.values():
+            patience_ms = max(each.timeout_ms // 16, overdue.GRAIN_MS[0])
+            if channel.rolled_back:
+                patience_ms += 2 * each.timeout_ms
+            if 0 < each.due_ms() < now_ms - patience_ms:
+                raise Violation(
+                    f"{connection.name} channel {channel.number}: delivery {each.tag} of {each.queue.name} "
+                    f"is {now_ms - each.due_ms()} ms late"
+                )
