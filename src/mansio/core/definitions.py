@@ -176,7 +176,7 @@ class Definitions:
                 found.lease.used()
             return found
         check_queue_arguments(name, host.name, arguments)
-        check_quorum(name, host.name, durable, exclusive, arguments)
+        check_quorum(name, host.name, durable, exclusive, auto_delete, generated, arguments)
         queue = self.make_queue(
             self.next_queue_id, host.name, name, durable, auto_delete, owner, arguments
         )

@@ -6,9 +6,9 @@ from mansio.core.errors import PreconditionFailed
 from mansio.core.routing import Arguments, freeze
 
 QUEUE_ARGUMENTS = (
-    "x-consumer-timeout",
     "x-dead-letter-exchange",
     "x-dead-letter-routing-key",
+    "x-delivery-limit",
     "x-dispatch-strategy",
     "x-expires",
     "x-max-length",
@@ -16,8 +16,11 @@ QUEUE_ARGUMENTS = (
     "x-max-priority",
     "x-message-ttl",
     "x-overflow",
+    "x-queue-leader-locator",
     "x-queue-mode",
     "x-queue-type",
+    "x-queue-version",
+    "x-quorum-initial-group-size",
     "x-single-active-consumer",
 )
 EXCHANGE_ARGUMENTS = ("alternate-exchange",)

@@ -1,157 +1,147 @@
-"""Which arguments a queue may be declared with, and what they must look like (texts of RabbitMQ 3.10.8)."""
+"""Which arguments queues and consumers may be declared with (order and texts of the checks of RabbitMQ 3.10.8)."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from mansio.core import argument_checks as a
 from mansio.core.equivalence import describe, type_name
 from mansio.core.errors import PreconditionFailed
-from mansio.core.limits import TIME_MAX_MS
 from mansio.core.routing import Arguments
-from mansio.core.strategies import STRATEGIES, WEIGHT_MAX
 
 if TYPE_CHECKING:
     from mansio.core.queue import Queue
 
-"""Arguments that are checked and kept but not acted on yet; the server logs a warning for each queue that has one."""
+_COMMON: Final = (
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-expires",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-priority",
+    "x-message-ttl",
+    "x-overflow",
+    "x-queue-type",
+    "x-single-active-consumer",
+)
+_TYPES: Final[dict[str, tuple[str, ...]]] = {
+    "classic": (*_COMMON, "x-queue-mode", "x-queue-version", "x-queue-master-locator"),
+    "quorum": (
+        *_COMMON,
+        "x-dead-letter-strategy",
+        "x-delivery-limit",
+        "x-max-in-memory-bytes",
+        "x-max-in-memory-length",
+        "x-queue-leader-locator",
+        "x-quorum-initial-group-size",
+    ),
+    "stream": ("x-initial-cluster-size", "x-max-age", "x-stream-max-segment-size-bytes"),
+}
+"""Arguments that each type of queue knows. Quorum queues have priorities here, which RabbitMQ refuses until 4.0."""
+_OTHERS: Final = frozenset(name for names in _TYPES.values() for name in names)
 
-_STREAM_ONLY: Final = ("x-max-age", "x-stream-max-segment-size-bytes", "x-initial-cluster-size")
-_QUORUM_ONLY: Final = ("x-delivery-limit", "x-quorum-initial-group-size")
-_OVERFLOWS: Final = ("drop-head", "reject-publish", "reject-publish-dlx")
+_VALUES: Final[dict[str, a.Check]] = {
+    "x-expires": a.lease,
+    "x-message-ttl": a.time_to_live,
+    "x-dead-letter-routing-key": a.dead_letter_key,
+    "x-dead-letter-strategy": a.dead_letter_strategy,
+    "x-max-length": a.not_negative,
+    "x-max-length-bytes": a.not_negative,
+    "x-max-in-memory-length": a.not_negative,
+    "x-max-in-memory-bytes": a.not_negative,
+    "x-max-priority": a.max_priority,
+    "x-overflow": a.overflow,
+    "x-queue-mode": a.one_of("queue mode", "default", "lazy"),
+    "x-queue-version": a.one_of("queue version", 1, 2),
+    "x-single-active-consumer": a.boolean,
+    "x-quorum-initial-group-size": a.positive,
+    "x-queue-leader-locator": a.leader_locator,
+    "x-consumer-timeout": a.not_negative,
+    "x-dispatch-strategy": a.strategy,
+}
+"""In the order in which they are checked; the last ones are Mansio's own, which any queue may have."""
+
+_QUEUE_TYPE: Final = a.one_of("queue type", "classic", "quorum")
+
+_CONSUMER_VALUES: Final[dict[str, a.Check]] = {
+    "x-cancel-on-ha-failover": a.boolean,
+    "x-consumer-timeout": a.not_negative,
+    "x-priority": a.integer,
+    "x-weight": a.weight,
+}
+_CONSUMER_FOREIGN: Final = {
+    "classic": ("x-stream-offset",),
+    "quorum": ("x-stream-offset", "x-cancel-on-ha-failover"),
+}
 
 
 def check_queue_arguments(name: str, vhost: str, arguments: Arguments) -> None:
-    """PreconditionFailed for an argument that RabbitMQ would refuse."""
+    """PreconditionFailed for an argument that is wrong, or that queues of this type do not have."""
     resource = describe("queue", name, vhost)
-    for key, value in arguments.items():
-        if key == "x-dead-letter-exchange" and not isinstance(value, str):
-            raise PreconditionFailed(
-                f"invalid type '{type_name(value)}' for arg '{key}' in {resource}"
-            )
-        if key in _STREAM_ONLY or key in _QUORUM_ONLY:
-            if arguments.get("x-queue-type", "classic") == "classic":
-                raise PreconditionFailed(
-                    f"invalid arg '{key}' for {resource} of queue type rabbit_classic_queue"
-                )
-        check = _CHECKS.get(key)
-        wrong = check(value, arguments) if check is not None else None
-        if wrong is not None:
-            raise PreconditionFailed(f"invalid arg '{key}' for {resource}: {wrong}")
+    if "x-queue-type" in arguments:
+        _check("x-queue-type", _QUEUE_TYPE, arguments, resource)
+    kind = arguments.get("x-queue-type", "classic")
+    known = _TYPES[kind]
+    _check_dead_letter_exchange(arguments, resource)
+    for key, check in _VALUES.items():
+        if key in arguments and (key in known or key not in _OTHERS):
+            _check(key, check, arguments, resource)
+    for key in arguments:
+        if key in _OTHERS and key not in known:
+            raise _foreign(key, resource, kind)
+
+
+def _check_dead_letter_exchange(arguments: Arguments, resource: str) -> None:
+    key = "x-dead-letter-exchange"
+    if key in arguments and not isinstance(arguments[key], str):
+        kind = type_name(arguments[key])
+        raise PreconditionFailed(f"invalid type '{kind}' for arg '{key}' in {resource}")
 
 
 def check_quorum(
-    name: str, vhost: str, durable: bool, exclusive: bool, arguments: Arguments
+    name: str,
+    vhost: str,
+    durable: bool,
+    exclusive: bool,
+    auto_delete: bool,
+    generated: bool,
+    arguments: Arguments,
 ) -> None:
-    """PreconditionFailed for a quorum queue that could not be one: it is durable and not exclusive."""
+    """PreconditionFailed for a quorum queue that could not be one: it stays until somebody deletes it."""
     if arguments.get("x-queue-type") != "quorum":
         return
-    wrong = "non-durable" if not durable else "exclusive-owner" if exclusive else None
+    if generated:
+        text = "Cannot declare a server-named queue for type rabbit_quorum_queue"
+        raise PreconditionFailed(text)
+    wrong = None
+    if auto_delete:
+        wrong = "auto-delete"
+    elif exclusive:
+        wrong = "exclusive-owner"
+    elif not durable:
+        wrong = "non-durable"
     if wrong is not None:
         raise PreconditionFailed(f"invalid property '{wrong}' for {describe('queue', name, vhost)}")
 
 
 def check_consumer_arguments(queue: "Queue", arguments: Arguments) -> None:
-    """PreconditionFailed for a consumer's argument that RabbitMQ would refuse, or a wrong one of ours."""
-    if "x-stream-offset" in arguments:
-        kind = queue.arguments.get("x-queue-type", "classic")
-        resource = describe("queue", queue.name, queue.vhost)
-        raise PreconditionFailed(
-            f"invalid arg 'x-stream-offset' for {resource} of queue type rabbit_{kind}_queue"
-        )
-    for key, value in arguments.items():
-        check = _CONSUMER_CHECKS.get(key)
-        wrong = check(value, arguments) if check is not None else None
-        if wrong is not None:
-            resource = describe("queue", queue.name, queue.vhost)
-            raise PreconditionFailed(f"invalid arg '{key}' for {resource}: {wrong}")
+    """PreconditionFailed for a consumer's argument that is wrong, or not for queues of this type."""
+    resource = describe("queue", queue.name, queue.vhost)
+    kind = str(queue.arguments.get("x-queue-type", "classic"))
+    for key in arguments:
+        if key in _CONSUMER_FOREIGN[kind]:
+            raise _foreign(key, resource, kind)
+        check = _CONSUMER_VALUES.get(key)
+        if check is not None:
+            _check(key, check, arguments, resource)
 
 
-def _integer(value: Any, _: Arguments) -> str | None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        return f'"expected integer, got {type_name(value)}"'
-    return None
+def _check(key: str, check: a.Check, arguments: Arguments, resource: str) -> None:
+    value: Any = arguments[key]
+    wrong = check(value, arguments)
+    if wrong is not None:
+        raise PreconditionFailed(f"invalid arg '{key}' for {resource}: {wrong}")
 
 
-def _not_negative(value: Any, arguments: Arguments) -> str | None:
-    return _integer(value, arguments) or (f"{{value_negative,{value}}}" if value < 0 else None)
-
-
-def _weight(value: Any, arguments: Arguments) -> str | None:
-    wrong = _integer(value, arguments)
-    if wrong is None and not 1 <= value <= WEIGHT_MAX:
-        wrong = f'"expected a weight from 1 to {WEIGHT_MAX}, got {value}"'
-    return wrong
-
-
-def _strategy(value: Any, _: Arguments) -> str | None:
-    if not isinstance(value, str):
-        return f"{{unacceptable_type,{type_name(value)}}}"
-    if value in STRATEGIES:
-        return None
-    return f"\"unknown dispatch strategy '{value}', expected one of {', '.join(STRATEGIES)}\""
-
-
-def _time(value: Any, arguments: Arguments) -> str | None:
-    wrong = _not_negative(value, arguments)
-    return wrong or (f"{{value_too_large,{value}}}" if value > TIME_MAX_MS else None)
-
-
-def _expires(value: Any, arguments: Arguments) -> str | None:
-    if value == 0 and not isinstance(value, bool):
-        return "{value_zero,0}"
-    return _time(value, arguments)
-
-
-def _max_priority(value: Any, arguments: Arguments) -> str | None:
-    wrong = _not_negative(value, arguments)
-    return wrong or (f"{{max_value_exceeded,{value}}}" if value > 255 else None)
-
-
-def _overflow(value: Any, _: Arguments) -> str | None:
-    if not isinstance(value, str):
-        return f"{{unacceptable_type,{type_name(value)}}}"
-    return None if value in _OVERFLOWS else "invalid_overflow"
-
-
-def _dead_letter_key(value: Any, arguments: Arguments) -> str | None:
-    if not isinstance(value, str):
-        return f"{{unacceptable_type,{type_name(value)}}}"
-    return None if "x-dead-letter-exchange" in arguments else "routing_key_but_no_dlx_defined"
-
-
-def _boolean(value: Any, _: Arguments) -> str | None:
-    return None if isinstance(value, bool) else f"{{unacceptable_type,{type_name(value)}}}"
-
-
-def _one_of(what: str, *allowed: Any) -> "_Check":
-    def check(value: Any, _: Arguments) -> str | None:
-        if not isinstance(value, type(allowed[0])):
-            return f"{{unacceptable_type,{type_name(value)}}}"
-        return None if value in allowed else f"\"unsupported {what} '{value}'\""
-
-    return check
-
-
-_Check = Callable[[Any, Arguments], str | None]
-
-_CHECKS: Final[dict[str, _Check]] = {
-    "x-consumer-timeout": _not_negative,
-    "x-dead-letter-routing-key": _dead_letter_key,
-    "x-dispatch-strategy": _strategy,
-    "x-expires": _expires,
-    "x-max-length": _not_negative,
-    "x-max-length-bytes": _not_negative,
-    "x-max-priority": _max_priority,
-    "x-message-ttl": _time,
-    "x-overflow": _overflow,
-    "x-queue-mode": _one_of("queue mode", "default", "lazy"),
-    "x-queue-type": _one_of("queue type", "classic", "quorum"),
-    "x-queue-version": _one_of("queue version", 1, 2),
-    "x-single-active-consumer": _boolean,
-}
-
-_CONSUMER_CHECKS: Final[dict[str, _Check]] = {
-    "x-cancel-on-ha-failover": _boolean,
-    "x-consumer-timeout": _not_negative,
-    "x-priority": _integer,
-    "x-weight": _weight,
-}
+def _foreign(key: str, resource: str, kind: str) -> PreconditionFailed:
+    return PreconditionFailed(
+        f"invalid arg '{key}' for {resource} of queue type rabbit_{kind}_queue"
+    )
