@@ -1,4 +1,4 @@
-"""What the value of an argument must look like: each check answers what is wrong (texts of RabbitMQ 3.10.8), or None."""
+"""What the value of an argument must look like: each check answers what is wrong (RabbitMQ 3.10.8), or None."""
 
 from collections.abc import Callable
 from typing import Any, Final
