@@ -20,11 +20,13 @@ from mansio.core.definitions import Definitions
 from mansio.core.dispatch import Consumer, Dispatcher
 from mansio.core.errors import AccessRefused, NotAllowed, PreconditionFailed
 from mansio.core.forwarding import Forwarding
+from mansio.core.got import Got
 from mansio.core.inflight import Flight, Piece
 from mansio.core.intake import Intake
 from mansio.core.journal import Journal
 from mansio.core.letters import Letters, NoLetters
 from mansio.core.limits import OPEN_BYTES_MAX, OPEN_RUNS_MAX, TURN_BYTES, Limits
+from mansio.core.matching import NO_MEANS, Means
 from mansio.core.paging import Paging
 from mansio.core.queue import Queue
 from mansio.core.queue_arguments import check_consumer_arguments
@@ -34,32 +36,26 @@ from mansio.core.run import Run
 from mansio.core.session import Channel, Outbox, Outcome, Session, Transaction
 from mansio.core.settling import Settling
 from mansio.core.topology import VHost
-
-
-class Got:
-    """The answer to basic.get: message `i` of `run`, with its tag and the number of messages still ready behind it."""
-
-    __slots__ = ("i", "redelivered", "remaining", "run", "tag")
-
-    def __init__(self, run: Run, i: int, tag: int, redelivered: bool, remaining: int) -> None:
-        self.run = run
-        self.i = i
-        self.tag = tag
-        self.redelivered = redelivered
-        self.remaining = remaining
+from mansio.core.view import View
 
 
 class Broker:
     """All state of one broker process."""
 
-    def __init__(self, limits: Limits | None = None, letters: Letters | None = None) -> None:
-        """`letters`: who knows how messages look, and writes those that the broker publishes itself."""
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        letters: Letters | None = None,
+        means: Means = NO_MEANS,
+    ) -> None:
+        """`letters`: who knows how messages look, and writes those that the broker publishes itself. `means`: what
+        exchanges need that choose by chance or by content."""
         self.limits = limits or Limits()
         self.letters = letters or NoLetters()
         self.now_ms = 0
         """Unix time: of what is applied now, and of what is due. Whoever drives the broker sets it."""
         self.deadlines = Deadlines()
-        self.vhosts: dict[str, VHost] = {"/": VHost("/")}
+        self.vhosts: dict[str, VHost] = {"/": VHost("/", means)}
         self.sessions: set[Session] = set()
         self.definitions = Definitions(self)
         self.dispatcher = Dispatcher(self.letters)
@@ -131,11 +127,11 @@ class Broker:
         return Route(exchange, key, tuple(queues), by_content, mandatory, channel, skip)
 
     def route_message(
-        self, vhost: str, exchange: str, keys: list[str], headers: Arguments
+        self, vhost: str, exchange: str, keys: list[str], view: View
     ) -> tuple[Queue, ...]:
-        """The queues for one message whose headers count or which has CC and BCC keys."""
+        """The queues for one message whose content counts or which has CC and BCC keys."""
         host = self.vhosts[vhost]
-        return tuple(host.route(host.publishable(exchange), keys, headers)[0])
+        return tuple(host.route(host.publishable(exchange), keys, view)[0])
 
     def publish(self, channel: Channel, run: Run, queues: tuple[Queue, ...]) -> None:
         """Puts a run into these queues, or, in a transaction, keeps it until the commit."""

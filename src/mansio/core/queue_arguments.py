@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mansio.core.equivalence import describe, type_name
 from mansio.core.errors import PreconditionFailed
+from mansio.core.field_values import Arguments
 from mansio.core.limits import TIME_MAX_MS
-from mansio.core.routing import Arguments
 
 if TYPE_CHECKING:
     from mansio.core.queue import Queue
