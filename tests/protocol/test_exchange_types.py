@@ -177,3 +177,29 @@ def test_a_headers_exchange_may_stand_behind_one_that_remembers() -> None:
         publish(talker, body, headers={"a": a})
     talker.call(1, m.ExchangeBind("amq.headers", "x"))
     assert drain(talker, "q") == [b"1"]
+
+
+def test_dead_letters_are_looked_at_as_well() -> None:
+    _, talker = pair("x-content", "rich", "poor")
+    for queue, text in (("rich", "body.total > 100"), ("poor", "body.total <= 100")):
+        talker.call(1, m.QueueBind(queue, "x", arguments={CONTENT: text}))
+    talker.call(1, m.QueueDeclare("q", arguments={"x-dead-letter-exchange": "x"}))
+    for body in (b'{"total": 500}', b'{"total": 5}'):
+        talker.publish(1, "q", body)
+        (got,) = talker.call(1, m.BasicGet("q"))
+        talker.call(1, m.BasicReject(got.method.delivery_tag, requeue=False))
+    assert drain(talker, "rich") == [b'{"total": 500}']
+    assert drain(talker, "poor") == [b'{"total": 5}']
+
+
+def test_what_is_remembered_does_not_expire_and_lives_on_in_the_queue_that_gets_it() -> None:
+    world, talker = pair("x-recent-history", "q", "r")
+    publish(talker, b"short", expiration="1000")
+    world.broker.now_ms += 5000
+    talker.call(1, m.QueueBind("q", "x"))
+    assert drain(talker, "q") == [b"short"]
+    talker.call(1, m.QueueBind("r", "x"))
+    world.turn()
+    world.broker.now_ms += 1001
+    world.turn()
+    assert drain(talker, "r") == []
