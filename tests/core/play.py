@@ -1,5 +1,7 @@
 """Helpers for tests of the core: a broker with people at it, runs of numbered messages, and an outbox that listens."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from mansio.core.broker import Broker
@@ -27,6 +29,18 @@ def make_run(numbers: list[int], persistent: bool = False, size: int = SIZE) -> 
     data = b"".join((number(i) + about).ljust(size, b".") for i in numbers)
     route = Route("", "key", ())
     return Run(data, len(numbers), size, None, (route,), None, persistent)
+
+
+@dataclass(slots=True)
+class Message:
+    """What routing sees of one."""
+
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    body: bytes = b""
+    exchange: str = ""
+    routing_key: str = ""
+    memo: Any = None
 
 
 class Heard:

@@ -13,6 +13,7 @@ from mansio.core.records import STARTED, Damaged, encode_topology
 from mansio.core.restore import Restore
 from mansio.core.run import Run
 from mansio.core.session import Channel, Session
+from tests.core.play import Message
 
 
 class Nobody:
@@ -177,3 +178,29 @@ def test_a_record_that_does_not_fit_is_damage(change: dict[str, Any]) -> None:
     restore.apply(b"".join(encode_topology({"do": STARTED, "version": "test", "new": True})))
     with pytest.raises(Damaged):
         restore.apply(b"".join(encode_topology(change)))
+
+
+def test_exchanges_of_every_type_come_back_and_choose_as_before() -> None:
+    writer = Writer()
+    define, session = writer.broker.definitions, writer.session
+    arguments: dict[str, Any] = {"hash-header": "h"}
+    for name, type in (("hash", "x-consistent-hash"), ("text", "x-content"), ("any", "x-random")):
+        define.declare_exchange(
+            session, name, type, True, False, False, arguments if name == "hash" else {}
+        )
+    for queue in "abc":
+        define.declare_queue(session, queue, True, False, False, {})
+        define.bind_queue(session, queue, "hash", "2", {})
+        define.bind_queue(session, queue, "text", "", {"x-match-expression": queue})
+        define.bind_queue(session, queue, "any", "", {})
+    define.unbind_queue(session, "b", "hash", "2", {})
+    writer.turn()
+    restored = writer.restored()
+    assert durable_part(restored) == durable_part(writer.broker)
+    for i in range(50):
+        view = Message({"h": i})
+        found = [
+            [queue.name for queue in broker.route_message("/", "hash", ["k"], view)]
+            for broker in (writer.broker, restored)
+        ]
+        assert found[0] == found[1] and found[0] in (["a"], ["c"])

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from mansio.core.queue import Queue
 from mansio.core.routing import Binding, Exchange, Route, freeze
+from tests.core.play import Message
 
 QUEUE = Queue(1, "/", "q")
 
@@ -20,7 +21,7 @@ def bind(exchange: Exchange, key: str = "", arguments: dict[str, Any] | None = N
 
 
 def matched(exchange: Exchange, key: str = "", headers: dict[str, Any] | None = None) -> list[str]:
-    found = list(exchange.matcher.match(key, headers or {}))
+    found = list(exchange.matcher.match([key], Message(headers=headers or {})))
     assert len(set(map(id, found))) == len(found), "a binding matched twice"
     return sorted(binding.key for binding in found)
 

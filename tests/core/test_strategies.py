@@ -11,7 +11,9 @@ from mansio.core.broker import Broker
 from mansio.core.check import check
 from mansio.core.draws import Draws
 from mansio.core.errors import PreconditionFailed
+from mansio.core.matching import Means
 from mansio.core.queue import Queue
+from mansio.core.view import compile_nothing
 from tests.core.play import Client
 
 
@@ -19,7 +21,7 @@ class Crew:
     """Consumers of one queue, each on a connection of its own."""
 
     def __init__(self, strategy: str, *arguments: dict[str, Any], seed: int = 1) -> None:
-        self.broker = Broker(seed=seed)
+        self.broker = Broker(means=Means(Draws(seed), compile_nothing))
         self.publisher = Client(self.broker, "publisher")
         self.queue: Queue = self.publisher.declare(arguments={"x-dispatch-strategy": strategy})
         self.members: list[Client] = []

@@ -15,7 +15,7 @@ from mansio.core.errors import (
     ResourceLocked,
 )
 from mansio.core.records import decode
-from tests.core.play import Client
+from tests.core.play import Client, Message
 
 
 def test_every_change_of_a_route_changes_the_version() -> None:
@@ -63,7 +63,7 @@ def test_a_headers_exchange_on_the_way_makes_the_content_decide() -> None:
     route = client.broker.route("/", "in", "k", False, 1, 0)
     assert route.by_content and {queue.name for queue in route.queues} == {"a", "b"}
     for headers, expected in (({"x": 1}, "a"), ({"x": 2}, "b"), ({}, "b")):
-        (found,) = host.route(host.exchanges["in"], ["k"], headers)[0]
+        (found,) = host.route(host.exchanges["in"], ["k"], Message(headers))[0]
         assert found.name == expected
 
 

@@ -30,7 +30,7 @@ KEYS = (
 )
 EXCHANGES = (
     *("", "", "", "", "x0", "x0", "x1", "x2", "x1"),
-    *("amq.topic", "amq.headers", "amq.fanout", "amq.direct", "x3", "x2", "no"),
+    *("amq.topic", "amq.headers", "amq.fanout", "amq.direct", "x3", "x4", "no"),
 )
 TAGS = ("t0", "t1", "", "t2")
 DURABLE = ("q1", "q3")
@@ -117,7 +117,8 @@ def bit(bits: int, number: int) -> bool:
 
 
 def declare_exchange(q: str, x: str, k: str, a: Table, b: int) -> m.Method:
-    kind = ("direct", "fanout", "topic", "headers")[int(x[1:]) if x[1:].isdigit() else b >> 6]
+    kinds = ("direct", "fanout", "topic", "headers", "x-random" if b & 1 else "x-recent-history")
+    kind = kinds[int(x[1:]) if x[1:].isdigit() else b >> 6]
     return m.ExchangeDeclare(x or "x0", kind, b >= 240, bit(b, 6), b == 99, b == 239, bit(b, 2), a)
 
 

@@ -3,8 +3,8 @@
     with rabbitmq() as peer:
         socket.create_connection((peer.host, peer.port))
 
-Nothing outside the temporary folder is read or written, no plugin is loaded, and everything listens on
-127.0.0.1 only. `PeerMissing` says why there is no RabbitMQ here (not installed), so that a test can skip.
+Nothing outside the temporary folder is read or written, of the plugins only exchange types are loaded, and everything
+listens on 127.0.0.1 only. `PeerMissing` says why there is no RabbitMQ here (not installed), so that a test can skip.
 From a shell: `python -m tests.interop.peer` runs one until Ctrl-C and prints its port.
 """
 
@@ -25,6 +25,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HOST = "127.0.0.1"
+PLUGINS = (
+    "rabbitmq_consistent_hash_exchange",
+    "rabbitmq_random_exchange",
+    "rabbitmq_recent_history_exchange",
+    "rabbitmq_sharding",
+)
 START_SECONDS_MAX = 90.0
 STOP_SECONDS_MAX = 20.0
 
@@ -104,7 +110,7 @@ def peer_environment(
 
 
 def write_settings(folder: Path, port: int, settings: Mapping[str, str]) -> None:
-    """Write rabbitmq.conf, the (empty) plugin list and the cookie."""
+    """Write rabbitmq.conf, the list of plugins and the cookie."""
     lines = {
         "listeners.tcp.1": f"{HOST}:{port}",
         "log.console": "false",
@@ -113,7 +119,7 @@ def write_settings(folder: Path, port: int, settings: Mapping[str, str]) -> None
     } | dict(settings)
     text = "".join(f"{name} = {value}\n" for name, value in lines.items())
     (folder / "rabbitmq.conf").write_text(text)
-    (folder / "enabled_plugins").write_text("[].\n")
+    (folder / "enabled_plugins").write_text(f"[{','.join(PLUGINS)}].\n")
     (folder / "rabbitmq-env.conf").write_text("")
     cookie = folder / ".erlang.cookie"
     cookie.write_text(secrets.token_hex(16))

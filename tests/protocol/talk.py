@@ -6,12 +6,15 @@ from mansio.codec import amqp_methods as m
 from mansio.codec.amqp_properties import Properties, decode_properties, encode_header_payload
 from mansio.core.broker import Broker
 from mansio.core.check import check
+from mansio.core.draws import Draws
 from mansio.core.limits import Limits
+from mansio.core.matching import Means
 from mansio.core.users import Users
 from mansio.protocol.amqp.connection import PROTOCOL_HEADER, AmqpConnection
 from mansio.protocol.amqp.letters import AmqpLetters
 from mansio.protocol.amqp.states import State
 from mansio.protocol.base import Peer
+from mansio.protocol.expressions import Expressions
 
 S = 1_000_000_000
 CAPABLE = {
@@ -58,7 +61,8 @@ class World:
     """One broker and what a server does around it: turns, a log that is durable when told, a clock."""
 
     def __init__(self, **limits: Any) -> None:
-        self.broker = Broker(Limits(**limits), AmqpLetters(131_072))
+        means = Means(Draws(0), Expressions().compile)
+        self.broker = Broker(Limits(**limits), AmqpLetters(131_072), means)
         self.users = Users()
         self.announced: list[AmqpConnection] = []
         self.now_ns = 0

@@ -141,3 +141,28 @@ def test_a_weaker_sync_says_what_can_be_lost(
     broker = start_broker("--sync", policy)
     assert words in broker.log_text()
     fill(broker)
+
+
+def test_an_expression_that_cannot_be_compiled_any_more_stops_the_start(
+    start_broker: BrokerStarter, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The package is gone: messages must not go other ways without a word."""
+    broker = start_broker("--data-dir", str(tmp_path))
+    with connect(broker) as connection:
+        channel = connection.channel()
+        channel.exchange_declare("c", "x-content", durable=True)
+        channel.queue_declare("q", durable=True)
+        channel.queue_bind("q", "c", arguments={"x-match-expression": "body.a == 1"})
+    assert broker.stop() == 0
+    again = start_broker("--data-dir", str(tmp_path))
+    with connect(again) as connection:
+        channel = connection.channel()
+        channel.basic_publish("c", "", b'{"a": 1}')
+        assert channel.basic_get("q")[2] == b'{"a": 1}'
+    assert again.stop() == 0
+    hide = tmp_path_factory.mktemp("hide")
+    (hide / "cel_expr_python.py").write_text("raise ImportError")
+    data = ("--port", "0", "--data-dir", str(tmp_path))
+    without = start_broker.spawn(*data, PYTHONPATH=str(hide))
+    assert "pip install 'mansio[content]'" in without.wait_for_log("the broker does not start")
+    assert without.process.wait(10) == 1

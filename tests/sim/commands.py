@@ -14,7 +14,16 @@ from mansio.codec import amqp_methods as m
 from mansio.codec.amqp_properties import Properties, encode_header_payload
 from tests.sim.definitions import Definitions, Reply
 from tests.sim.link import SETTLEMENTS
-from tests.sim.model import Channel, Commit, Connection, Consumer, Delivery, Publish, Refused
+from tests.sim.model import (
+    Channel,
+    Commit,
+    Connection,
+    Consumer,
+    Delivery,
+    Publish,
+    Refused,
+    Violation,
+)
 from tests.sim.model import Transaction as Tx
 from tests.sim.topology import Queue
 from tests.sim.wire import ID_BYTES, Message
@@ -29,6 +38,8 @@ class Commands(Definitions):
     def __init__(self) -> None:
         super().__init__()
         self.messages: dict[int, Message] = {}
+        self.chosen: dict[tuple[bytes, bytes], set[str]] = {}
+        """Queues that the broker has just chosen, by header payload and body: chance may decide."""
         self.by_header: dict[bytes, Message] = {}
         """Messages whose body is too short for their number."""
         self.consumer_timeout_ms = 0
@@ -130,7 +141,10 @@ class Commands(Definitions):
             raise Refused(406)
         if message.asks_reply is not None:
             self._set_reply_to(channel, message, message.asks_reply)
-        queues = self.topology.route(message)
+        names = self.chosen.get((message.header, message.body))
+        queues = self.topology.route(message, names)
+        if queues is None:
+            raise Violation(f"{message!r} went to {names}")
         if channel.tx is not None:
             channel.tx.publishes.append((message, queues))
             return

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from mansio.codec import amqp_methods as m
 from mansio.codec.amqp_values import Table
+from tests.sim.choices import EXPRESSIONS
 from tests.sim.client import Client, ClientChannel
+from tests.sim.definitions import WEIGHTS
 from tests.sim.profile import ExchangeSpec, Profile, QueueSpec
 from tests.sim.publishing import make_headers
 
@@ -78,10 +80,36 @@ class Declaring:
             self._bind(client, channel, method.queue)
 
     def bind(self, client: Client, channel: ClientChannel) -> None:
-        self._bind(client, channel, self.known_queue())
+        queue = self.known_queue()
+        if queue.startswith("amq.gen-"):
+            self.recall(client, channel)
+        else:
+            self._bind(client, channel, queue)
+
+    def recall(self, client: Client, channel: ClientChannel) -> None:
+        """A queue of its own for what an exchange remembers. Nothing else leads there: no message comes twice."""
+        known = self.world.oracle.topology.exchanges
+        names = [name for name in self.profile.sources if self._remembers(name)]
+        names = [name for name in names if name in known] or names
+        if not names:
+            return
+        durable = self.rng.random() < 0.6
+        client.send(channel.number, m.QueueDeclare("", durable=durable))
+        key = self.rng.choice(self.profile.keys)
+        client.send(channel.number, m.QueueBind("", self.rng.choice(names), key))
+
+    def _remembers(self, name: str) -> bool:
+        """Whether it is declared as, or known to be, an exchange that remembers."""
+        known = self.world.oracle.topology.exchanges.get(name)
+        types = [each.type for each in self.profile.exchanges if each.name == name]
+        return "x-recent-history" in types or (
+            known is not None and known.type == "x-recent-history"
+        )
 
     def _bind(self, client: Client, channel: ClientChannel, queue: str) -> None:
         exchange = self.known_exchange()
+        if self._remembers(exchange):
+            return
         client.send(
             channel.number,
             m.QueueBind(
@@ -91,11 +119,17 @@ class Declaring:
 
     def _key(self, exchange: str) -> str:
         known = self.world.oracle.topology.exchanges.get(exchange)
-        topic = known is not None and known.type == "topic"
-        return self.rng.choice(self.profile.patterns if topic else self.profile.keys)
+        type = known.type if known is not None else ""
+        if type == "x-consistent-hash" and not self.mistaken():
+            return self.rng.choice(WEIGHTS)
+        if type == "x-local-random" and not self.mistaken():
+            return ""
+        return self.rng.choice(self.profile.patterns if type == "topic" else self.profile.keys)
 
     def _arguments(self, exchange: str) -> Table:
         known = self.world.oracle.topology.exchanges.get(exchange)
+        if known is not None and known.type == "x-content" and not self.mistaken():
+            return {"x-match-expression": self.rng.choice(list(EXPRESSIONS))}
         if known is None or known.type != "headers":
             return {}
         arguments = make_headers(self.rng)
@@ -125,6 +159,8 @@ class Declaring:
 
     def bind_exchange(self, client: Client, channel: ClientChannel) -> None:
         source, target = self.known_exchange(), self.known_exchange()
+        if self._remembers(source):
+            return
         method = m.ExchangeBind(
             target, source, self._key(source), self.no_wait(), self._arguments(source)
         )

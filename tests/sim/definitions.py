@@ -6,11 +6,13 @@ from collections import deque
 
 from mansio.codec import amqp_methods as m
 from mansio.codec.amqp_values import Table
+from tests.sim.choices import EXPRESSIONS
 from tests.sim.model import Channel, Model, Refused
+from tests.sim.profile import SPECIAL, STANDARD
 from tests.sim.topology import PREDECLARED, Binding, Exchange, Queue
 from tests.sim.wire import Message
 
-TYPES = ("direct", "fanout", "topic", "headers")
+WEIGHTS = ("1", "2", "5")
 Reply = tuple[m.Method] | tuple[m.Method, Message] | None
 """What the broker answers, with its content."""
 
@@ -51,7 +53,7 @@ class Definitions(Model):
         if method.passive:
             self._named(name)
             return reply
-        if method.type not in TYPES:
+        if method.type not in STANDARD + SPECIAL:
             raise Refused(503)
         if name == "":
             raise Refused(403)
@@ -61,13 +63,15 @@ class Definitions(Model):
                 raise Refused(403)
             if not isinstance(method.arguments.get("alternate-exchange", ""), str):
                 raise Refused(406)
-            self.topology.exchanges[name] = Exchange(
-                name,
-                method.type,
-                method.durable,
-                method.auto_delete,
-                method.internal,
-                method.arguments,
+            self.topology.add_exchange(
+                Exchange(
+                    name,
+                    method.type,
+                    method.durable,
+                    method.auto_delete,
+                    method.internal,
+                    method.arguments,
+                )
             )
             return reply
         same = (
@@ -100,6 +104,7 @@ class Definitions(Model):
         source = self._exchange(method.source)
         self._exchange(method.destination)
         binding = Binding(False, method.destination, method.routing_key, method.arguments)
+        _check_binding(source, binding)
         source.bindings.setdefault(binding.identity, binding)
         return (m.ExchangeBindOk(),)
 
@@ -164,7 +169,10 @@ class Definitions(Model):
         if not method.queue and not key:
             key = queue.name
         binding = Binding(True, queue.name, key, method.arguments)
-        source.bindings.setdefault(binding.identity, binding)
+        _check_binding(source, binding)
+        if binding.identity not in source.bindings:
+            source.bindings[binding.identity] = binding
+            self.recall(source, queue)
         return (m.QueueBindOk(),)
 
     def queue_unbind(self, channel: Channel, method: m.QueueUnbind) -> Reply:
@@ -196,3 +204,11 @@ class Definitions(Model):
 
 def _same(one: Table, other: Table, key: str, default: str | None = None) -> bool:
     return repr(one.get(key, default)) == repr(other.get(key, default))
+
+
+def _check_binding(source: Exchange, binding: Binding) -> None:
+    weight = source.type != "x-consistent-hash" or binding.key in WEIGHTS
+    local = source.type != "x-local-random" or (not binding.key and binding.to_queue)
+    expression = binding.arguments.get("x-match-expression", binding.key)
+    if not weight or not local or (source.type == "x-content" and expression not in EXPRESSIONS):
+        raise Refused(406)

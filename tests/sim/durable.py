@@ -8,6 +8,7 @@ from typing import Any
 from mansio.core.records import SNAPSHOT, STARTED, Published, Settled, decode
 from mansio.log.entry import Lineage, decode_entry
 from mansio.log.memory import MemoryStore
+from tests.sim.topology import history_of
 
 Place = tuple[str, int, int]
 """(queue, incarnation, position): how the log names a message in a queue."""
@@ -35,6 +36,8 @@ class Durable:
         self.declared: dict[int, tuple[str, int]] = {}
         """The same of all that ever were declared."""
         self._declared: dict[str, int] = {}
+        self._histories: dict[str, int] = {}
+        """Ids of the queues that hold what exchanges remember, by the names of these."""
         self._store = store
         self._lineage = Lineage()
         self._seen = 0
@@ -78,19 +81,32 @@ class Durable:
                 return
             self.changes.append(record)
             if record["do"] == "declare queue":
-                name = record["name"]
-                incarnation = self._declared.get(name, 0)
-                self._declared[name] = incarnation + 1
-                self.declared[record["id"]] = self.queues[record["id"]] = (name, incarnation)
+                self._declare(record["id"], record["name"])
             elif record["do"] == "delete queue":
                 del self.queues[record["id"]]
+            elif record["do"] == "declare exchange" and "history" in record:
+                self._declare(record["history"], history_of(record["name"]))
+                self._histories[record["name"]] = record["history"]
+            elif record["do"] == "delete exchange":
+                self.queues.pop(self._histories.pop(record["name"], 0), None)
+
+    def _declare(self, ident: int, name: str) -> None:
+        incarnation = self._declared.get(name, 0)
+        self._declared[name] = incarnation + 1
+        self.declared[ident] = self.queues[ident] = (name, incarnation)
 
     def _take_snapshot(self, record: dict[str, Any]) -> None:
         """It says where queues go on, also behind transient messages."""
         for host in record["vhosts"].values():
-            for queue in host["queues"]:
-                key = self.declared[queue["id"]]
-                self.next_positions[key] = max(self.next_positions.get(key, 0), queue["next"])
+            found = [(queue["id"], queue["next"]) for queue in host["queues"]]
+            found += [
+                (exchange["history"], exchange["next"])
+                for exchange in host["exchanges"]
+                if "history" in exchange
+            ]
+            for ident, position in found:
+                key = self.declared[ident]
+                self.next_positions[key] = max(self.next_positions.get(key, 0), position)
 
     def _take_published(self, record: Published) -> None:
         ends = memoryview(record.ends).cast("I") if record.ends is not None else None

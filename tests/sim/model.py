@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from mansio.codec import amqp_methods as m
-from tests.sim.topology import Entry, Queue, Topology
+from tests.sim.topology import Entry, Exchange, Queue, Topology
 from tests.sim.wire import Message
 
 Spot = tuple[Queue, Entry]
@@ -164,6 +164,10 @@ class Connection:
         self.expected.append((channel, method, message))
 
 
+NOBODY = Channel(Connection("nobody"), 0)
+"""The publisher of what came from somewhere else: nobody waits for a confirm."""
+
+
 class Model:
     """State, and the changes to it that more than one command makes."""
 
@@ -184,7 +188,7 @@ class Model:
     ) -> list[Spot]:
         """Puts a message into its queues or returns it; what has to be in the log."""
         live = [queue for queue in queues if not queue.deleted]
-        if not live and message.mandatory:
+        if all(queue.hidden for queue in live) and message.mandatory:
             channel.connection.returns.append((channel.number, message.number))
         spots: list[Spot] = []
         for queue in live:
@@ -193,6 +197,12 @@ class Model:
             if message.persistent and queue.logged:
                 spots.append((queue, entry))
         return spots
+
+    def recall(self, source: Exchange, queue: Queue) -> None:
+        """The queue was bound to an exchange that remembers: it gets what that holds."""
+        if source.history is not None:
+            for entry in source.history.ready[-(source.history.length_max or 0) :]:
+                queue.append(entry.message, self.turn, NOBODY, 0)
 
     # -- settling
 

@@ -131,6 +131,7 @@ class Network:
             self.server.receive(front, data, self.now_ns)
         else:
             self.server.go_on(front, self.now_ns)
+        oracle.chosen = dict(self.server.take_sent())
         commands = party.client.link.take_done(len(front.tail))
         oracle.tokens.extend(self.server.tokens)
         self.server.tokens.clear()
@@ -140,6 +141,7 @@ class Network:
             oracle.apply(party.model, number, method, message)
         if self.profile.cross:
             oracle.arrange(self._orders())
+        oracle.chosen.clear()
         oracle.end_commands()
         if oracle.tokens:
             raise Violation("the broker has drawn a name that nobody asked for")

@@ -298,6 +298,7 @@ OPERATIONS: tuple[tuple[float, str, Callable[[Operations, Client, ClientChannel]
     (3, "", Operations.declare_queue),
     (2, "topology", Operations.bind),
     (1, "topology", Operations.unbind),
+    (1, "topology", Operations.recall),
     (1, "topology", Operations.bind_exchange),
     (1.5, "topology", Operations.declare_exchange),
     (0.5, "delete", Operations.delete_exchange),

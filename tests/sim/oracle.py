@@ -46,7 +46,9 @@ class Oracle(Commands):
         self._seen.clear()
         self.fenced = False
         self.durable.update()
+        known = self.topology.choices
         self.topology = rebuild(self.durable, self.message)
+        self.topology.choices = known
 
     # -- what the broker sends
 
@@ -282,7 +284,7 @@ class Oracle(Commands):
                 )
             del queue.ready[: len(taken)]
         self._served.clear()
-        for queue in self.topology.queues.values():
+        for queue in self.topology.all_queues():
             self.enforce_bounds(queue)
         for channel, tag in self.cancelled:
             if channel.connection.tells_cancel and not channel.closing:
@@ -368,7 +370,7 @@ class Oracle(Commands):
         """The log holds the messages that a restart has to bring back: those that are there now, byte for byte."""
         self.durable.update()
         stored = self.durable.live()
-        for queue in self.topology.queues.values():
+        for queue in self.topology.all_queues():
             if queue.logged:
                 for entry in queue.ready:
                     self._check_stored(queue, entry, stored)

@@ -123,6 +123,10 @@ class Profile:
         )
 
 
+STANDARD = ("direct", "fanout", "topic", "headers")
+SPECIAL = (
+    "x-random", "x-local-random", "x-modulus-hash", "x-consistent-hash", "x-recent-history", "x-content",
+)  # fmt: skip
 KEYS = ("", "a", "b", "a.b", "b.a", "a.b.c", "a.a.b")
 PATTERNS = ("#", "*", "a.*", "a.#", "#.b", "*.b.#", "*.*", "#.#", "*.#")
 
@@ -159,9 +163,14 @@ def _exchange(rng: Random, name: str) -> ExchangeSpec:
     arguments: Table = {}
     if rng.random() < 0.25:
         arguments["alternate-exchange"] = f"x{rng.randint(0, 5)}"
+    type = rng.choice(STANDARD) if rng.random() < 0.6 else rng.choice(SPECIAL)
+    if type == "x-consistent-hash":
+        arguments |= rng.choice(({}, {"hash-header": "h"}, {"hash-property": "message_id"}))
+    elif type == "x-recent-history":
+        arguments["x-recent-history-length"] = rng.choice((1, 2, 5, 30))
     return ExchangeSpec(
         name,
-        rng.choice(("direct", "fanout", "topic", "headers")),
+        type,
         rng.random() < 0.5,
         rng.random() < 0.15,
         rng.random() < 0.05,

@@ -40,6 +40,8 @@ def make_shape(rng: Random, profile: Profile, queues: list[str]) -> Shape:
         properties.delivery_mode = 1
     if rng.random() < 0.4:
         properties.headers = make_headers(rng)
+        if rng.random() < 0.1:
+            properties.headers["x-recent-history-no-store"] = rng.choice((True, False, 1))
     if rng.random() < 0.3:
         properties.content_type = "text/plain"
     if rng.random() < 0.2:

@@ -7,12 +7,9 @@ from typing import Any
 
 from mansio.core.records import unpack_table
 from tests.sim.durable import Durable
-from tests.sim.model import Channel, Connection, Violation
+from tests.sim.model import NOBODY, Violation
 from tests.sim.topology import Binding, Entry, Exchange, Topology
 from tests.sim.wire import Message, parse_content
-
-THE_LOG = Channel(Connection("the log"), 0)
-"""The publisher of what was restored: nobody waits for a confirm."""
 
 
 def rebuild(durable: Durable, find: Callable[[bytes, bytes], Message | None]) -> Topology:
@@ -25,18 +22,19 @@ def rebuild(durable: Durable, find: Callable[[bytes, bytes], Message | None]) ->
     for change in durable.changes:
         _change(topology, change)
     topology.restoring = False
+    named = {queue.name: queue for queue in topology.all_queues()}
     for place, frames in sorted(durable.live().items()):
         name, incarnation, position = place
-        queue = topology.queues[name]
+        queue = named[name]
         message = find(*parse_content(frames))
         if message is None or queue.incarnation != incarnation:
             raise Violation(
                 f"the log has {len(frames)} bytes for {place} that nobody has published"
             )
-        entry = Entry(position, message, -1, THE_LOG, 0, delivered=True)
+        entry = Entry(position, message, -1, NOBODY, 0, delivered=True)
         queue.ready.append(entry)
         queue.by_number[message.number] = entry
-    for queue in topology.queues.values():
+    for queue in named.values():
         queue.next_position = durable.next_positions.get((queue.name, queue.incarnation), 0)
     return topology
 
@@ -44,13 +42,15 @@ def rebuild(durable: Durable, find: Callable[[bytes, bytes], Message | None]) ->
 def _change(topology: Topology, change: dict[str, Any]) -> None:
     do, name = change["do"], change.get("name", "")
     if do == "declare exchange":
-        topology.exchanges[name] = Exchange(
-            name,
-            change["type"],
-            True,
-            change["auto_delete"],
-            change["internal"],
-            unpack_table(change["arguments"]),
+        topology.add_exchange(
+            Exchange(
+                name,
+                change["type"],
+                True,
+                change["auto_delete"],
+                change["internal"],
+                unpack_table(change["arguments"]),
+            )
         )
     elif do == "delete exchange":
         topology.remove_exchange(name)

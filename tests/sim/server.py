@@ -12,8 +12,13 @@ from zlib import crc32
 
 from mansio.codec.amqp import WHOLE_BYTES_MAX
 from mansio.core.broker import Broker
+from mansio.core.draws import Draws
 from mansio.core.limits import FRAME_MIN_BYTES, Limits
+from mansio.core.matching import Means
+from mansio.core.queue import Queue
 from mansio.core.restore import Restore
+from mansio.core.run import Run
+from mansio.core.session import Channel
 from mansio.core.users import Users
 from mansio.log.commit_states import State
 from mansio.log.group_commit import GroupCommit
@@ -21,11 +26,16 @@ from mansio.log.memory import MemoryStore
 from mansio.protocol.amqp.connection import AmqpConnection
 from mansio.protocol.amqp.letters import AmqpLetters
 from mansio.protocol.base import Peer
+from mansio.protocol.expressions import Expressions
 from tests.log.faulty import Committer, Faults, FaultyLog
+from tests.sim.choices import CHOOSERS
 from tests.sim.pager import Pager
 from tests.sim.wire import Item, Parser, parse_content
 
 READ_BYTES = 262_144
+EXPRESSIONS = Expressions()
+Sent = tuple[tuple[bytes, bytes], set[str]]
+"""((header payload, body), names of queues)."""
 
 
 class _Output(list[Any]):
@@ -107,6 +117,20 @@ class Front(AmqpConnection):
         self.watch(self, items)
 
 
+class Watched(Broker):
+    """A broker that says where messages went, as long as there is an exchange that may choose."""
+
+    def __init__(self, limits: Limits, letters: AmqpLetters, means: Means) -> None:
+        super().__init__(limits, letters, means)
+        self.sent: list[Sent] = []
+
+    def publish(self, channel: Channel, run: Run, queues: tuple[Queue, ...]) -> None:
+        if any(each.type in CHOOSERS for each in self.vhosts["/"].exchanges.values()):
+            names = {queue.name for queue in queues}
+            self.sent += [(parse_content(run.content(i)), names) for i in range(run.count)]
+        super().publish(channel, run, queues)
+
+
 class Server:
     """A broker, its log, and the turn that ties them together."""
 
@@ -126,7 +150,8 @@ class Server:
         """`watch` is told of output when it is made, `write` when it goes to the socket, `before_cut` before the log
         is cut off in front."""
         self.rng = rng
-        self.broker = Broker(limits, AmqpLetters(limits.frame_max))
+        means = Means(Draws(rng.getrandbits(64)), EXPRESSIONS.compile)
+        self.broker = Watched(limits, AmqpLetters(limits.frame_max), means)
         self.users = Users()
         self.fronts: list[Front] = []
         self.digest = 0
@@ -197,6 +222,11 @@ class Server:
     def take_woken(self) -> list[Any]:
         """Fronts that may go on."""
         return self.broker.paging.loading.take_woken()
+
+    def take_sent(self) -> list[Sent]:
+        """Messages and the names of the queues that they went to, since the last call."""
+        sent, self.broker.sent = self.broker.sent, []
+        return sent
 
     def lose(self, front: Front) -> None:
         """The socket is closed."""
@@ -301,8 +331,10 @@ class Server:
 
 def order_of(broker: Broker, name: str, first: int) -> list[tuple[bytes, bytes]]:
     """(header payload, body) of the messages that are ready in a queue from position `first` on."""
+    host = broker.vhosts["/"]
+    (queue,) = [each for each in (*host.queues.values(), *host.histories()) if each.name == name]
     found = []
-    for span in broker.vhosts["/"].queues[name].ready:
+    for span in queue.ready:
         for i in range(max(span.start, first - span.base), span.stop):
             found.append(parse_content(span.run.content(i)))
     return found

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mansio.codec.amqp_values import Table
+from tests.sim.choices import CHOOSERS, EXPRESSIONS, Choices, Target, Way, place_of
 from tests.sim.wire import Message
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ PREDECLARED = {
     "amq.match": "headers",
     "amq.topic": "topic",
 }
+
+NO_STORE = "x-recent-history-no-store"
 
 
 @dataclass(slots=True, eq=False)
@@ -57,6 +60,8 @@ class Queue:
     active: Consumer | None = None
     """The one that gets everything, if there is to be a single one."""
     deleted: bool = False
+    hidden: bool = False
+    """It holds what an exchange remembers."""
     ready: list[Entry] = field(default_factory=list)
     in_flight: int = 0
     fresh: int = 0
@@ -148,6 +153,12 @@ class Exchange:
     internal: bool = False
     arguments: Table = field(default_factory=dict)
     bindings: dict[tuple[bool, str, str, str], Binding] = field(default_factory=dict)
+    history: Queue | None = None
+
+
+def history_of(name: str) -> str:
+    """The name of the queue that holds what this exchange remembers."""
+    return f"history of {name}"
 
 
 class Topology:
@@ -161,6 +172,7 @@ class Topology:
         self.queues: dict[str, Queue] = {}
         self.declared: dict[str, int] = {}
         """How many durable queues of a name there have been."""
+        self.choices = Choices()
         self.restoring = False
         """Nothing goes by itself: the log names whatever went."""
 
@@ -187,12 +199,32 @@ class Topology:
         self.queues[name] = queue
         return queue
 
+    def add_exchange(self, exchange: Exchange) -> None:
+        self.exchanges[exchange.name] = exchange
+        if exchange.type == "x-recent-history":
+            length = exchange.arguments.get("x-recent-history-length", 20)
+            arguments: Table = {"x-max-length": length}
+            history = self.add_queue(
+                history_of(exchange.name), exchange.durable, False, None, arguments
+            )
+            history.hidden = True
+            exchange.history = history
+            del self.queues[history.name]
+
+    def all_queues(self) -> list[Queue]:
+        """Those that clients can name, and those that hold what exchanges remember."""
+        found = [each.history for each in self.exchanges.values() if each.history is not None]
+        return [*self.queues.values(), *found]
+
     def remove_queue(self, name: str) -> None:
         del self.queues[name]
         self._unbind_all(True, name)
 
     def remove_exchange(self, name: str) -> None:
-        del self.exchanges[name]
+        gone = self.exchanges.pop(name)
+        if gone.history is not None:
+            gone.history.deleted = True
+            gone.history.clear()
         self._unbind_all(False, name)
 
     def unbind(self, source: Exchange, binding: Binding) -> None:
@@ -209,14 +241,36 @@ class Topology:
                 if binding.to_queue == to_queue and binding.destination == name:
                     self.unbind(source, binding)
 
-    def route(self, message: Message) -> list[Queue]:
-        """Every queue that the message reaches, once."""
+    def route(self, message: Message, names: set[str] | None) -> list[Queue] | None:
+        """Every queue that the message reaches, once; where there is a choice, those of these names.
+
+        None if no choice leads to them.
+        """
+        way = Way()
+        fitting: list[list[Queue]] = []
+        while True:
+            queues = self._follow(message, way)
+            if not way.choices:
+                return queues
+            if {queue.name for queue in queues} == names:
+                fitting.append(queues)
+                made = list(way.choices)
+            if not way.advance():
+                break
+        if len(fitting) == 1:  # else nobody knows which way it went
+            self.choices.remember(made)
+        return fitting[0] if fitting else None
+
+    def _follow(self, message: Message, way: Way) -> list[Queue]:
         keys = [message.key, *message.copies]
         found: dict[str, Queue] = {}
+        histories: list[Queue] = []
         seen = [message.exchange]
         for name in seen:
             exchange = self.exchanges[name]
-            targets = self._targets(exchange, keys, message.headers)
+            if exchange.history is not None and message.headers.get(NO_STORE) is not True:
+                histories.append(exchange.history)
+            targets = self._targets(exchange, keys, message, way)
             alternate = exchange.arguments.get("alternate-exchange")
             if not targets and isinstance(alternate, str) and alternate in self.exchanges:
                 targets = [(False, alternate)]
@@ -225,24 +279,33 @@ class Topology:
                     found[target] = self.queues[target]
                 elif target not in seen:
                     seen.append(target)
-        return list(found.values())
+        return [*found.values(), *histories]
 
     def _targets(
-        self, exchange: Exchange, keys: list[str], headers: Table
-    ) -> list[tuple[bool, str]]:
+        self, exchange: Exchange, keys: list[str], message: Message, way: Way
+    ) -> list[Target]:
         if exchange.name == "":
             return [(True, key) for key in keys if key in self.queues]
+        bindings = [(each.to_queue, each.destination) for each in exchange.bindings.values()]
+        if exchange.type in CHOOSERS:
+            identities = tuple(exchange.bindings)
+            place = place_of(exchange.name, exchange.type, identities, exchange.arguments, message)
+            return way.choose(self.choices.options(place, bindings), place)
         return [
             (binding.to_queue, binding.destination)
             for binding in exchange.bindings.values()
-            if any(matches(exchange.type, binding, key, headers) for key in keys)
+            if any(matches(exchange.type, binding, key, message) for key in keys)
         ]
 
 
-def matches(kind: str, binding: Binding, key: str, headers: Table) -> bool:
+def matches(kind: str, binding: Binding, key: str, message: Message) -> bool:
     """Whether a binding of an exchange of this type lets the message through."""
-    if kind == "fanout":
+    headers = message.headers
+    if kind in ("fanout", "x-recent-history"):
         return True
+    if kind == "x-content":
+        text = binding.arguments.get("x-match-expression", binding.key)
+        return EXPRESSIONS[str(text)](message)
     if kind == "direct":
         return binding.key == key
     if kind == "topic":

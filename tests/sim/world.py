@@ -166,6 +166,9 @@ class World(Network):
         client = party.client
         channel = client.open_channel()
         assert channel is not None
+        for exchange in self.oracle.topology.exchanges.values():
+            if exchange.history is not None:
+                client.send(channel.number, m.ExchangeDelete(exchange.name))
         for name in self.oracle.topology.queues:
             method = m.BasicConsume(name, f"all of {name}")
             method.arguments["x-consumer-timeout"] = 0

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from mansio.core.dead_letters import MAXLEN
-from mansio.core.routing import Arguments
+from mansio.core.field_values import Arguments
 from mansio.core.run import Run, Span
 
 if TYPE_CHECKING:

@@ -27,33 +27,39 @@ from mansio.core.intake import Intake
 from mansio.core.journal import Journal
 from mansio.core.letters import Letters, NoLetters
 from mansio.core.limits import OPEN_BYTES_MAX, OPEN_RUNS_MAX, Limits
+from mansio.core.matching import Means
 from mansio.core.overdue import Overdue
 from mansio.core.paging import Paging
 from mansio.core.queue import Queue
 from mansio.core.records import Parts
-from mansio.core.routing import Arguments, Route
+from mansio.core.routing import Route
 from mansio.core.run import Run
 from mansio.core.session import Channel, Outbox, Outcome, Session, Transaction
 from mansio.core.settling import Settling
 from mansio.core.topology import VHost
+from mansio.core.view import View, compile_nothing
 
 
 class Broker(Consuming):
     """All state of one broker process."""
 
     def __init__(
-        self, limits: Limits | None = None, letters: Letters | None = None, seed: int = 0
+        self,
+        limits: Limits | None = None,
+        letters: Letters | None = None,
+        means: Means | None = None,
     ) -> None:
-        """`letters`: who knows how messages look, and writes those that the broker publishes itself. `seed` decides
-        all random choices, such as those of the dispatch strategy `random`."""
+        """`letters`: who knows how messages look, and writes those that the broker publishes itself. `means`: what
+        routing and dispatching need that choose by chance or by content."""
         super().__init__()
-        self.draws = Draws(seed)
+        means = means or Means(Draws(0), compile_nothing)
+        self.draws = means.draws
         self.limits = limits or Limits()
         self.letters = letters or NoLetters()
         self.now_ms = 0
         """Unix time: of what is applied now, and of what is due. Whoever drives the broker sets it."""
         self.deadlines = Deadlines()
-        self.vhosts: dict[str, VHost] = {"/": VHost("/")}
+        self.vhosts: dict[str, VHost] = {"/": VHost("/", means)}
         self.sessions: set[Session] = set()
         self.definitions = Definitions(self)
         self.dispatcher = Dispatcher(self.letters)
@@ -126,11 +132,11 @@ class Broker(Consuming):
         return Route(exchange, key, tuple(queues), by_content, mandatory, channel, skip)
 
     def route_message(
-        self, vhost: str, exchange: str, keys: list[str], headers: Arguments
+        self, vhost: str, exchange: str, keys: list[str], view: View
     ) -> tuple[Queue, ...]:
-        """The queues for one message whose headers count or which has CC and BCC keys."""
+        """The queues for one message whose content counts or which has CC and BCC keys."""
         host = self.vhosts[vhost]
-        return tuple(host.route(host.publishable(exchange), keys, headers)[0])
+        return tuple(host.route(host.publishable(exchange), keys, view)[0])
 
     def publish(self, channel: Channel, run: Run, queues: tuple[Queue, ...]) -> None:
         """Puts a run into these queues, or, in a transaction, keeps it until the commit."""

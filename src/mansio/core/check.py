@@ -71,6 +71,8 @@ def check(broker: "Broker", topology: bool = True, turn_bytes: int = TURN_BYTES)
     for host in broker.vhosts.values():
         for queue in host.queues.values():
             _check_queue(queue, broker, tally)
+        for history in host.histories():
+            _check_ready(history, tally)
         if topology:
             check_vhost(host)
     _check_runs(broker, tally)
@@ -324,7 +326,7 @@ def _check_dirty(broker: "Broker") -> None:
     if len(set(map(id, dirty))) != len(dirty):
         raise InvariantBroken("a queue is to be dispatched twice")
     for host in broker.vhosts.values():
-        for queue in host.queues.values():
+        for queue in (*host.queues.values(), *host.histories()):
             if queue.dirty and queue not in dirty:
                 raise InvariantBroken(f"queue {queue.name} is dirty, but not to be dispatched")
 

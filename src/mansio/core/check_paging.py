@@ -50,6 +50,10 @@ def _check_resident(run: "Run", paging: "Paging", homes: "dict[Pages, int]") -> 
     if home is None:
         return
     held = run in home.held
+    if run in paging._kept:
+        if held:
+            raise InvariantBroken(f"a run of {run.count} is kept in memory and may go")
+        return
     if held and run in paging._leaving:
         raise InvariantBroken(f"a run of {run.count} leaves and may go")
     if held != (run.bucket is not None or (paging.spooling and not run.places)):

@@ -1,10 +1,12 @@
 """What always holds between the exchanges, bindings and queues of a virtual host. See `check.py`."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from mansio.core.choosers import Chooser, ConsistentHashChooser
+from mansio.core.content_matcher import ContentMatcher
 from mansio.core.names import DEFAULT_EXCHANGE
 from mansio.core.routing import Binding, Exchange
+from mansio.core.view import Bare
 
 if TYPE_CHECKING:
     from mansio.core.topology import VHost
@@ -45,12 +47,20 @@ def _check_binding(host: "VHost", exchange: Exchange, identity: Any, binding: Bi
         known = host.queues.get(target.name) is target and id(binding) in target.bindings
     if not known:
         raise InvariantBroken(f"{what}: the destination does not know it")
-    found = list(exchange.matcher.match(_key_for(binding), _headers_for(binding)))
+    found = _found(binding)
     if all(each is not binding for each in found) and _may_match(binding):
         raise InvariantBroken(f"{what} is not found by the matcher")
     for each in found:
         if exchange.bindings.get(each.identity()) is not each:
             raise InvariantBroken(f"{what}: the matcher finds one that is gone")
+
+
+def _found(binding: Binding) -> list[Binding]:
+    """What the matcher finds for a message that this binding lets through, or may let through."""
+    matcher = binding.source.matcher
+    if isinstance(matcher, Chooser | ConsistentHashChooser | ContentMatcher):
+        return list(matcher.known())
+    return list(matcher.match([_key_for(binding)], _Headers(binding)))
 
 
 def _key_for(binding: Binding) -> str:
@@ -68,6 +78,10 @@ def _may_match(binding: Binding) -> bool:
     return any(not key.startswith("x-") for key in binding.arguments)
 
 
-def _headers_for(binding: Binding) -> Mapping[str, Any]:
-    """Headers that the binding must match."""
-    return {key: 0 if value is None else value for key, value in binding.arguments.items()}
+class _Headers(Bare):
+    """A message with headers that the binding must match."""
+
+    def __init__(self, binding: Binding) -> None:
+        self.headers = {
+            key: 0 if value is None else value for key, value in binding.arguments.items()
+        }

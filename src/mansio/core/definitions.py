@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Any
 from mansio.core.equivalence import describe
 from mansio.core.errors import PreconditionFailed
 from mansio.core.expiry import Expiry
+from mansio.core.history import RECENT_HISTORY, History, replay
 from mansio.core.lease import Lease
 from mansio.core.names import QUARANTINE, REPLY_TO, check_not_default, check_not_reserved, clean
 from mansio.core.priority_queue import PriorityQueue
 from mansio.core.queue import Queue
 from mansio.core.queue_arguments import check_queue_arguments, check_quorum
 from mansio.core.records import encode_topology
-from mansio.core.routing import Arguments, Binding
+from mansio.core.routing import Arguments, Binding, Exchange
 from mansio.core.topology_records import binding_fields, exchange_fields, queue_fields
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ class Definitions:
         made = self.vhost(session).declare_exchange(
             name, type, durable, auto_delete, internal, arguments
         )
+        if made is not None and type == RECENT_HISTORY:
+            made.history = History(self.next_queue_id, session.vhost, made)
+            self.next_queue_id += 1
         if made is None:
             self.observed(session)
         elif durable:
@@ -67,9 +71,14 @@ class Definitions:
         gone = self.vhost(session).delete_exchange(name, if_unused)
         if gone is None:
             self.observed(session)
-        elif gone.durable:
-            self._write("delete exchange", session.vhost, session, name=name)
+        else:
+            self._dropped(gone, session.vhost, session)
         self._write_dropped(self.vhost(session))
+
+    def history(self, session: "Session", name: str) -> History | None:
+        """What the exchange of this name remembers, if there is one that does."""
+        found = self.vhost(session).exchanges.get(name)
+        return found.history if found is not None else None
 
     # -- bindings
 
@@ -116,8 +125,10 @@ class Definitions:
     def _bound(self, session: "Session", binding: Binding | None) -> None:
         if binding is None:
             self.observed(session)
-        elif binding.durable:
+            return
+        if binding.durable:
             self._write("bind", session.vhost, session, **binding_fields(binding))
+        replay(self._broker, session.vhost, binding)
 
     def _unbound(self, session: "Session", binding: Binding | None) -> None:
         if binding is None:
@@ -129,8 +140,15 @@ class Definitions:
     def _write_dropped(self, host: "VHost") -> None:
         """Exchanges that went with their last binding, which may have been one that is not in the log."""
         for exchange in host.take_dropped():
-            if exchange.durable:
-                self._write("delete exchange", host.name, None, name=exchange.name)
+            self._dropped(exchange, host.name, None)
+
+    def _dropped(self, exchange: Exchange, vhost: str, session: "Session | None") -> None:
+        """An exchange is gone, and with it what it remembers."""
+        if exchange.history is not None:
+            exchange.history.deleted = True
+            self._broker.settling.drop_ready(exchange.history)
+        if exchange.durable:
+            self._write("delete exchange", vhost, session, name=exchange.name)
 
     # -- queues
 

@@ -1,26 +1,32 @@
-"""Random draws for choices that are not secret: a small generator of our own, so that a seed decides them all."""
+"""Random numbers for the core, which must not draw any by itself: a seed decides all of them."""
 
 from typing import Final
 
 _MASK: Final = (1 << 64) - 1
-_FALLBACK: Final = 0x9E3779B97F4A7C15
-"""Takes the place of a state of 0, from which nothing else would ever come."""
+_STEP: Final = 0x9E3779B97F4A7C15
 
 
 class Draws:
-    """xorshift64* (Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled", 2016)."""
+    """A generator of 64 random bits at a time: SplitMix64 (Steele, Lea and Flood 2014). Not for secrets."""
 
     __slots__ = ("_state",)
 
     def __init__(self, seed: int) -> None:
-        """`seed`: any whole number; its lowest 64 bits count."""
-        self._state = (seed ^ _FALLBACK) & _MASK or _FALLBACK
+        """`seed`: its lower 64 bits count."""
+        self._state = seed & _MASK
+
+    def next(self) -> int:
+        """64 random bits."""
+        self._state = state = (self._state + _STEP) & _MASK
+        return mix(state)
 
     def below(self, n: int) -> int:
-        """A whole number from 0 to n - 1, each as likely as the others (to about n in 2**64)."""
-        x = self._state
-        x ^= x >> 12
-        x = (x ^ (x << 25)) & _MASK
-        x ^= x >> 27
-        self._state = x
-        return ((x * 0x2545F4914F6CDD1D) & _MASK) * n >> 64
+        """A number in [0, n), each as likely as any other but for a part in 2**64 / n. `n` is at least 1."""
+        return self.next() * n >> 64
+
+
+def mix(value: int) -> int:
+    """Spreads every bit of a 64-bit number over all of them: the finalizer of SplitMix64, one to one."""
+    value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9 & _MASK
+    value = (value ^ (value >> 27)) * 0x94D049BB133111EB & _MASK
+    return value ^ (value >> 31)

@@ -3,7 +3,8 @@
 from typing import Any
 
 from mansio.core.errors import PreconditionFailed
-from mansio.core.routing import Arguments, freeze
+from mansio.core.field_values import Arguments, freeze
+from mansio.core.field_values import type_name as type_name
 
 QUEUE_ARGUMENTS = (
     "x-dead-letter-exchange",
@@ -65,14 +66,3 @@ def _value(arguments: Arguments, key: str) -> str:
         return "none"
     value = arguments[key]
     return f"the value '{_text(value)}' of type '{type_name(value)}'"
-
-
-def type_name(value: Any) -> str:
-    """RabbitMQ's name of a field table type; integers that fit 32 bits are written as such."""
-    if isinstance(value, bool):
-        return "bool"
-    if isinstance(value, int):
-        return "signedint" if -(1 << 31) <= value < 1 << 31 else "long"
-    return {str: "longstr", float: "double", list: "array", dict: "table", bytes: "binary"}.get(
-        type(value), "void"
-    )

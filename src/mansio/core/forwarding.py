@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mansio.core.letters import Letter
-from mansio.core.routing import NO_HEADERS, Exchange, Route
+from mansio.core.routing import Exchange, Route
 from mansio.core.run import Run
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ class Forwarding:
             return known
         found, by_content = host.route(exchange, letter.keys, None)
         if by_content:
-            found, _ = host.route(exchange, letter.keys, letter.headers or NO_HEADERS)
+            view = self._broker.letters.view(letter.frames, exchange.name, letter.keys[0])
+            found, _ = host.route(exchange, letter.keys, view)
             return tuple(found)
         queues = self._routes[keys] = tuple(found)
         return queues

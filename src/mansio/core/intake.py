@@ -37,8 +37,12 @@ class Intake:
                 live = tuple(queue for queue in queues if not queue.deleted)
         if not live:
             if channel is not None:
-                self._return(channel, run)
+                self._give_back(channel, run)
+                if channel.confirming:
+                    self._broker.confirms.unrouted(channel, run.count)
             return False
+        if channel is not None and live[0].hidden:  # so are all: they come last
+            self._give_back(channel, run)
         broker = self._broker
         run.arrived_ms = broker.now_ms
         self._settling.hold(run, len(live))
@@ -47,7 +51,7 @@ class Intake:
             base = queue.append(run)
             if queue.bound is not None:
                 queue.bound.arrived(run, base, channel)
-            if run.expiration_ms is not None and queue.expiry is None:
+            if run.expiration_ms is not None and queue.expiry is None and not queue.hidden:
                 queue.expiry = Expiry(broker, queue)
             if run.persistent and queue.logged:
                 places.append((queue.id, base))
@@ -63,7 +67,7 @@ class Intake:
             self._paging.arrived(run, live)
         return True
 
-    def _return(self, channel: "Channel", run: Run) -> None:
+    def _give_back(self, channel: "Channel", run: Run) -> None:
         returned = 0
         if any(route.mandatory for route in run.routes):
             for i in range(run.count):
@@ -73,5 +77,3 @@ class Intake:
                     returned += 1
         self._counts.returned += returned
         self._counts.dropped += run.count - returned
-        if channel.confirming:
-            self._broker.confirms.unrouted(channel, run.count)

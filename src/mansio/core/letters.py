@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 from mansio.core.routing import Arguments
 from mansio.core.run import Run
+from mansio.core.view import Bare, View
 
 
 class Death(NamedTuple):
@@ -49,6 +50,9 @@ class Letters(Protocol):
     def counted(self, run: Run, i: int, deliveries: int) -> Run:
         """Message `i` of a run as it is delivered for another time: with an x-delivery-count header."""
 
+    def view(self, frames: bytes, exchange: str, key: str) -> View:
+        """A message, as runs hold it without a publish method frame, as routing sees it."""
+
 
 class NoLetters:
     """Of a broker that nobody told how messages look: for tests and tools that never come to it."""
@@ -60,3 +64,6 @@ class NoLetters:
 
     def counted(self, run: Run, i: int, deliveries: int) -> Run:
         raise NotImplementedError("this broker cannot write messages")
+
+    def view(self, frames: bytes, exchange: str, key: str) -> View:
+        return Bare(exchange, key)

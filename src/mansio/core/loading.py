@@ -78,6 +78,19 @@ class Loading:
         self._read_ahead(queue)
         return True
 
+    def must_wait_for_all(self, queue: "Queue", waiter: Any) -> bool:
+        """The same for every message of a queue that is kept in memory; what cannot be read is not waited for."""
+        absent = [
+            span.run
+            for span in queue.ready
+            if not span.run.data and span.run not in self.unreadable
+        ]
+        for run in absent:
+            self.want(run)
+        if absent:
+            self._waiters.setdefault(absent[-1], []).append(waiter)
+        return bool(absent)
+
     def call(self, run: Run, back: Callable[[Run], None]) -> None:
         """Calls back once the run has been read, or cannot be: at once if that is known."""
         if run in self.unreadable:

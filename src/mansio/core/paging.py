@@ -10,7 +10,7 @@ keeps a window: what it hands out next, or has handed out last. All this costs s
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from mansio.core.limits import Limits
@@ -49,6 +49,7 @@ class Paging:
         self.spool = Retention(limits, replayed=False)
         self.spooling = False  # there is a spool; whoever has one says so
         self._filled: dict[Pages, None] = {}  # those that hold something
+        self._kept: dict[Run, int] = {}  # those that must not go, and how many want them
         self._victims: list[Pages] = []
         self._leaving: dict[Run, None] = {}  # on their way into the spool
         self.leaving_bytes = 0
@@ -68,9 +69,13 @@ class Paging:
             pages = queue.pages = Pages()
         return pages
 
-    def arrived(self, run: Run, queues: "Iterable[Queue]") -> None:
+    def arrived(self, run: Run, queues: "Sequence[Queue]") -> None:
         """A run has come into these queues, and is in the log soon if it has places there."""
         run.home = self.pages(max(queues, key=_depth))
+        if queues[-1].hidden:
+            for queue in queues:
+                if queue.hidden:
+                    self.keep(run)
         if self.spooling and not run.places:
             self._hold(run)
 
@@ -85,7 +90,21 @@ class Paging:
         assert run.home is not None
         self.resident_bytes += run.data_bytes
         self._hold(run)
-        run.home.held.move_to_end(run, last=False)
+        if run not in self._kept:
+            run.home.held.move_to_end(run, last=False)
+
+    def keep(self, run: Run) -> None:
+        """It stays in memory, or does once it has been read, until it is let go as often."""
+        self._kept[run] = self._kept.get(run, 0) + 1
+
+    def let_go(self, run: Run) -> None:
+        """Somebody does not want it any more."""
+        wanted = self._kept.pop(run, 0) - 1
+        if wanted > 0:
+            self._kept[run] = wanted
+        elif run.live and run.data and run.home is not None:
+            if run.bucket is not None or (self.spooling and not run.places):
+                self._hold(run)
 
     def settled(self, run: Run) -> None:
         """A run is settled everywhere."""
@@ -104,6 +123,8 @@ class Paging:
             self.loading.forget(run)
 
     def _hold(self, run: Run) -> None:
+        if run in self._kept:
+            return
         home = run.home
         assert home is not None
         if not home.held:

@@ -10,11 +10,11 @@ on it: `bound`, `expiry`, `lease`; all None for a plain queue. Queues with prior
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mansio.core.bounds import make_bound
+from mansio.core.field_values import Arguments
 from mansio.core.inflight import Piece
-from mansio.core.routing import Arguments
 from mansio.core.rules import make_rules
 from mansio.core.run import Run, Span
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 class Queue:
     """A queue and its consumers. `id` is unique for the broker's life; `owner` is set for exclusive queues."""
+
+    hidden: ClassVar[bool] = False
+    """No client can name it, and what is only there counts as not routed: the history of an exchange."""
 
     __slots__ = (
         "arguments",

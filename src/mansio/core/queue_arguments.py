@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mansio.core import argument_checks as a
 from mansio.core.equivalence import describe, type_name
 from mansio.core.errors import PreconditionFailed
-from mansio.core.routing import Arguments
+from mansio.core.field_values import Arguments
 
 if TYPE_CHECKING:
     from mansio.core.queue import Queue

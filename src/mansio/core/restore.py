@@ -105,6 +105,8 @@ class Restore:
                     span.run.measure()
                 if paging.budget_bytes:
                     span.run.home = paging.pages(queue)
+                    if queue.hidden:
+                        paging.keep(span.run)
         for run in runs:
             bucket, run.bucket = run.bucket, None
             self._broker.settling.count(run)
@@ -172,7 +174,7 @@ class Restore:
         run = span.run
         queue.ready_count += span.stop - span.start
         run.live += span.stop - span.start
-        if run.expiration_ms is not None and queue.expiry is None:
+        if run.expiration_ms is not None and queue.expiry is None and not queue.hidden:
             queue.expiry = Expiry(self._broker, queue)
         counted = self._counted.get(queue.id)
         if not counted:

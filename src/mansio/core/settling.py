@@ -135,6 +135,8 @@ class Settling:
     def drop(self, queue: Queue, span: Span) -> None:
         """Settles ready messages that were taken out of a queue."""
         self.settled(queue, span.run, span.base + span.start, span.stop - span.start, 1)
+        if queue.hidden:
+            self.paging.let_go(span.run)
 
     def take_records(self) -> list[Parts]:
         """Takes the records of what was settled in this turn."""

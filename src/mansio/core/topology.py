@@ -17,6 +17,10 @@ from mansio.core.errors import (
     PreconditionFailed,
     ResourceLocked,
 )
+from mansio.core.exchange_types import EXCHANGE_TYPES
+from mansio.core.field_values import Arguments
+from mansio.core.history import History, stores
+from mansio.core.matching import NO_MEANS, Means
 from mansio.core.names import (
     DEFAULT_EXCHANGE,
     PREDECLARED_EXCHANGES,
@@ -25,25 +29,19 @@ from mansio.core.names import (
     check_not_reserved,
 )
 from mansio.core.queue import Queue
-from mansio.core.routing import (
-    EXCHANGE_TYPES,
-    NO_HEADERS,
-    Arguments,
-    Binding,
-    Exchange,
-)
+from mansio.core.routing import Binding, Exchange
+from mansio.core.view import View
 
 if TYPE_CHECKING:
     from mansio.core.session import Session
-
-X_MATCHES = ("all", "any", "all-with-x", "any-with-x")
 
 
 class VHost:
     """Exchanges and queues by name. `version` rises with every change that may alter a route."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, means: Means = NO_MEANS) -> None:
         self.name = name
+        self.means = means
         self.version = 0
         self.restoring = False  # nothing goes by itself then: each deletion has its own record
         self._dropped: list[Exchange] = []
@@ -78,13 +76,13 @@ class VHost:
         check_not_default(name)
         if found is None:
             check_not_reserved("exchange", name, self.name)
-            found = Exchange(name, type, durable, auto_delete, internal, arguments)
+            found = Exchange(name, type, durable, auto_delete, internal, arguments, self.means)
             self._check_alternate(found)
             self.exchanges[name] = found
             self.version += 1
             return found
         resource = describe("exchange", name, self.name)
-        check_field(resource, "type", type, found.type)
+        check_field(resource, "type", _atom(type), _atom(found.type))
         check_field(resource, "durable", durable, found.durable)
         check_field(resource, "auto_delete", auto_delete, found.auto_delete)
         check_field(resource, "internal", internal, found.internal)
@@ -142,9 +140,8 @@ class VHost:
         """A new binding, or None if the same exists."""
         check_not_default(source_name)
         source = self.exchange(source_name)
-        if source.type == "headers":
-            _check_x_match(arguments)
         binding = Binding(source, destination, key, arguments)
+        source.matcher.check_binding(binding)
         identity = binding.identity()
         if identity in source.bindings:
             return None
@@ -223,6 +220,10 @@ class VHost:
         check_field(resource, "auto_delete", auto_delete, queue.auto_delete)
         check_arguments(resource, QUEUE_ARGUMENTS, arguments, queue.arguments)
 
+    def histories(self) -> list[History]:
+        """Those of the exchanges that remember messages."""
+        return [each.history for each in self.exchanges.values() if each.history is not None]
+
     def add_queue(self, queue: Queue) -> None:
         """Makes it known, also to the default exchange."""
         self.queues[queue.name] = queue
@@ -247,21 +248,25 @@ class VHost:
         return exchange
 
     def route(
-        self, start: Exchange, keys: list[str], headers: Arguments | None
+        self, start: Exchange, keys: list[str], view: View | None
     ) -> tuple[list[Queue], bool]:
-        """The queues that a message with these keys and headers reaches, each once, in order of discovery.
+        """The queues that a message with these keys reaches, each once, in order of discovery; histories come last.
 
-        With `headers` None the answer is for any message, and the flag tells whether its headers would decide: then the
-        queues are all that it may reach. An exchange that finds no destination hands on to its alternate exchange.
+        With `view` None the answer is for any message, and the flag tells whether its content would decide, or chance:
+        then the queues are all that it may reach. An exchange that finds no destination hands on to its alternate
+        exchange.
         """
         queues: dict[int, Queue] = {}
+        histories: list[Queue] = []
         seen = {start.name}
         todo = [start]
         by_content = False
         for exchange in todo:  # grows while it is walked
-            guess = exchange.type == "headers" and headers is None
+            guess = view is None and exchange.matcher.by_content
             by_content = by_content or guess
-            targets = self._targets(exchange, keys, headers, guess)
+            if exchange.history is not None and stores(view):
+                histories.append(exchange.history)
+            targets = self._targets(exchange, keys, view, guess)
             if (guess or not targets) and exchange.alternate in self.exchanges:
                 targets.append(self.exchanges[exchange.alternate])
             for target in targets:
@@ -270,10 +275,10 @@ class VHost:
                 elif target.name not in seen:
                     seen.add(target.name)
                     todo.append(target)
-        return list(queues.values()), by_content
+        return [*queues.values(), *histories], by_content
 
     def _targets(
-        self, exchange: Exchange, keys: list[str], headers: Arguments | None, guess: bool
+        self, exchange: Exchange, keys: list[str], view: View | None, guess: bool
     ) -> list[Exchange | Queue]:
         if (
             exchange.name == DEFAULT_EXCHANGE
@@ -281,18 +286,9 @@ class VHost:
             return [self.queues[key] for key in keys if key in self.queues]
         if guess:
             return [binding.destination for binding in exchange.bindings.values()]
-        match = exchange.matcher.match
-        return [
-            binding.destination for key in keys for binding in match(key, headers or NO_HEADERS)
-        ]
+        return [binding.destination for binding in exchange.matcher.match(keys, view)]
 
 
-def _check_x_match(arguments: Arguments) -> None:
-    how = arguments.get("x-match", "all")
-    if not isinstance(how, str):
-        text = f"Invalid x-match field type {type_name(how)} (value {how}); expected longstr"
-        raise PreconditionFailed(text)
-    if how not in X_MATCHES:
-        shown = f'"{how}"' if how else ""
-        text = f"Invalid x-match field value <<{shown}>>"
-        raise PreconditionFailed(f"{text}; expected all, any, all-with-x, or any-with-x")
+def _atom(type: str) -> str:
+    """RabbitMQ 3.10.8 shows types as Erlang prints atoms."""
+    return f"'{type}'" if "-" in type else type

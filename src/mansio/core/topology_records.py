@@ -28,7 +28,12 @@ def take_snapshot(broker: "Broker") -> dict[str, Any]:
 def _vhost(host: "VHost") -> dict[str, Any]:
     exchanges = [each for each in host.exchanges.values() if each.durable]
     return {
-        "exchanges": [exchange_fields(e) for e in exchanges if e.name not in PREDECLARED],
+        "exchanges": [
+            exchange_fields(each)
+            | ({"next": each.history.next_position} if each.history is not None else {})
+            for each in exchanges
+            if each.name not in PREDECLARED
+        ],
         "queues": [
             queue_fields(queue) | {"next": queue.next_position}
             for queue in host.queues.values()
@@ -44,14 +49,15 @@ def _vhost(host: "VHost") -> dict[str, Any]:
 
 
 def exchange_fields(exchange: Exchange) -> dict[str, Any]:
-    """An exchange as records say it."""
-    return {
+    """An exchange as records say it; `history`: the id of the queue that holds what it remembers."""
+    fields = {
         "name": exchange.name,
         "type": exchange.type,
         "auto_delete": exchange.auto_delete,
         "internal": exchange.internal,
         "arguments": pack_table(exchange.arguments),
     }
+    return fields if exchange.history is None else fields | {"history": exchange.history.id}
 
 
 def queue_fields(queue: Queue) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from mansio.core.history import RECENT_HISTORY, History
 from mansio.core.queue import Queue
 from mansio.core.records import SNAPSHOT, Damaged, unpack_table
 from mansio.core.routing import Exchange
@@ -40,10 +41,12 @@ class TopologyRestore:
             ) from error
 
     def finish(self) -> list[Queue]:
-        """The queues that there are now."""
-        for host in self._broker.vhosts.values():
+        """The queues that there are now, those that no client can name first."""
+        hosts = self._broker.vhosts.values()
+        for host in hosts:
             host.restoring = False
-        return [queue for host in self._broker.vhosts.values() for queue in host.queues.values()]
+        histories: list[Queue] = [queue for host in hosts for queue in host.histories()]
+        return histories + [queue for host in hosts for queue in host.queues.values()]
 
     def _change(self, change: dict[str, Any]) -> int | None:
         host = self._broker.vhosts[change["vhost"]]
@@ -51,8 +54,9 @@ class TopologyRestore:
         if do == "declare exchange":
             self._declare_exchange(host, change)
         elif do == "delete exchange":
-            if change["name"] in host.exchanges:  # else gone with its last binding
-                host.delete_exchange(change["name"], False)
+            gone = host.delete_exchange(change["name"], False)  # None: with its last binding
+            if gone is not None and gone.history is not None:
+                return gone.history.id
         elif do == "declare queue":
             self._declare_queue(host, change)
         elif do == "delete queue":
@@ -77,15 +81,21 @@ class TopologyRestore:
                     self._declare_queue(host, fields)
                 for fields in found["bindings"]:
                     self._bind(host, {"do": "bind", **fields})
-            for fields in found["queues"]:
-                queue = host.queues[fields["name"]]
-                queue.next_position = max(queue.next_position, fields["next"])
+            named: list[tuple[Queue | None, dict[str, Any]]] = [
+                (host.queues[fields["name"]], fields) for fields in found["queues"]
+            ]
+            named += [
+                (host.exchanges[fields["name"]].history, fields) for fields in found["exchanges"]
+            ]
+            for queue, fields in named:
+                if queue is not None:
+                    queue.next_position = max(queue.next_position, fields["next"])
         self._complete = True
 
     def _declare_exchange(self, host: "VHost", fields: dict[str, Any]) -> None:
         if fields["name"] in PREDECLARED:
             raise Damaged(f"exchange {fields['name']!r} is not for clients to declare")
-        host.declare_exchange(
+        made = host.declare_exchange(
             fields["name"],
             fields["type"],
             True,
@@ -93,17 +103,23 @@ class TopologyRestore:
             fields["internal"],
             unpack_table(fields["arguments"]),
         )
+        if made is not None and made.type == RECENT_HISTORY:
+            made.history = History(fields["history"], host.name, made)
+            self._known(made.history)
 
     def _declare_queue(self, host: "VHost", fields: dict[str, Any]) -> None:
-        definitions = self._broker.definitions
         arguments = unpack_table(fields["arguments"])
-        queue = definitions.make_queue(
+        queue = self._broker.definitions.make_queue(
             fields["id"], host.name, fields["name"], True, fields["auto_delete"], None, arguments
         )
+        self._known(queue)
+        host.add_queue(queue)
+
+    def _known(self, queue: Queue) -> None:
+        definitions = self._broker.definitions
         definitions.next_queue_id = max(definitions.next_queue_id, queue.id + 1)
         if queue.bound is None or queue.bound.bytes_max is None:
             self.unlimited.add(queue.id)
-        host.add_queue(queue)
 
     def _bind(self, host: "VHost", change: dict[str, Any]) -> None:
         target: Queue | Exchange | None

@@ -24,9 +24,12 @@ from mansio import __version__
 from mansio.codec import amqp
 from mansio.config import Config
 from mansio.core.broker import Broker
+from mansio.core.draws import Draws
 from mansio.core.limits import NS, Limits
+from mansio.core.matching import Means
 from mansio.log.base import Log, LogError
 from mansio.protocol.amqp.letters import AmqpLetters
+from mansio.protocol.expressions import Expressions
 from mansio.server import clock, logs, memory, storage
 from mansio.server.listeners import Gate, ListenError, Listeners, shown
 from mansio.server.logs import fields
@@ -133,6 +136,11 @@ async def serve(config: Config, listeners: Listeners, exporter: "Exporter | None
     return EXIT_OK if durable and closed and not stop.failed else EXIT_FAILED
 
 
+def means() -> Means:
+    """What routing by content and by chance needs."""
+    return Means(Draws(secrets.randbits(64)), Expressions().compile)
+
+
 def limits(config: Config) -> Limits:
     """The part of the settings that the core keeps."""
     return Limits(
@@ -156,8 +164,7 @@ async def _open(config: Config, tasks: Tasks, stop: "Stop") -> tuple[Turn, Log] 
     opened: tuple[Turn, Log] | None = None
     try:
         log = await storage.open_log(config)
-        letters = AmqpLetters(config.frame_max)
-        broker = Broker(limits(config), letters, secrets.randbits(64))
+        broker = Broker(limits(config), AmqpLetters(config.frame_max), means())
         broker.now_ms = int(clock.wall_s() * 1000)
         new = await storage.restore(broker, log, config)
         turn = Turn(broker, log, clock, tasks, storage.make_spool(config))

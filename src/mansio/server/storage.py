@@ -12,6 +12,7 @@ from typing import Final
 
 from mansio.config import Config
 from mansio.core.broker import Broker
+from mansio.core.errors import BrokerError
 from mansio.core.records import Damaged as DamagedRecord
 from mansio.core.restore import Restore
 from mansio.log.base import Damaged, Log, LogError
@@ -108,6 +109,9 @@ async def restore(broker: Broker, log: Log, config: Config) -> bool:
     except (Damaged, DamagedRecord) as error:
         text = str(error) if isinstance(error, Damaged) else f"entry {seq}: {error}"
         raise StorageError(_damage(text, data_directory(config))) from error
+    except BrokerError as error:
+        text = f"entry {seq} of the log: {error.text}"
+        raise StorageError(f"the broker does not start, and nothing was changed: {text}") from error
     except LogError as error:
         raise StorageError(f"cannot read the data in {where}: {error}") from error
     replay.finish()

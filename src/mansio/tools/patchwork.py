@@ -109,7 +109,9 @@ class Patchwork:
                 host.remove_queue(old)
                 self._deleted.add(old.id)
         elif do == "declare exchange" and name in host.exchanges:
-            host.delete_exchange(name, False)
+            gone = host.delete_exchange(name, False)
+            if gone is not None and gone.history is not None:
+                self._deleted.add(gone.history.id)
 
     def _host(self, change: dict[str, Any]) -> VHost | None:
         return self._broker.vhosts.get(change.get("vhost", ""))
@@ -117,7 +119,9 @@ class Patchwork:
     def _adopt(self) -> None:
         """Declare the queues that have messages and no declaration."""
         known = {
-            queue.id for host in self._broker.vhosts.values() for queue in host.queues.values()
+            queue.id
+            for host in self._broker.vhosts.values()
+            for queue in (*host.queues.values(), *host.histories())
         }
         self._topology.begin()
         for queue, keys in sorted(self._keys.items()):

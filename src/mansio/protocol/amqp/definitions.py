@@ -53,6 +53,8 @@ class DefinitionMethods:
             self.reply(m.ExchangeDeleteOk())
 
     def on_exchange_bind(self, method: m.ExchangeBind) -> None:
+        if self._must_recall(method.source):
+            return
         self.broker.definitions.bind_exchange(
             self.core.session,
             method.destination,
@@ -62,6 +64,15 @@ class DefinitionMethods:
         )
         if not method.no_wait:
             self.reply(m.ExchangeBindOk())
+
+    def _must_recall(self, exchange: str) -> bool:
+        """Whether a binding has to wait: what the exchange remembers is read from the log first."""
+        history = self.broker.definitions.history(self.core.session, exchange)
+        if history is None:
+            return False
+        loading = self.broker.paging.loading
+        self.connection.waiting = loading.must_wait_for_all(history, self.connection)
+        return self.connection.waiting
 
     def on_exchange_unbind(self, method: m.ExchangeUnbind) -> None:
         self.broker.definitions.unbind_exchange(
@@ -122,6 +133,8 @@ class DefinitionMethods:
         key = method.routing_key
         if not method.queue and not key:
             key = name
+        if self._must_recall(method.exchange):
+            return
         self.broker.definitions.bind_queue(
             self.core.session, name, method.exchange, key, method.arguments
         )

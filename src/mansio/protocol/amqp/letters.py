@@ -12,7 +12,9 @@ from mansio.codec.amqp_values import Long, Timestamp, Value
 from mansio.core.letters import Death, Letter
 from mansio.core.routing import Arguments, Route
 from mansio.core.run import Run
+from mansio.core.view import View
 from mansio.protocol.amqp.content import FRAME_HEAD_BYTES, HEADER_FIXED_BYTES
+from mansio.protocol.amqp.message_view import view_frames
 
 _MEMO_MAX: Final = 1024
 _PROPERTIES_AT: Final = FRAME_HEAD_BYTES + HEADER_FIXED_BYTES
@@ -59,6 +61,10 @@ class AmqpLetters:
         same = Route(route.exchange, route.routing_key, (), channel=route.channel)
         same.frame_max = route.frame_max
         return Run(data, 1, len(data), None, (same,), None, run.persistent)
+
+    def view(self, frames: bytes, exchange: str, key: str) -> View:
+        """See `Letters`."""
+        return view_frames(frames, exchange, key)
 
 
 def _properties(frames: bytes) -> bytes:

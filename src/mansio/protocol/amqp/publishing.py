@@ -10,6 +10,7 @@ from mansio.core.names import REPLY_TO
 from mansio.core.routing import Route
 from mansio.core.run import Run
 from mansio.protocol.amqp.content import Assembly, Content, copies, expiration_ms
+from mansio.protocol.amqp.message_view import MessageView
 from mansio.protocol.amqp.output import add_tails
 from mansio.protocol.amqp.replies import NOT_IMPLEMENTED, PRECONDITION_FAILED, Refusal
 from mansio.protocol.amqp.traits import Traits
@@ -113,8 +114,9 @@ def _publish_one(channel: "AmqpChannel", message: bytes, route: Route) -> None:
     queues: tuple[Queue, ...] = route.queues
     if keys or route.by_content:
         session = channel.core.session
+        view = MessageView(content, properties, route.exchange, route.routing_key)
         queues = channel.broker.route_message(
-            session.vhost, route.exchange, [route.routing_key, *keys], properties.headers or {}
+            session.vhost, route.exchange, [route.routing_key, *keys], view
         )
     if content is not plain:
         frames = content.frames(channel.number, channel.connection.frame_max)
