@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.interop.listener import Names
 from tests.interop.methods import BY_NAME
 from tests.interop.session import show_ranges
 from tests.interop.transcript import parse
@@ -14,6 +15,7 @@ from tests.interop.values import (
     to_bytes,
     to_text,
 )
+from tests.interop.virtual import START_MS, VirtualBroker
 from tests.interop.wire import decode_header, decode_method, header_payload, method_payload
 
 TABLES = [
@@ -92,3 +94,32 @@ def test_lines_after_a_difference_are_what_mansio_answers() -> None:
 def test_a_line_of_another_kind_is_refused_with_its_number() -> None:
     with pytest.raises(ValueError, match="line 2"):
         parse("== T\nX ch1 a\n")
+
+
+def test_a_comment_on_top_of_a_file_holds_for_all_its_sections() -> None:
+    text = "# not on Mansio: why\n# one turn per step on Mansio\n\n== A\nC login ch1\n\n== B\nC login ch1\n"
+    transcript = parse(text)
+    assert [section.absent for section in transcript.sections] == ["why", "why"]
+    assert [section.virtual for section in transcript.sections] == [True, True]
+    assert transcript.text() == text
+
+
+def test_what_waits_is_played_without_sockets() -> None:
+    transcript = parse("== A\nC login ch1\nC~ wait 50\n== B\nC login ch1\n")
+    assert [section.virtual for section in transcript.sections] == [True, False]
+
+
+def test_the_time_of_a_death_is_hidden_and_no_other_timestamp() -> None:
+    text = "S ch1 basic.get-ok | headers={a=T:1700000000 x-death=[{count=l:1 time=T:1700000000}]}"
+    assert Names().hide(text) == text.replace("time=T:1700000000", "time=T:$now")
+
+
+def test_only_waiting_moves_the_clock_of_a_virtual_broker() -> None:
+    place = VirtualBroker()
+    wire = place.dial()
+    wire.login({})
+    wire.open_channel(1)
+    assert place.broker.now_ms == START_MS
+    place.wait(10_005)
+    assert place.broker.now_ms == START_MS + 10_005
+    assert wire.call(1, "queue.declare", "queue.declare-ok", queue="q")["message_count"] == 0
