@@ -74,8 +74,21 @@ order 1: acked in example.orders by kitchen, deliveries: 1
 order 2: rejected in example.orders by kitchen, deliveries: 1
 """
 
+CONTENT_ROUTING = """\
+express   gets what matches  properties.priority >= 5
+large     gets what matches  body.total > 1000 && body.currency == "EUR"
+vip       gets what matches  headers.region == "eu" && "vip" in body.customer.tags
+refused: body.total > 1000 &&
+    PRECONDITION_FAILED - invalid expression: line 1, column 21: Syntax error: mismatched input '<EOF>'
+express   has orders [1, 4]
+large     has orders [2]
+vip       has orders [2]
+unmatched has orders [3]
+"""
+
 OUTPUT = {
     "confirms": CONFIRMS,
+    "content_routing": CONTENT_ROUTING,
     "delayed_tasks": DELAYED_TASKS,
     "hand_off": HAND_OFF,
     "publish_subscribe": PUBLISH_SUBSCRIBE,
