@@ -45,14 +45,3 @@ def test_an_expression_of_the_page(text: str) -> None:
     properties = Properties(headers={"region": "eu"}, priority=7)
     view = MessageView(Content(b"", body), properties, "shop", "order.new")
     assert Expressions().compile(text).matches(view)
-
-
-def test_the_example(broker: BrokerProcess) -> None:
-    code = (ROOT / "examples" / "content_routing.py").read_text()
-    lines = run(code, f"amqp://guest:guest@{broker.host}:{broker.port}/").splitlines()
-    assert lines[-4:] == [
-        "express   has orders [1, 4]",
-        "large     has orders [2]",
-        "vip       has orders [2]",
-        "unmatched has orders [3]",
-    ]
