@@ -255,6 +255,18 @@ def test_the_numbers_of_rejected_publishes() -> None:
     assert (upto, numbers) == (6, {5, 6})
 
 
+def test_a_transaction_is_not_to_blame_for_what_was_published_before_it() -> None:
+    client = Client(Broker())
+    queue = client.declare(arguments={"x-max-length": 0, "x-overflow": "reject-publish"})
+    client.publish(queue, 1)
+    client.broker.select_tx(client.channel)
+    turn(client, 1)
+    client.broker.commit(client.channel)
+    turn(client, 2)
+    client.broker.durable(2)
+    assert client.heard.take() == [("committed", 1, True)]
+
+
 @pytest.mark.parametrize(
     ("room", "left"), [(0, []), (SIZE - 1, []), (SIZE, [4]), (3 * SIZE, [2, 3, 4])]
 )

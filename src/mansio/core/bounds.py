@@ -42,6 +42,8 @@ class Bound:
         if self.reject:
             confirming = channel is not None and channel.confirming
             first = channel.published - run.count + 1 if channel is not None and confirming else 0
+            if not first and channel is not None and channel.tx is None:
+                channel = None  # a transaction that it begins later in this turn is not concerned
             self._arrived[base] = (channel, first)
 
     def enforce(self, queue: "Queue", dead_letters: "DeadLetters") -> None:
