@@ -305,7 +305,7 @@ PLANTED = (
     Planted("lost confirm", _lost_confirm),
     Planted("lost settlement record", _lost_settlement),
     Planted("channels share a run", _shared_run),
-    Planted("stale routes", _stale_routes),
+    Planted("stale routes", _stale_routes, steps=600),
     Planted("reply before durable", _early_reply),
     Planted("log cut too early", _early_cut, steps=500),
     Planted("wrong record read back", _wrong_record),
