@@ -129,7 +129,6 @@ print(max(began) - min(began) < 3)
     assert worker.text().count("Scaling up") == 3
 
 
-@NOT_YET
 def test_priorities(application: Application) -> None:
     code = "for n in (1, 5, 3, 9, 0): say.apply_async((f'priority {n}',), priority=n)"
     application.call(code)
@@ -151,7 +150,6 @@ def test_eta_beyond_the_acknowledgement_timeout(application: Application) -> Non
     assert worker.text().count("said late") == 1
 
 
-@NOT_YET
 def test_native_delayed_delivery(application: Application) -> None:
     """Quorum queues and a topic exchange: tasks wait in 28 queues with TTL and dead-lettering."""
     application.environ["QUORUM"] = "1"
