@@ -6,13 +6,14 @@
                              written again with an x-death header ──► routed ──► put into queues, then settled
 
 Both go into one entry of the log: the message is never lost in between, and is never there twice. A message that is
-paged out has to be read first; until then it stays where it is: at the head of its queue, or, when a client has
-rejected it, among those in flight.
+paged out has to be read first, and one that the log has no room for waits for that; until then it stays where it is:
+at the head of its queue, or, when a client has rejected it, among those in flight.
 """
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
+from mansio.core.deadlines import NEVER_MS
 from mansio.core.inflight import Piece
 from mansio.core.letters import Death
 from mansio.core.names import QUARANTINE
@@ -27,6 +28,9 @@ MAXLEN: Final = "maxlen"
 REJECTED: Final = "rejected"
 DELIVERY_LIMIT: Final = "delivery_limit"
 
+ROOM_LOOK_MS: Final = 200
+"""Between two looks whether the log has room for what waits to be moved."""
+
 
 class DeadLetters:
     """What becomes of messages that queues drop."""
@@ -34,14 +38,37 @@ class DeadLetters:
     def __init__(self, broker: "Broker") -> None:
         self.waiting: dict[Run, list[tuple[Piece, str]]] = {}
         """Deliveries that were rejected but are paged out, by run, with the reason; still in flight."""
+        self.postponed: list[tuple[Piece, str]] = []
+        """The same of those that the log has no room for."""
+        self.deadline_ms = NEVER_MS
+        self._blocked: dict[Queue, None] = {}  # their heads wait for room
         self._broker = broker
 
     def can_take(self, queue: "Queue", span: "Span") -> bool:
-        """Whether the first span of the queue can be dropped now: otherwise it is read, and the queue told then."""
-        if queue.rules.dead_letter_exchange is None or span.run.data:
+        """Whether the first span of the queue can be dropped now: otherwise the queue is looked at again then."""
+        if queue.rules.dead_letter_exchange is None:
             return True
-        self._broker.paging.loading.look(queue)
+        if not span.run.data:
+            self._broker.paging.loading.look(queue)
+            return False
+        if self._has_room(span.run):
+            return True
+        self._blocked[queue] = None
+        self._broker.deadlines.at(self._broker.now_ms + ROOM_LOOK_MS, self)
         return False
+
+    def due(self, now_ms: int) -> None:
+        """See `Timed`: there may be room now."""
+        blocked, self._blocked = self._blocked, {}
+        for queue in blocked:
+            self._broker.dispatcher.touch(queue)
+        postponed, self.postponed = self.postponed, []
+        for piece, reason in postponed:
+            self._send([piece], reason)
+
+    def _has_room(self, run: "Run") -> bool:
+        """A message that moves is in the log twice for a while."""
+        return self._broker.journal.has_room(len(run.data) if run.persistent else 0)
 
     def drop(self, queue: "Queue", span: "Span", reason: str) -> None:
         """Ready messages that were taken out of their queue, which `can_take` allowed."""
@@ -58,6 +85,9 @@ class DeadLetters:
 
     def reject(self, pieces: Iterable[Piece], reason: str = REJECTED) -> None:
         """Deliveries that nobody wants; of `delivery_limit` also those that no exchange is named for."""
+        self._send(pieces, reason)
+
+    def _send(self, pieces: Iterable[Piece], reason: str) -> None:
         settling = self._broker.settling
         settled: list[Piece] = []
         for piece in pieces:
@@ -65,17 +95,25 @@ class DeadLetters:
             lettered = queue.rules.dead_letter_exchange is not None or reason == DELIVERY_LIMIT
             if not lettered or queue.deleted:
                 settled.append(piece)
-            elif piece.run.data:
+            elif not piece.run.data:
+                self._let_go(piece)
+                self._wait(piece, reason)
+            elif not self._has_room(piece.run):
+                self._let_go(piece)
+                self.postponed.append((piece, reason))
+                self._broker.deadlines.at(self._broker.now_ms + ROOM_LOOK_MS, self)
+            else:
                 self._publish(queue, piece.run, _numbers(piece), reason)
                 settled.append(piece)
-            else:
-                self._wait(piece, reason)
         settling.accept(settled)
 
-    def _wait(self, piece: Piece, reason: str) -> None:
-        """It is read first. Its consumer may go on: it has done with it."""
+    def _let_go(self, piece: Piece) -> None:
+        """It has to wait. Its consumer may go on: it has done with it."""
         self._broker.settling.credit(piece)
         piece.consumer = None
+
+    def _wait(self, piece: Piece, reason: str) -> None:
+        """It is read first."""
         waiting = self.waiting.get(piece.run)
         if waiting is None:
             waiting = self.waiting[piece.run] = []
@@ -86,9 +124,10 @@ class DeadLetters:
         """The bytes of a run are there, or cannot be read, ever."""
         for piece, reason in self.waiting.pop(run, ()):
             queue = piece.queue
-            if run.data and not queue.deleted:
-                self._publish(queue, run, _numbers(piece), reason)
-            elif not queue.deleted:
+            if run.data:
+                self._send([piece], reason)
+                continue
+            if not queue.deleted:
                 self._broker.notices.append(
                     f"{piece.count} messages of queue '{queue.name}' in vhost '{queue.vhost}' that were {reason}"
                     " cannot be read, and are dropped: the log is damaged there"
