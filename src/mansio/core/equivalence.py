@@ -5,7 +5,9 @@ from typing import Any
 from mansio.core.errors import PreconditionFailed
 from mansio.core.routing import Arguments, freeze
 
+_DEDUPLICATION = ("x-cache-size", "x-cache-ttl", "x-message-deduplication")
 QUEUE_ARGUMENTS = (
+    *_DEDUPLICATION,
     "x-dead-letter-exchange",
     "x-dead-letter-routing-key",
     "x-delivery-limit",
@@ -23,7 +25,7 @@ QUEUE_ARGUMENTS = (
     "x-quorum-initial-group-size",
     "x-single-active-consumer",
 )
-EXCHANGE_ARGUMENTS = ("alternate-exchange",)
+EXCHANGE_ARGUMENTS = ("alternate-exchange", *_DEDUPLICATION)
 
 _DEFAULTS = {"x-dispatch-strategy": "round-robin", "x-queue-type": "classic"}
 

@@ -52,7 +52,7 @@ class Journal:
         self._owners: Owners = []
         self._breaks: list[int] = []
         self._part_bytes = 0  # of messages since the last break
-        self._whole = False  # a transaction is being applied
+        self._whole = 0  # what is being applied must not be divided, for so many reasons
         self._ended = False  # nothing may follow that a restart would take for work
         self._stirred = True  # the log has grown since there was last something to tidy up
 
@@ -73,13 +73,13 @@ class Journal:
 
     def begin(self, size: int) -> None:
         """A transaction with messages of so many bytes is applied: up to `end`, all goes into one entry."""
-        if self._part_bytes + size > PART_BYTES_MAX:
+        if self._part_bytes + size > PART_BYTES_MAX and not self._whole:
             self._divide()
-        self._whole = True
+        self._whole += 1
 
     def end(self) -> None:
         """The transaction was applied."""
-        self._whole = False
+        self._whole -= 1
 
     def _divide(self) -> None:
         """What follows goes into another entry, and what was settled up to here does not."""

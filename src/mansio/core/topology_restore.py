@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from mansio.core.deduplication import REMEMBER, restore_ids
 from mansio.core.queue import Queue
 from mansio.core.records import SNAPSHOT, Damaged, unpack_table
 from mansio.core.routing import Exchange
@@ -34,7 +35,7 @@ class TopologyRestore:
                 self._snapshot(change)
                 return None
             return self._change(change) if self._complete else None
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise Damaged(
                 f"record {change.get('do')!r} lacks {error}, or it is not there"
             ) from error
@@ -60,6 +61,10 @@ class TopologyRestore:
             return int(change["id"])
         elif do in ("bind", "unbind"):
             self._bind(host, change)
+        elif do == REMEMBER:
+            kind = "exchange" if "exchange" in change else "queue"
+            owners = host.exchanges if kind == "exchange" else host.queues
+            restore_ids(owners[change[kind]].dedup, change["ids"])
         else:
             raise Damaged(f"unknown change {do!r}")
         return None
@@ -77,8 +82,11 @@ class TopologyRestore:
                     self._declare_queue(host, fields)
                 for fields in found["bindings"]:
                     self._bind(host, {"do": "bind", **fields})
+            for fields in found["exchanges"]:
+                restore_ids(host.exchanges[fields["name"]].dedup, fields.get("ids", ()))
             for fields in found["queues"]:
                 queue = host.queues[fields["name"]]
+                restore_ids(queue.dedup, fields.get("ids", ()))
                 queue.next_position = max(queue.next_position, fields["next"])
         self._complete = True
 
