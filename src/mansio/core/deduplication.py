@@ -12,6 +12,7 @@ What is `Held` is found again in the records of messages. What a window of somet
 messages has records of its own: changes in each turn, and all of it with each snapshot of the topology.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -68,7 +69,7 @@ class Window:
     def __init__(self, ttl_ms: int | None, size: int) -> None:
         self.ttl_ms = ttl_ms
         self.size = size
-        self.ids: dict[str, tuple[int, bool]] = {}
+        self.ids: OrderedDict[str, tuple[int, bool]] = OrderedDict()  # a dict is slow at its front
         """Until when, and whether also over a restart."""
 
     def knows(self, id: str, now_ms: int) -> bool:
