@@ -33,7 +33,7 @@ REMEMBER: Final = "remember"
 """What a TOPOLOGY record does that says which ids are remembered now, and until when."""
 
 IDS_DEFAULT: Final = 65_536
-"""Ids that a window remembers, the oldest go first: about 10 MiB. `x-cache-size` asks for another number."""
+"""Ids that a window remembers, the oldest go first: about 15 MiB. `x-cache-size` asks for another number."""
 
 
 class Held:
