@@ -231,6 +231,7 @@ def test_persistence_is_seen_behind_every_combination_of_properties(codec: Any) 
         {"headers": {"CC": ["b"]}},
         {"headers": {"x": 1, "BCC": ["b"]}, "delivery_mode": 2},
         {"headers": {"x" * 200: "y" * 200, "BCC": ["b"]}},
+        {"headers": {"a": {"b": 1}, "x-receipt": True}, "reply_to": "r"},
     ],
 )
 def test_messages_that_bytes_do_not_tell_all_of_are_runs_of_their_own(
@@ -240,6 +241,17 @@ def test_messages_that_bytes_do_not_tell_all_of_are_runs_of_their_own(
     reader = read(codec, publish("a") + special * 2 + publish("a"))
     assert [run[3] for run in reader.runs] == [1, 2, 1]
     assert [flags & SPECIAL for _, _, flags in reader.messages()] == [0, SPECIAL, SPECIAL, 0]
+
+
+@every_form
+@pytest.mark.parametrize(
+    "headers", [{"x-receipts": 1}, {"x-receip": 1}, {"x": {"x-receipt": True, "CC": ["b"]}}]
+)
+def test_headers_of_other_names_or_deeper_down_are_nothing_special(
+    codec: Any, headers: dict[str, Any]
+) -> None:
+    ((_, _, flags),) = read(codec, publish("a", properties=Properties(headers=headers))).messages()
+    assert not flags & SPECIAL
 
 
 @every_form

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mansio.core.marks import Marks
 from mansio.core.records import (
     Damaged,
     Parts,
@@ -39,15 +40,18 @@ def runs(draw: st.DrawFn) -> Run:
     uniform = draw(st.booleans())
     if uniform:
         sizes = sizes[:1] * len(sizes)
+    marks = draw(st.none() | st.builds(Marks, names, st.none(), names, names | st.none()))
     data = bytes(i % 256 for i in range(sum(sizes)))
     ends = None if uniform else array("I", [sum(sizes[: i + 1]) for i in range(len(sizes))])
     which = None
     if len(routes) > 1:
         which = bytes(draw(st.integers(0, len(routes) - 1)) for _ in sizes)
-    return Run(
+    run = Run(
         data, len(sizes), sizes[0] if uniform else 0,
         None if ends is None else ends.tobytes(), routes, which, True,
     )  # fmt: skip
+    run.marks = marks
+    return run
 
 
 def joined(parts: Parts) -> bytes:
@@ -62,6 +66,7 @@ def test_a_publish_is_read_back(run: Run, places: list[tuple[int, int]]) -> None
     assert found.places == places
     assert found.messages == run.count and found.stride == run.stride
     assert (found.data, found.ends, found.which) == (run.data, run.ends, run.which)
+    assert (found.marks and found.marks.pack()) == (run.marks and run.marks.pack())
     assert found.routes == [
         (route.skip, route.channel, route.frame_max, route.exchange, route.routing_key)
         for route in run.routes
@@ -119,12 +124,19 @@ def test_no_table_of_a_client_can_look_like_a_packed_one(table: dict[str, Any]) 
     assert same(unpack_table(pack_table({"a": table, **table})), {"a": table, **table})
 
 
+def _marked() -> Run:
+    run = make_run([1], True)
+    run.marks = Marks("id", None, "reply", None)
+    return run
+
+
 RECORDS = {
     "publish": encode_publish(make_run([1, 2, 3], True), [(1, 2), (3, 4)]),
     "varied": encode_publish(
         Run(b"abbccc", 3, 0, array("I", [1, 3, 6]).tobytes(), (Route("e", "k", ()),) * 2, b"\0\1\0"),
         [(1, 0)],
     ),
+    "marked": encode_publish(_marked(), [(1, 0)]),
     "topology": encode_topology({"do": "declare queue", "arguments": pack_table({"a": Decimal(1)})}),
 }  # fmt: skip
 

@@ -98,7 +98,7 @@ OUTPUT = {
     "rpc": RPC,
     "topics": TOPICS,
 }
-NOT_YET = {"delayed_tasks", "receipts", "retry"}
+NOT_YET = {"delayed_tasks", "retry"}
 """Examples of features that the broker does not have yet."""
 
 

@@ -55,7 +55,7 @@ cdef class Scan:
     cdef Py_ssize_t _body(self, Py_ssize_t pos, Py_ssize_t at, Py_ssize_t end, uint64_t left) except? -9
     @cython.locals(p="uchar*", bits=int, flags=int, bit=int, size=Py_ssize_t)
     cdef int _classify(self, Py_ssize_t at, Py_ssize_t stop) except? -9
-    @cython.locals(p="uchar*", name=Py_ssize_t, size=Py_ssize_t, copies=int)
+    @cython.locals(p="uchar*", name=Py_ssize_t, size=Py_ssize_t, acts=int)
     cdef int _table(self, Py_ssize_t at, Py_ssize_t stop, int depth) except? -9
     @cython.locals(p="uchar*", kind=int, end=Py_ssize_t)
     cdef Py_ssize_t _value(self, Py_ssize_t at, Py_ssize_t stop, int depth) except? -9

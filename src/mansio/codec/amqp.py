@@ -49,6 +49,7 @@ TABLE_DEPTH_MAX = 64
 """Nesting of field tables, as in `amqp_values`: a deeper one is refused."""
 
 _REPLY_TO = b"amq.rabbitmq.reply-to"
+_RECEIPT = b"x-receipt"
 _WAIT, _ALONE, _MISSING, _FAULTY, _LATER = 0, -1, -2, -3, -4
 _END = 0xCE
 # content-type, content-encoding | priority is one octet | correlation-id … cluster-id: short strings but for timestamp
@@ -317,9 +318,12 @@ class Scan:
         return flags if at == stop else SPECIAL
 
     def _table(self, at: int, stop: int, depth: int) -> int:
-        """Whether the field table entries in [at, stop) are sound: -1 if not, 1 if CC or BCC is among them, else 0."""
+        """Whether the field table entries in [at, stop) are sound: -1 if not; 1 if one of them acts, else 0.
+
+        Those that act, on the level of the headers themselves, are CC, BCC and x-receipt.
+        """
         p = self.p
-        copies = 0
+        acts = 0
         while at < stop:
             name = at + 1
             size = p[at]
@@ -328,11 +332,13 @@ class Scan:
                 return -1
             if depth == 0 and (size == 2 or size == 3) and p[at - 1] == 67 and p[at - 2] == 67:
                 if size == 2 or p[name] == 66:
-                    copies = 1
+                    acts = 1
+            elif depth == 0 and size == 9 and self.buf.startswith(_RECEIPT, name):
+                acts = 1
             at = self._value(at, stop, depth)
             if at < 0:
                 return -1
-        return copies
+        return acts
 
     def _value(self, at: int, stop: int, depth: int) -> int:
         """Where the field value at `at` ends, or -1 if it is none (types: RabbitMQ's table of 4.2.1)."""

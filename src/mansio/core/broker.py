@@ -17,6 +17,7 @@ from mansio.core.consuming import Consuming
 from mansio.core.counts import Counts
 from mansio.core.dead_letters import DeadLetters
 from mansio.core.deadlines import Deadlines
+from mansio.core.deduplication import Deduplication
 from mansio.core.definitions import Definitions
 from mansio.core.dispatch import Dispatcher
 from mansio.core.draws import Draws
@@ -31,6 +32,7 @@ from mansio.core.matching import Means
 from mansio.core.overdue import Overdue
 from mansio.core.paging import Paging
 from mansio.core.queue import Queue
+from mansio.core.receipts import Receipts
 from mansio.core.records import Parts
 from mansio.core.routing import Route
 from mansio.core.run import Run
@@ -71,6 +73,9 @@ class Broker(Consuming):
         self.intake = Intake(self)
         self.forwarding = Forwarding(self)
         self.dead_letters = DeadLetters(self)
+        self.deduplication = Deduplication(self)
+        self.receipts = self.settling.receipts = Receipts(self)
+        self.settling.deduplication = self.deduplication
         self.dispatcher.dead_letters = self.settling.dead_letters = self.dead_letters
         self.overdue = Overdue(self)
         self.blocked = False  # publishers are to be held back
@@ -128,8 +133,11 @@ class Broker(Consuming):
     ) -> Route:
         """Where publishes with this exchange and key go; NotFound, AccessRefused. `skip`: bytes of the method frame."""
         host = self.vhosts[vhost]
-        queues, by_content = host.route(host.publishable(exchange), [key], None)
-        return Route(exchange, key, tuple(queues), by_content, mandatory, channel, skip)
+        start = host.publishable(exchange)
+        queues, by_content = host.route(start, [key], None)
+        route = Route(exchange, key, tuple(queues), by_content, mandatory, channel, skip)
+        route.remember_in(start)
+        return route
 
     def route_message(
         self, vhost: str, exchange: str, keys: list[str], view: View

@@ -17,6 +17,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from mansio.core.check_log import check_retention
+from mansio.core.check_marks import check_marks
 from mansio.core.check_paging import check_paging, is_awaited
 from mansio.core.check_topology import InvariantBroken, check_vhost
 from mansio.core.limits import TURN_BYTES
@@ -37,9 +38,10 @@ __all__ = ["InvariantBroken", "check"]
 class _Tally:
     """What was found while walking over the sessions and queues, to be compared with what they say."""
 
-    __slots__ = ("live", "places", "unsettled")
+    __slots__ = ("live", "marked", "places", "unsettled")
 
     def __init__(self) -> None:
+        self.marked: list[tuple[Queue, Run]] = []
         self.live: defaultdict[Run, int] = defaultdict(int)
         self.places: defaultdict[Queue, list[Sequence[int]]] = defaultdict(list)
         self.unsettled: defaultdict[Consumer, int] = defaultdict(int)
@@ -77,6 +79,7 @@ def check(broker: "Broker", topology: bool = True, turn_bytes: int = TURN_BYTES)
             check_vhost(host)
     _check_runs(broker, tally)
     check_retention(broker.journal.retention, tally.live)
+    check_marks(broker, tally.marked)
     _check_dirty(broker)
     _check_confirms(broker.confirms)
 
@@ -183,6 +186,8 @@ def _count(piece: "Piece", places: Sequence[int], tally: _Tally) -> int:
     count = len(places)
     tally.live[run] += count
     tally.places[piece.queue].append(places)
+    if run.marks is not None:
+        tally.marked += [(piece.queue, run)] * count
     if consumer is None:
         return 0
     tally.unsettled[consumer] += count
@@ -229,6 +234,8 @@ def _check_ready(queue: "Queue", tally: _Tally) -> None:
             low = _check_span(queue, span, low, flying)
             ready += span.stop - span.start
             tally.live[span.run] += span.stop - span.start
+            if span.run.marks is not None:
+                tally.marked.append((queue, span.run))
         end = max(end, low)
     if head is not None and queue.ready is not head:
         raise InvariantBroken(f"queue {queue.name} does not look at its highest priority")

@@ -10,9 +10,12 @@ class Counts:
         "channels_opened",
         "confirmed",
         "dead_lettered",
+        "deduplicated",
         "delivered",
         "dropped",
+        "duplicates",
         "expired",
+        "receipts",
         "redelivered",
         "returned",
         "routed",
@@ -24,9 +27,12 @@ class Counts:
         self.routed = 0  # published and put into a queue at least
         self.returned = 0  # published to no queue, mandatory
         self.dropped = 0  # published to no queue, not mandatory
+        self.duplicates = 0  # published and taken by no queue, since they had come before
+        self.deduplicated = 0  # times that an exchange or a queue did not take a message for that
         self.confirmed = 0
         self.dead_lettered = 0  # published again to a dead-letter exchange, or quarantined
         self.expired = 0
+        self.receipts = 0  # sent to queues that are there
         self.delivered = 0  # to consumers and by basic.get
         self.redelivered = 0  # of these, marked as redelivered
         self.acknowledged = 0  # or rejected for good, by clients
@@ -38,4 +44,4 @@ class Counts:
     @property
     def published(self) -> int:
         """Messages that came from clients; those of a transaction count when it is committed."""
-        return self.routed + self.returned + self.dropped
+        return self.routed + self.returned + self.dropped + self.duplicates

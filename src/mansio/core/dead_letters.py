@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from mansio.core.deadlines import NEVER_MS
 from mansio.core.inflight import Piece
 from mansio.core.letters import Death
+from mansio.core.marks import DEAD_LETTERED, DROPPED
 from mansio.core.names import QUARANTINE
 
 if TYPE_CHECKING:
@@ -72,29 +73,33 @@ class DeadLetters:
 
     def drop(self, queue: "Queue", span: "Span", reason: str) -> None:
         """Ready messages that were taken out of their queue, which `can_take` allowed."""
-        if queue.rules.dead_letter_exchange is not None:
-            self._publish(queue, span.run, range(span.start, span.stop), reason)
-        self._broker.settling.drop(queue, span)
+        if queue.rules.dead_letter_exchange is None:
+            self._broker.settling.drop(queue, span, EXPIRED if reason == EXPIRED else DROPPED)
+            return
+        self._broker.journal.begin(0)
+        self._publish(queue, span.run, range(span.start, span.stop), reason)
+        self._broker.settling.drop(queue, span, DEAD_LETTERED)
+        self._broker.journal.end()
 
     def refuse(self, queue: "Queue", span: "Span") -> None:
         """Messages that came into a full queue in this turn: with `reject-publish-dlx` they are dead-lettered."""
+        self._broker.deduplication.refused(queue, span.run)
         if queue.rules.letters_refused:
             self.drop(queue, span, MAXLEN)
         else:
-            self._broker.settling.drop(queue, span)
+            self._broker.settling.drop(queue, span, DROPPED)
 
     def reject(self, pieces: Iterable[Piece], reason: str = REJECTED) -> None:
         """Deliveries that nobody wants; of `delivery_limit` also those that no exchange is named for."""
         self._send(pieces, reason)
 
     def _send(self, pieces: Iterable[Piece], reason: str) -> None:
-        settling = self._broker.settling
-        settled: list[Piece] = []
+        dropped: list[Piece] = []
         for piece in pieces:
             queue = piece.queue
             lettered = queue.rules.dead_letter_exchange is not None or reason == DELIVERY_LIMIT
             if not lettered or queue.deleted:
-                settled.append(piece)
+                dropped.append(piece)
             elif not piece.run.data:
                 self._let_go(piece)
                 self._wait(piece, reason)
@@ -103,13 +108,22 @@ class DeadLetters:
                 self.postponed.append((piece, reason))
                 self._broker.deadlines.at(self._broker.now_ms + ROOM_LOOK_MS, self)
             else:
-                self._publish(queue, piece.run, _numbers(piece), reason)
-                settled.append(piece)
-        settling.accept(settled)
+                self._move(piece, reason)
+        self._broker.settling.accept(dropped, REJECTED)
+
+    def _move(self, piece: Piece, reason: str) -> None:
+        """Publishes deliveries again, and settles them."""
+        self._broker.journal.begin(0)
+        self._publish(piece.queue, piece.run, _numbers(piece), reason)
+        self._broker.settling.accept([piece], DEAD_LETTERED)
+        self._broker.journal.end()
 
     def _let_go(self, piece: Piece) -> None:
         """It has to wait. Its consumer may go on: it has done with it."""
         self._broker.settling.credit(piece)
+        marks = piece.run.marks
+        if marks is not None and piece.consumer is not None:
+            marks.holders = (marks.holders or {}) | {piece.queue.id: piece.consumer.tag}
         piece.consumer = None
 
     def _wait(self, piece: Piece, reason: str) -> None:
@@ -132,7 +146,7 @@ class DeadLetters:
                     f"{piece.count} messages of queue '{queue.name}' in vhost '{queue.vhost}' that were {reason}"
                     " cannot be read, and are dropped: the log is damaged there"
                 )
-            self._broker.settling.accept([piece])
+            self._broker.settling.accept([piece], DROPPED)
 
     def _publish(self, queue: "Queue", run: "Run", numbers: Sequence[int], reason: str) -> None:
         """Publishes messages of a run again, by way of the queue's exchange."""
@@ -153,7 +167,7 @@ class DeadLetters:
             death = Death(queue.name, reason, route.exchange, route.routing_key, time_s, new_key)
             letter = letters.dead_letter(run, i, death)
             refused = _cycle(letter.deaths) if reason != REJECTED else None
-            forwarding.add(letter, refused)
+            forwarding.add(letter, refused, run.marks)
         forwarding.end()
         broker.journal.end()
         broker.counts.dead_lettered += len(numbers)

@@ -258,6 +258,7 @@ class Definitions:
     def drop_queue(self, queue: Queue, session: "Session | None" = None) -> int:
         """Deletes it without conditions, for a session or by itself, and tells its consumers."""
         queue.deleted = True
+        self._broker.receipts.deleted(queue)
         count = self._broker.settling.drop_ready(queue)
         self._broker.vhosts[queue.vhost].remove_queue(queue)
         if queue.owner is not None:

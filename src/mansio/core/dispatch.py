@@ -116,7 +116,15 @@ class Settler(Protocol):
     letters: Letters
     now_ms: int
 
-    def settled(self, queue: "Queue", run: Run, position: int, count: int, step: int) -> None:
+    def settled(
+        self,
+        queue: "Queue",
+        run: Run,
+        position: int,
+        count: int,
+        step: int,
+        consumer: Consumer | None = None,
+    ) -> None:
         """These messages are done with: delivered to a consumer that does not acknowledge."""
 
 
@@ -289,7 +297,7 @@ def _give(
     if span.redelivered:
         settler.counts.redelivered += count
     if consumer.no_ack:
-        settler.settled(queue, run, span.base + start, count, step)
+        settler.settled(queue, run, span.base + start, count, step, consumer)
         return
     channel.ledger.add(
         Flight(

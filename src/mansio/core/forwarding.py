@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mansio.core.letters import Letter
+from mansio.core.marks import UNROUTED, Marks
 from mansio.core.routing import Exchange, Route
 from mansio.core.run import Run
 
@@ -33,6 +34,7 @@ class Forwarding:
         ] = {}  # by keys, where headers do not count
         self._kind: _Kind | None = None  # of the letters that are gathered
         self._frames: list[bytes] = []
+        self._marks: Marks | None = None  # of the only one that is gathered
 
     def begin(self, vhost: str, exchange: str, persistent: bool) -> None:
         """What follows is for this exchange."""
@@ -40,21 +42,35 @@ class Forwarding:
         self._exchange = self._host.exchanges.get(exchange)
         self._persistent = persistent
 
-    def add(self, letter: Letter, refused: frozenset[str] | None = None) -> None:
-        """Routes a letter; `refused`: names of queues that it does not go to."""
-        if self._exchange is None:
-            return
-        queues = self._route(letter)
+    def add(
+        self,
+        letter: Letter,
+        refused: frozenset[str] | None = None,
+        marks: Marks | None = None,
+    ) -> None:
+        """Routes a letter; `refused`: names of queues that it does not go to; `marks`: of the message before."""
+        queues = self._route(letter) if self._exchange is not None else ()
         if refused:
             queues = tuple(queue for queue in queues if queue.name not in refused)
         if not queues:
-            self._broker.counts.dropped += 1
+            self._drop(letter, marks)
             return
         kind = (letter.keys[0], queues, letter.priority, letter.expiration_ms)
-        if kind != self._kind:
+        if kind != self._kind or marks is not None:
             self._flush()
             self._kind = kind
         self._frames.append(letter.frames)
+        if marks is not None:
+            self._marks = marks.copy()
+            self._flush()
+
+    def _drop(self, letter: Letter, marks: Marks | None) -> None:
+        if self._exchange is not None:
+            self._broker.counts.dropped += 1
+        if marks is not None and self._host is not None:
+            run = Run(letter.frames, 1, len(letter.frames), None, (), None, self._persistent)
+            run.marks = marks
+            self._broker.receipts.send(self._host.name, run, UNROUTED)
 
     def end(self) -> None:
         """Everything that was added is in its queues."""
@@ -86,6 +102,7 @@ class Forwarding:
         route.frame_max = self._broker.letters.frame_max
         run = make_run(frames, route, self._persistent)
         run.priority, run.expiration_ms = priority, expiration_ms
+        run.marks, self._marks = self._marks, None
         self._broker.intake.put(run, queues)
 
 

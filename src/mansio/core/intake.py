@@ -8,6 +8,7 @@ dead letters … ───┴─► put ──► queues, records, what the queu
 from typing import TYPE_CHECKING
 
 from mansio.core.expiry import Expiry
+from mansio.core.marks import UNROUTED
 from mansio.core.run import Place, Run
 
 if TYPE_CHECKING:
@@ -44,6 +45,12 @@ class Intake:
         if channel is not None and live[0].hidden:  # so are all: they come last
             self._give_back(channel, run)
         broker = self._broker
+        if run.marks is not None:
+            if run.marks.id is not None:
+                live = broker.deduplication.admit(run, live, channel)
+                if not live:
+                    self._refuse(channel, run)
+                    return False
         run.arrived_ms = broker.now_ms
         self._settling.hold(run, len(live))
         places: list[Place] = []
@@ -63,11 +70,24 @@ class Intake:
         if places:
             run.places = tuple(places)
             broker.journal.publish(run)
+        if run.marks is not None:
+            broker.receipts.arrived(run.marks, live)
+            if run.marks.id is not None:
+                broker.deduplication.arrived(run, live, channel)
         if self._paging.budget_bytes:
             self._paging.arrived(run, live)
         return True
 
+    def _refuse(self, channel: "Channel | None", run: Run) -> None:
+        """It is a duplicate. Its publisher is confirmed that it is there, once the first one is safe."""
+        self._counts.duplicates += 1
+        route = run.routes[0]
+        if channel is not None and route.mandatory:
+            channel.session.outbox.duplicate(channel, run, 0, route)
+
     def _give_back(self, channel: "Channel", run: Run) -> None:
+        if run.marks is not None:
+            self._broker.receipts.send(channel.session.vhost, run, UNROUTED)
         returned = 0
         if any(route.mandatory for route in run.routes):
             for i in range(run.count):

@@ -4,6 +4,7 @@ Broker gives it somebody who does.
 
 from typing import NamedTuple, Protocol
 
+from mansio.core.receipts import Receipt
 from mansio.core.routing import Arguments
 from mansio.core.run import Run
 from mansio.core.view import Bare, View
@@ -47,6 +48,9 @@ class Letters(Protocol):
     def dead_letter(self, run: Run, i: int, death: Death) -> Letter:
         """Message `i` of a run as it is published again, with this death on top of its x-death header."""
 
+    def receipt(self, receipt: Receipt, key: str) -> Run:
+        """A run of one message that says this, published to the default exchange with this key."""
+
     def counted(self, run: Run, i: int, deliveries: int) -> Run:
         """Message `i` of a run as it is delivered for another time: with an x-delivery-count header."""
 
@@ -60,6 +64,9 @@ class NoLetters:
     frame_max = 0
 
     def dead_letter(self, run: Run, i: int, death: Death) -> Letter:
+        raise NotImplementedError("this broker cannot write messages")
+
+    def receipt(self, receipt: Receipt, key: str) -> Run:
         raise NotImplementedError("this broker cannot write messages")
 
     def counted(self, run: Run, i: int, deliveries: int) -> Run:

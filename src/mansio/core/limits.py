@@ -28,6 +28,9 @@ PART_BYTES_MAX: Final = 256 << 20
 """Messages of one turn in one entry of the log, beyond which the next ones go into another: several transactions may be
 committed in one turn, together too large for any entry, and each of them must be in the log whole or not at all."""
 
+IDS_MAX: Final = 1_000_000
+"""Ids that one deduplicating queue or exchange may be declared to remember, about 230 MiB; more is refused with 406. To
+write so many into a snapshot of the topology takes a second."""
 
 TIME_MAX_MS: Final = 315_360_000_000
 """Ten years: the longest time to live that queues and messages may ask for (RabbitMQ 3.10.8)."""

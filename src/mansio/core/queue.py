@@ -5,7 +5,7 @@
       └─────requeue───────┘    back to its own place, marked redelivered
 
 `ready` is a deque of spans whose positions rise from left to right. What a queue's arguments ask for beyond that hangs
-on it: `bound`, `expiry`, `lease`; all None for a plain queue. Queues with priorities are in `priority_queue`.
+on it: `bound`, `dedup`, `expiry`, `lease`; all None for a plain queue. Queues with priorities are in `priority_queue`.
 """
 
 from collections import deque
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mansio.core.bounds import make_bound
+from mansio.core.deduplication import make_held_or_window
 from mansio.core.field_values import Arguments
 from mansio.core.inflight import Piece
 from mansio.core.rules import make_rules
@@ -40,6 +41,7 @@ class Queue:
         "bound",
         "consumers",
         "crowded",
+        "dedup",
         "deleted",
         "dirty",
         "durable",
@@ -81,6 +83,7 @@ class Queue:
         self.bindings: dict[int, Any] = {}
         self.rules = make_rules(self.arguments)
         self.bound = make_bound(self.arguments)
+        self.dedup = make_held_or_window(self.arguments)
         self.expiry: Expiry | None = None  # a message in it, or every one, may expire
         self.lease: Lease | None = None
         self.ready: deque[Span] = deque()

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any, Final
 
 from mansio.core import argument_checks as a
+from mansio.core.deduplication import wrong_argument
 from mansio.core.equivalence import describe, type_name
 from mansio.core.errors import PreconditionFailed
 from mansio.core.field_values import Arguments
@@ -87,6 +88,8 @@ def check_queue_arguments(name: str, vhost: str, arguments: Arguments) -> None:
     for key in arguments:
         if key in _OTHERS and key not in known:
             raise _foreign(key, resource, kind)
+    if (wrong := wrong_argument(arguments)) is not None:
+        raise PreconditionFailed(f"invalid arg '{wrong[0]}' for {resource}: {wrong[1]}")
 
 
 def _check_dead_letter_exchange(arguments: Arguments, resource: str) -> None:

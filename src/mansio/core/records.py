@@ -1,10 +1,10 @@
 """What the Broker writes to the log, and how it is read back. All integers are big-endian.
 
     PUBLISH   01 | queues u32 | routes u16 | count u32 | stride u32 | ends u32 | which u32
-              | arrived u64, Unix time in ms | expiration u64 in ms, all ones: none | priority u8
+              | arrived u64, Unix time in ms | expiration u64 in ms, all ones: none | priority u8 | marks u16
               | queues × (id u64, position u64)
               | routes × (skip u16, channel u16, frame-max u32, exchange, routing key: u8 length + bytes)
-              | ends | which | data
+              | marks, JSON as of `Marks`; empty when it has none | ends | which | data
     SETTLE    02 | queue id u64 | ranges × (first position u64, count u32, step u32)
     TOPOLOGY  03 | JSON, UTF-8: {"do": what, …}
     RETURNED  04 | as SETTLE: at an orderly stop, the messages of a queue that had been delivered before
@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from mansio.core.marks import Marks, unpack_marks
 from mansio.core.run import Place, Range, Run
 
 PUBLISH, SETTLE, TOPOLOGY, RETURNED, COUNTED = 1, 2, 3, 4, 5
@@ -30,7 +31,7 @@ SNAPSHOT, STARTED, STOPPED = "snapshot", "start", "stop"
 """What TOPOLOGY records do beside changes: all of it at once; a broker goes on with the log; it has ended in order."""
 
 Parts = tuple[bytes, ...]
-_PUBLISH = struct.Struct(">BIHIIIIQQB")
+_PUBLISH = struct.Struct(">BIHIIIIQQBH")
 _PLACE = struct.Struct(">QQ")
 _ROUTE = struct.Struct(">HHIB")
 _SETTLE = struct.Struct(">BQ")
@@ -66,6 +67,7 @@ class Published(NamedTuple):
     arrived_ms: int = 0
     expiration_ms: int | None = None
     priority: int = 0
+    marks: Marks | None = None
 
 
 class Settled(NamedTuple):
@@ -93,6 +95,7 @@ class Counted(NamedTuple):
 def encode_publish(run: Run, places: Sequence[Place]) -> Parts:
     """A run that went to these (queue id, position) places, as parts of a record."""
     ends, which = run.ends or b"", run.which or b""
+    marks = b"" if run.marks is None else json.dumps(run.marks.pack()).encode()
     expiration = _NO_EXPIRATION if run.expiration_ms is None else run.expiration_ms
     head = _PUBLISH.pack(
         PUBLISH,
@@ -105,6 +108,7 @@ def encode_publish(run: Run, places: Sequence[Place]) -> Parts:
         run.arrived_ms,
         expiration,
         run.priority,
+        len(marks),
     )
     parts = [head]
     parts += [_PLACE.pack(*place) for place in places]
@@ -117,6 +121,7 @@ def encode_publish(run: Run, places: Sequence[Place]) -> Parts:
             bytes((len(key),)),
             key,
         ]
+    parts.append(marks)
     if ends:
         parts.append(_big_endian(ends))
     if which:
@@ -185,14 +190,26 @@ def _decode_publish(record: bytes) -> Published:
         key = record[at + 1 : at + 1 + size].decode("utf-8", "surrogateescape")
         at += 1 + size
         found.append(PublishedRoute(skip, channel, frame_max, exchange, key))
+    arrived_ms, expiration, priority, marks_size = traits
+    marks = unpack_marks(json.loads(record[at : at + marks_size])) if marks_size else None
+    at += marks_size
     ends = _big_endian(record[at : at + ends_size]) if ends_size else None
     at += ends_size
     which = record[at : at + which_size] if which_size else None
     data = record[at + which_size :]
-    arrived_ms, expiration, priority = traits
     expiration_ms = None if expiration == _NO_EXPIRATION else expiration
     published = Published(
-        places, count, stride, ends, which, found, data, arrived_ms, expiration_ms, priority
+        places,
+        count,
+        stride,
+        ends,
+        which,
+        found,
+        data,
+        arrived_ms,
+        expiration_ms,
+        priority,
+        marks,
     )
     _check_sizes(published, queues, ends_size, which_size)
     return published

@@ -14,6 +14,7 @@ which the broker wrote down what had been, only that. With a budget for messages
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from mansio.core.deduplication import Held
 from mansio.core.expiry import Expiry
 from mansio.core.limits import ROUTES_MAX
 from mansio.core.queue import Queue
@@ -127,6 +128,7 @@ class Restore:
         run.places = tuple(found.places)
         run.arrived_ms, run.expiration_ms = found.arrived_ms, found.expiration_ms
         run.priority = found.priority
+        run.marks = found.marks
         buckets = self._broker.journal.retention.buckets
         run.bucket = buckets[-1] if buckets else None
         run.seq, run.offset, run.size = self._seq, offset, size
@@ -177,7 +179,9 @@ class Restore:
         if run.expiration_ms is not None and queue.expiry is None and not queue.hidden:
             queue.expiry = Expiry(self._broker, queue)
         counted = self._counted.get(queue.id)
-        if not counted:
+        if run.marks is not None:
+            self._mark(queue, run, span.base + span.start, counted or {})
+        if not counted or not queue.rules.counts:
             queue.put(span)
             return
         for i in range(span.start, span.stop):
@@ -190,6 +194,24 @@ class Restore:
                 if run.returns is None:
                     run.returns = []
                 run.returns.append((queue.id, deliveries, (position, 1, 1)))
+
+    def _mark(self, queue: Queue, run: Run, position: int, counted: dict[int, int]) -> None:
+        """The only message of a run is in the queue, and asks for more than being delivered."""
+        marks = run.marks
+        assert marks is not None
+        if marks.id is not None and isinstance(queue.dedup, Held):
+            queue.dedup.take(marks.id)
+        if marks.reply_to is None:
+            return
+        marks.owed.add(queue.id)
+        self._broker.receipts.owed += 1
+        if position in counted:
+            marks.returns = (marks.returns or {}) | {queue.id: counted[position]}
+            if not queue.rules.counts:
+                run.returns = [
+                    *(run.returns or ()),
+                    (queue.id, counted[position], (position, 1, 1)),
+                ]
 
 
 def _route(found: PublishedRoute) -> Route:

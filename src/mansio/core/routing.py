@@ -7,6 +7,7 @@ from mansio.core.field_values import NO_HEADERS, Arguments, freeze
 from mansio.core.matching import NO_MEANS, Means
 
 if TYPE_CHECKING:
+    from mansio.core.deduplication import Window
     from mansio.core.history import History
     from mansio.core.queue import Queue
 
@@ -24,6 +25,7 @@ class Exchange:
         "arguments",
         "auto_delete",
         "bindings",
+        "dedup",
         "durable",
         "history",
         "internal",
@@ -53,6 +55,7 @@ class Exchange:
         self.bindings: dict[Any, Binding] = {}
         self.matcher = MATCHERS[type](arguments, means)
         self.history: History | None = None
+        self.dedup: Window | None = None  # it takes messages with the same id once; see `VHost`
 
 
 class Binding:
@@ -90,14 +93,16 @@ class Route:
 
     `group`: (channel, queue id) of the queues: runs of several channels are never joined. `by_content`: a headers
     exchange is on the way, so every message is routed by itself and `group` holds all that may be reached. `looked_at`:
-    each message has to be looked at, for that or because a queue asks for its priority; `sorts`: every queue does, and
-    has no bound. `fresh` and `again` belong to the front: what it needs to encode a delivery.
+    each message has to be looked at, for that or because a queue asks for its priority or its id; `sorts`: every queue
+    asks for priorities and has no bound. `window`: what the exchange remembers, if it does. `fresh` and `again` belong
+    to the front: what it needs to encode a delivery.
     """
 
     __slots__ = (
         "again",
         "by_content",
         "channel",
+        "deduplicates",
         "exchange",
         "frame_max",
         "fresh",
@@ -108,6 +113,8 @@ class Route:
         "routing_key",
         "skip",
         "sorts",
+        "window",
+        "window_durable",
     )
 
     def __init__(
@@ -129,10 +136,22 @@ class Route:
         self.sorts = bool(queues) and all(
             queue.rules.levels and queue.bound is None for queue in queues
         )
-        self.looked_at = by_content or any(queue.rules.levels for queue in queues)
+        self.window: Window | None = None
+        self.window_durable = False
+        self.deduplicates = any(queue.dedup is not None for queue in queues)
+        """Whether somebody on the way asks for the ids of messages."""
+        self.looked_at = (
+            by_content or self.deduplicates or any(queue.rules.levels for queue in queues)
+        )
         self.mandatory = mandatory
         self.channel = channel
         self.skip = skip
         self.frame_max = 0  # largest frame of the messages published with it
         self.fresh: Any = None
         self.again: Any = None
+
+    def remember_in(self, exchange: Exchange) -> None:
+        """Messages go by way of this exchange first."""
+        if exchange.dedup is not None:
+            self.window, self.window_durable = exchange.dedup, exchange.durable
+            self.deduplicates = self.looked_at = True

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 if TYPE_CHECKING:
+    from mansio.core.marks import Marks
     from mansio.core.paging import Pages
     from mansio.core.retention import Bucket
     from mansio.core.routing import Route
@@ -48,6 +49,7 @@ class Run:
         "gone",
         "home",
         "live",
+        "marks",
         "offset",
         "persistent",
         "places",
@@ -80,6 +82,7 @@ class Run:
         self.persistent = persistent
         self.arrived_ms = 0  # Unix time at which it came into its queues
         self.expiration_ms: int | None = None  # how long its messages may live, if they say so
+        self.marks: Marks | None = None  # what its only message asks for beside being delivered
         self.priority = 0  # of all its messages, where a queue cares
         self.live = 0
         self.places: tuple[Place, ...] = ()

@@ -31,6 +31,9 @@ class Outbox(Protocol):
     def returned(self, channel: "Channel", run: Run, i: int, route: Route) -> None:
         """Message `i` of `run` was mandatory and led to no queue."""
 
+    def duplicate(self, channel: "Channel", run: Run, i: int, route: Route) -> None:
+        """Message `i` of `run` was mandatory and came to no queue, since it had come before."""
+
     def cancelled(self, channel: "Channel", consumer_tag: str) -> None:
         """The consumer is gone because its queue is."""
 

@@ -5,10 +5,13 @@ from typing import Final
 
 from mansio.core.counts import Counts
 from mansio.core.dead_letters import DELIVERY_LIMIT, DeadLetters
-from mansio.core.dispatch import Dispatcher
+from mansio.core.deduplication import Deduplication
+from mansio.core.dispatch import Consumer, Dispatcher
 from mansio.core.inflight import Piece
+from mansio.core.marks import ACKED, DROPPED
 from mansio.core.paging import Paging
 from mansio.core.queue import Queue
+from mansio.core.receipts import Receipts
 from mansio.core.records import Parts, encode_counted, encode_settle
 from mansio.core.retention import Retention
 from mansio.core.run import Range, Run, Span
@@ -23,7 +26,9 @@ class Settling:
     """Accounts for messages from the moment they are in a queue until they are settled in every one."""
 
     dead_letters: DeadLetters
-    """Where messages go that queues drop; set once by the Broker."""
+    """Where messages go that queues drop; this and the next ones are set once by the Broker."""
+    receipts: Receipts
+    deduplication: Deduplication
 
     def __init__(
         self, dispatcher: Dispatcher, retention: Retention, paging: Paging, counts: Counts
@@ -50,8 +55,26 @@ class Settling:
         self.paging.resident_bytes += len(run.data)
         self.runs += 1
 
-    def settled(self, queue: Queue, run: Run, position: int, count: int, step: int) -> None:
-        """`count` messages of a queue are done with, from this position in steps of `step`."""
+    def settled(
+        self,
+        queue: Queue,
+        run: Run,
+        position: int,
+        count: int,
+        step: int,
+        consumer: Consumer | None = None,
+        outcome: str = ACKED,
+        flown: bool = True,
+    ) -> None:
+        """`count` messages of a queue are done with, from this position in steps of `step`.
+
+        `consumer`: who had them; `flown`: they had been delivered just before.
+        """
+        if run.marks is not None:
+            if run.marks.id is not None:
+                self.deduplication.settled(queue, run.marks.id)
+            tag = None if consumer is None else consumer.tag
+            self.receipts.settled(queue, run, outcome, tag, flown)
         run.live -= count
         if run.persistent and queue.logged:
             settled = (position, count, step)
@@ -70,17 +93,18 @@ class Settling:
         if run.places and run.bucket is not None:
             self._retention.settled(run)
 
-    def accept(self, pieces: Iterable[Piece]) -> None:
+    def accept(self, pieces: Iterable[Piece], outcome: str = ACKED) -> None:
         """Deliveries were acknowledged, or rejected for good."""
-        self.counts.acknowledged += self._finish(pieces)
+        self.counts.acknowledged += self._finish(pieces, outcome)
 
-    def _finish(self, pieces: Iterable[Piece]) -> int:
+    def _finish(self, pieces: Iterable[Piece], outcome: str) -> int:
         """Deliveries are done with; answers of how many messages."""
         count = 0
         for piece in pieces:
             queue = piece.queue
             queue.in_flight -= piece.count
-            self.settled(queue, piece.run, piece.base + piece.start, piece.count, piece.step)
+            first = piece.base + piece.start
+            self.settled(queue, piece.run, first, piece.count, piece.step, piece.consumer, outcome)
             self.credit(piece)
             count += piece.count
         return count
@@ -95,10 +119,13 @@ class Settling:
         for group in by_queue.values():
             queue = group[0].queue
             if queue.deleted:
-                self._finish(group)
+                self._finish(group, DROPPED)
                 continue
             if queue.rules.counts:
                 group = self._count_returns(queue, group)
+            for piece in group:
+                if piece.run.marks is not None:
+                    self._count_return(queue, piece.run, piece)
             queue.requeue(group)
             if queue.bound is not None:
                 queue.bound.returned(queue, self.dead_letters)
@@ -115,15 +142,28 @@ class Settling:
             pieces = [piece for piece in pieces if piece.deliveries < limit]
         if queue.logged:
             for piece in pieces:
-                run = piece.run
-                if run.persistent:
-                    deliveries = piece.deliveries + 1
-                    returned = (piece.base + piece.start, piece.count, piece.step)
-                    self._returns.setdefault((queue.id, deliveries), []).append(returned)
-                    if run.returns is None:
-                        run.returns = []
-                    run.returns.append((queue.id, deliveries, returned))
+                if piece.run.persistent:
+                    self._write_returns(queue, piece, piece.deliveries + 1)
         return pieces
+
+    def _write_returns(self, queue: Queue, piece: Piece, deliveries: int) -> None:
+        run = piece.run
+        returned = (piece.base + piece.start, piece.count, piece.step)
+        self._returns.setdefault((queue.id, deliveries), []).append(returned)
+        if run.returns is None:
+            run.returns = []
+        run.returns.append((queue.id, deliveries, returned))
+
+    def _count_return(self, queue: Queue, run: Run, piece: Piece) -> None:
+        """A message that was given back may want to know in the end how often it was delivered."""
+        marks = run.marks
+        if marks is None or marks.reply_to is None:
+            return
+        if marks.returns is None:
+            marks.returns = {}
+        deliveries = marks.returns[queue.id] = marks.returns.get(queue.id, 0) + 1
+        if run.persistent and queue.logged and not queue.rules.counts:
+            self._write_returns(queue, piece, deliveries)
 
     def drop_ready(self, queue: Queue) -> int:
         """Settles every ready message; answers how many."""
@@ -132,15 +172,16 @@ class Settling:
             self.drop(queue, span)
         return count
 
-    def drop(self, queue: Queue, span: Span) -> None:
+    def drop(self, queue: Queue, span: Span, outcome: str = DROPPED) -> None:
         """Settles ready messages that were taken out of a queue."""
-        self.settled(queue, span.run, span.base + span.start, span.stop - span.start, 1)
+        first, count = span.base + span.start, span.stop - span.start
+        self.settled(queue, span.run, first, count, 1, None, outcome, False)
         if queue.hidden:
             self.paging.let_go(span.run)
 
     def take_records(self) -> list[Parts]:
         """Takes the records of what was settled in this turn."""
-        records: list[Parts] = []
+        records = self.deduplication.take_records()
         if self._returns:
             returns, self._returns = self._returns, {}
             records += [encode_counted(*key, ranges) for key, ranges in returns.items()]

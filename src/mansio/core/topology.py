@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from mansio.core.deduplication import make_window, wrong_argument
 from mansio.core.equivalence import (
     EXCHANGE_ARGUMENTS,
     QUEUE_ARGUMENTS,
@@ -78,6 +79,9 @@ class VHost:
             check_not_reserved("exchange", name, self.name)
             found = Exchange(name, type, durable, auto_delete, internal, arguments, self.means)
             self._check_alternate(found)
+            if "x-message-deduplication" in arguments:
+                self._check_deduplication(found)
+                found.dedup = make_window(arguments)
             self.exchanges[name] = found
             self.version += 1
             return found
@@ -96,6 +100,12 @@ class VHost:
             raise PreconditionFailed(
                 f"invalid type '{kind}' for arg 'alternate-exchange' in {resource}"
             )
+
+    def _check_deduplication(self, exchange: Exchange) -> None:
+        wrong = wrong_argument(exchange.arguments)
+        if wrong is not None:
+            resource = describe("exchange", exchange.name, self.name)
+            raise PreconditionFailed(f"invalid arg '{wrong[0]}' for {resource}: {wrong[1]}")
 
     def delete_exchange(self, name: str, if_unused: bool) -> Exchange | None:
         """Deletes it with its bindings; None if there is none of this name."""

@@ -4,6 +4,7 @@ record, so that the records which built it up can be forgotten.
 
 from typing import TYPE_CHECKING, Any
 
+from mansio.core.deduplication import Window
 from mansio.core.names import PREDECLARED_EXCHANGES
 from mansio.core.queue import Queue
 from mansio.core.records import pack_table
@@ -21,21 +22,22 @@ def take_snapshot(broker: "Broker") -> dict[str, Any]:
     return {
         "do": "snapshot",
         "next_queue_id": broker.definitions.next_queue_id,
-        "vhosts": {name: _vhost(host) for name, host in broker.vhosts.items()},
+        "vhosts": {name: _vhost(host, broker.now_ms) for name, host in broker.vhosts.items()},
     }
 
 
-def _vhost(host: "VHost") -> dict[str, Any]:
+def _vhost(host: "VHost", now_ms: int) -> dict[str, Any]:
     exchanges = [each for each in host.exchanges.values() if each.durable]
     return {
         "exchanges": [
             exchange_fields(each)
             | ({"next": each.history.next_position} if each.history is not None else {})
+            | _ids(each, now_ms)
             for each in exchanges
             if each.name not in PREDECLARED
         ],
         "queues": [
-            queue_fields(queue) | {"next": queue.next_position}
+            queue_fields(queue) | {"next": queue.next_position} | _ids(queue, now_ms)
             for queue in host.queues.values()
             if queue.logged
         ],
@@ -46,6 +48,11 @@ def _vhost(host: "VHost") -> dict[str, Any]:
             if binding.durable
         ],
     }
+
+
+def _ids(of: Exchange | Queue, now_ms: int) -> dict[str, Any]:
+    """What a window remembers, see `deduplication`."""
+    return {"ids": of.dedup.kept(now_ms)} if isinstance(of.dedup, Window) else {}
 
 
 def exchange_fields(exchange: Exchange) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from mansio.core.deduplication import REMEMBER, restore_ids
 from mansio.core.history import RECENT_HISTORY, History
 from mansio.core.queue import Queue
 from mansio.core.records import SNAPSHOT, Damaged, unpack_table
@@ -35,7 +36,7 @@ class TopologyRestore:
                 self._snapshot(change)
                 return None
             return self._change(change) if self._complete else None
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise Damaged(
                 f"record {change.get('do')!r} lacks {error}, or it is not there"
             ) from error
@@ -64,6 +65,10 @@ class TopologyRestore:
             return int(change["id"])
         elif do in ("bind", "unbind"):
             self._bind(host, change)
+        elif do == REMEMBER:
+            kind = "exchange" if "exchange" in change else "queue"
+            owners = host.exchanges if kind == "exchange" else host.queues
+            restore_ids(owners[change[kind]].dedup, change["ids"])
         else:
             raise Damaged(f"unknown change {do!r}")
         return None
@@ -81,6 +86,10 @@ class TopologyRestore:
                     self._declare_queue(host, fields)
                 for fields in found["bindings"]:
                     self._bind(host, {"do": "bind", **fields})
+            for fields in found["exchanges"]:
+                restore_ids(host.exchanges[fields["name"]].dedup, fields.get("ids", ()))
+            for fields in found["queues"]:
+                restore_ids(host.queues[fields["name"]].dedup, fields.get("ids", ()))
             named: list[tuple[Queue | None, dict[str, Any]]] = [
                 (host.queues[fields["name"]], fields) for fields in found["queues"]
             ]

@@ -225,6 +225,18 @@ METRICS: Final = (
         lambda t, _: t.broker.counts.dead_lettered,
     ),
     Metric(
+        "messages_deduplicated_total",
+        "counter",
+        "Times that a queue or an exchange did not take a message because one with its id had come before.",
+        lambda t, _: t.broker.counts.deduplicated,
+    ),
+    Metric(
+        "receipts_total",
+        "counter",
+        "Receipts that were sent to queues.",
+        lambda t, _: t.broker.counts.receipts,
+    ),
+    Metric(
         "messages_confirmed_total",
         "counter",
         "Published messages that were confirmed to publishers.",

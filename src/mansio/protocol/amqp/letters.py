@@ -6,10 +6,13 @@ sorted by name, `x-death` an array of tables with the last death first.
 
 from typing import Any, Final, NamedTuple
 
+from mansio.codec import amqp_methods as m
 from mansio.codec.amqp_fields import Fields
-from mansio.codec.amqp_properties import decode_properties
+from mansio.codec.amqp_properties import Properties, decode_properties, encode_header_payload
 from mansio.codec.amqp_values import Long, Timestamp, Value
+from mansio.core.forwarding import make_run
 from mansio.core.letters import Death, Letter
+from mansio.core.receipts import Receipt
 from mansio.core.routing import Arguments, Route
 from mansio.core.run import Run
 from mansio.core.view import View
@@ -49,6 +52,23 @@ class AmqpLetters:
             written = self._memo[properties, death] = _write_death(properties, death)
         data = _with_properties(frames, written.properties)
         return Letter(data, written.keys, written.headers, written.priority, None, written.deaths)
+
+    def receipt(self, receipt: Receipt, key: str) -> Run:
+        """See `Letters`."""
+        headers: dict[str, Value] = {"x-receipt-outcome": receipt.outcome}
+        if receipt.queue is not None:
+            headers["x-receipt-queue"] = receipt.queue
+        if receipt.consumer is not None:
+            headers["x-receipt-consumer"] = receipt.consumer
+        headers["x-receipt-ms"] = Long(receipt.age_ms)
+        headers["x-receipt-deliveries"] = Long(receipt.deliveries)
+        properties = Properties(headers=headers, correlation_id=receipt.correlation)
+        properties.delivery_mode = 2 if receipt.persistent else 1
+        properties.type = "mansio.receipt"
+        frames = m.frame(m.FRAME_HEADER, 0, encode_header_payload(0, properties))
+        route = Route("", key, ())
+        route.frame_max = self.frame_max
+        return make_run([frames], route, receipt.persistent)
 
     def counted(self, run: Run, i: int, deliveries: int) -> Run:
         """See `Letters`."""

@@ -11,7 +11,7 @@ from mansio.core.routing import Route
 from mansio.core.run import Run
 from mansio.core.session import Channel
 from mansio.protocol.amqp.content import Content
-from mansio.protocol.amqp.replies import NO_ROUTE
+from mansio.protocol.amqp.replies import DUPLICATE, NO_ROUTE
 
 LARGE_BYTES: Final = 4096
 """From this mean size on, contents are written from where they lie: a copy costs more than another buffer."""
@@ -193,6 +193,11 @@ class Output:
     def returned(self, channel: Channel, run: Run, i: int, route: Route) -> None:
         """See `Outbox`."""
         method = m.BasicReturn(NO_ROUTE, "NO_ROUTE", route.exchange, route.routing_key)
+        self.send_content(channel.number, method, run, i)
+
+    def duplicate(self, channel: Channel, run: Run, i: int, route: Route) -> None:
+        """See `Outbox`."""
+        method = m.BasicReturn(DUPLICATE, "DUPLICATE", route.exchange, route.routing_key)
         self.send_content(channel.number, method, run, i)
 
     def cancelled(self, channel: Channel, consumer_tag: str) -> None:

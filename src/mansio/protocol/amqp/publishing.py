@@ -10,6 +10,7 @@ from mansio.core.names import REPLY_TO
 from mansio.core.routing import Route
 from mansio.core.run import Run
 from mansio.protocol.amqp.content import Assembly, Content, copies, expiration_ms
+from mansio.protocol.amqp.marks import marks_of
 from mansio.protocol.amqp.message_view import MessageView
 from mansio.protocol.amqp.output import add_tails
 from mansio.protocol.amqp.replies import NOT_IMPLEMENTED, PRECONDITION_FAILED, Refusal
@@ -63,8 +64,9 @@ def _publish_each(channel: "AmqpChannel", run: Run) -> None:
     try:
         for i, message in enumerate(run.messages()):
             route = run.route(i)
-            traits = traits_of(message, route.skip)
-            plain = traits is not None and not route.by_content
+            one_by_one = route.by_content or route.deduplicates
+            traits = None if one_by_one else traits_of(message, route.skip)
+            plain = traits is not None
             kind = (route, traits)
             if alike and not (plain and (sorting or kind in alike)):
                 _publish_alike(channel, alike)
@@ -107,7 +109,8 @@ def _publish_one(channel: "AmqpChannel", message: bytes, route: Route) -> None:
     _check(channel, properties)
     plain = content
     if properties.reply_to == REPLY_TO:
-        content = content.with_reply_to(_reply_address(channel))
+        properties.reply_to = _reply_address(channel)
+        content = content.with_reply_to(properties.reply_to)
     keys, blind = copies(properties)
     if blind:
         content = content.without_header("BCC")
@@ -123,6 +126,7 @@ def _publish_one(channel: "AmqpChannel", message: bytes, route: Route) -> None:
         message = message[: route.skip] + frames
     run = Run(message, 1, len(message), None, (route,), None, properties.delivery_mode == 2)
     run.priority = properties.priority or 0
+    run.marks = marks_of(properties, route, queues)
     if properties.expiration is not None:
         run.expiration_ms = expiration_ms(properties.expiration)
     channel.broker.publish(channel.core, run, queues)

@@ -4,6 +4,9 @@ from typing import Final
 
 from mansio.core import errors
 
+DUPLICATE: Final = 208
+"""Mansio's own: a mandatory message that nobody takes because it has come before is returned with it."""
+
 CONTENT_TOO_LARGE: Final = 311
 NO_ROUTE: Final = 312
 CONNECTION_FORCED: Final = 320

@@ -6,10 +6,11 @@ from mansio.codec.amqp_properties import decode_properties
 from mansio.codec.amqp_values import CodecError
 from mansio.core.names import REPLY_TO
 from mansio.protocol.amqp.content import FRAME_HEAD_BYTES, HEADER_FIXED_BYTES, expiration_ms
+from mansio.protocol.amqp.marks import RECEIPT
 from mansio.protocol.amqp.replies import Refusal
 
 _MEMO_MAX: Final = 1024
-_ACTING_HEADERS: Final = frozenset(("CC", "BCC"))
+_ACTING_HEADERS: Final = frozenset(("CC", "BCC", RECEIPT))
 """Headers by which a message is more than its bytes."""
 
 

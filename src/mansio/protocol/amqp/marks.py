@@ -1,0 +1,56 @@
+"""What AMQP messages ask of the broker beside being delivered, by their headers: see `core.marks`."""
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from mansio.codec.amqp_properties import Properties
+from mansio.core.limits import TIME_MAX_MS
+from mansio.core.marks import Marks
+from mansio.core.routing import Route
+
+if TYPE_CHECKING:
+    from mansio.core.queue import Queue
+
+RECEIPT: Final = "x-receipt"
+"""The header that asks for a receipt."""
+
+ID_CHARS_MAX: Final = 128
+"""Of an id that is remembered as it is; of a longer one its digest is, so that headers cannot fill the memory."""
+
+
+class Unique(NamedTuple):
+    """The id that a message must not share with others, and how long it wants that to be remembered, in ms."""
+
+    id: str
+    ttl_ms: int | None
+
+
+def marks_of(properties: Properties, route: Route, queues: "tuple[Queue, ...]") -> Marks | None:
+    """Of a message that goes to these queues; None when there is nothing to it."""
+    marks = None
+    headers = properties.headers or {}
+    if properties.reply_to and headers.get(RECEIPT) is True:
+        correlation = properties.correlation_id or properties.message_id
+        marks = Marks(reply_to=properties.reply_to, correlation=correlation)
+    if route.window is not None or any(queue.dedup is not None for queue in queues):
+        unique = unique_of(headers)
+        if unique is not None:
+            marks = marks or Marks()
+            marks.id, marks.ttl_ms = unique
+    return marks
+
+
+def unique_of(headers: Mapping[str, Any]) -> Unique | None:
+    """What the headers say of it. Ids that are not texts count by their texts, and long ones by a digest."""
+    id = headers.get("x-deduplication-header")
+    if id is None:
+        return None
+    if not isinstance(id, str):
+        id = str(id).lower() if isinstance(id, bool) else str(id)
+    if len(id) > ID_CHARS_MAX:
+        id = "sha256:" + sha256(id.encode("utf-8", "surrogateescape")).hexdigest()
+    ttl_ms = headers.get("x-cache-ttl")
+    if isinstance(ttl_ms, bool) or not isinstance(ttl_ms, int) or not 0 <= ttl_ms <= TIME_MAX_MS:
+        ttl_ms = None
+    return Unique(id, ttl_ms)
