@@ -138,7 +138,6 @@ def test_priorities(application: Application) -> None:
     assert sorted(lines, key=text.index) == lines
 
 
-@NOT_YET
 def test_eta_beyond_the_acknowledgement_timeout(application: Application) -> None:
     """The worker loses its consumer, connects again and runs the task once, at its time."""
     application.environ["TIMEOUT_MS"] = "1000"
