@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from mansio.codec import amqp_methods as m
 from tests.log.faulty import NO_FAULTS
+from tests.sim.client import Client, ClientChannel
 from tests.sim.model import Violation
 from tests.sim.network import SECOND_NS, START_MS, Network, Note, Party
 from tests.sim.operations import Operations
@@ -160,15 +161,13 @@ class World(Network):
         raise Violation("the world does not come to rest")
 
     def _collect(self) -> None:
-        """One client takes everything that is left."""
-        party = self._connect()
-        self._rest()
-        client = party.client
-        channel = client.open_channel()
-        assert channel is not None
+        """One client makes exchanges forget, another takes everything that is left."""
+        client, channel = self._join()
         for exchange in self.oracle.topology.exchanges.values():
             if exchange.history is not None:
                 client.send(channel.number, m.ExchangeDelete(exchange.name))
+        self._rest()
+        client, channel = self._join()
         for name in self.oracle.topology.queues:
             method = m.BasicConsume(name, f"all of {name}")
             method.arguments["x-consumer-timeout"] = 0
@@ -177,6 +176,14 @@ class World(Network):
         while channel.unacked:
             client.settle(channel, max(channel.unacked), "ack", True)
             self._rest()
+
+    def _join(self) -> tuple[Client, ClientChannel]:
+        """A new client with a channel."""
+        party = self._connect()
+        self._rest()
+        channel = party.client.open_channel()
+        assert channel is not None
+        return party.client, channel
 
     def _check_log(self) -> None:
         if not self.oracle.fenced:
