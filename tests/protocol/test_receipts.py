@@ -113,6 +113,8 @@ def test_deliveries_are_counted() -> None:
     publish(talker)
     for _ in range(3):
         talker.call(1, m.BasicNack(get(talker), requeue=True))
+    (span,) = talker.world.broker.vhosts["/"].queues["q"].ready
+    assert span.run.returns is not None and len(span.run.returns) == 1, "only the last one counts"
     talker.call(1, m.BasicAck(get(talker)))
     (receipt,) = take(talker, "r")
     assert (receipt.properties.headers or {})["x-receipt-deliveries"] == 4

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from mansio.core.check_topology import InvariantBroken
-from mansio.core.deduplication import Held, Window
+from mansio.core.deduplication import Present, Window
 
 if TYPE_CHECKING:
     from mansio.core.broker import Broker
@@ -37,7 +37,7 @@ def check_marks(broker: "Broker", marked: "Iterable[tuple[Queue, Run]]") -> None
     for host in broker.vhosts.values():
         for queue in host.queues.values():
             found = ids.get(queue, Counter())
-            if isinstance(queue.dedup, Held) and queue.dedup.counts != found:
+            if isinstance(queue.dedup, Present) and queue.dedup.counts != found:
                 raise InvariantBroken(
                     f"queue {queue.name} holds ids {queue.dedup.counts}, its messages {found}"
                 )
@@ -50,6 +50,6 @@ def _owed(run: "Run") -> int:
     return 0 if run.marks is None else len(run.marks.owed)
 
 
-def _check_window(window: Held | Window | None, owner: str) -> None:
+def _check_window(window: Present | Window | None, owner: str) -> None:
     if isinstance(window, Window) and len(window.ids) > window.size:
         raise InvariantBroken(f"{owner} remembers {len(window.ids)} ids of {window.size}")
