@@ -239,6 +239,23 @@ def test_what_led_nowhere_is_not_remembered() -> None:
     assert world.ready("q") == 1
 
 
+def test_a_duplicate_is_not_in_the_history_of_an_exchange() -> None:
+    world, talker = scene(x_message_deduplication=True)
+    declare(talker, "later")
+    arguments = {"x-message-deduplication": True, "x-cache-size": 1}
+    talker.call(1, m.ExchangeDeclare("h", "x-recent-history", arguments=arguments))
+    publish(talker, "a", "", exchange="h", mandatory=True)
+    talker.call(1, m.QueueBind("later", "h", ""))
+    assert bodies(talker, "later") == [b"a"]
+    talker.call(1, m.QueueUnbind("later", "h", ""), m.QueueBind("q", "h", ""))
+    talker.call(1, m.QueuePurge("q"))
+    for id in ("a", "b", "a"):
+        publish(talker, id, "", exchange="h")
+    assert world.ready("q") == 2, "a was not routed at first; then it was, and is held by the queue"
+    talker.call(1, m.QueueBind("later", "h", ""))
+    assert bodies(talker, "later") == [b"a", b"a", b"b"]
+
+
 @pytest.mark.parametrize("queue", [{}, {"x-cache-ttl": 10**6}])
 def test_what_a_full_queue_refused_is_not_remembered(queue: dict[str, Any]) -> None:
     arguments = DEDUP | {"x-max-length": 1, "x-overflow": "reject-publish"} | queue

@@ -245,6 +245,23 @@ def test_several_queues_and_none() -> None:
     assert receipts(talker) == [("unrouted", None)]
 
 
+def test_what_an_exchange_remembers_is_no_queue_that_gives_receipts() -> None:
+    world, talker = scene()
+    arguments = {"x-recent-history-length": 1}
+    talker.call(1, m.ExchangeDeclare("e", "x-recent-history", durable=True, arguments=arguments))
+    publish(talker, "", exchange="e")
+    assert receipts(talker) == [("unrouted", None)]
+    talker.call(1, m.QueueBind("q", "e", ""))
+    talker.call(1, m.QueuePurge("q"))
+    assert receipts(talker) == [], "the copy for a new binding asks for none"
+    publish(talker, "", exchange="e")
+    world = world.restarted()
+    talker = world.client()
+    talker.call(1, m.BasicAck(get(talker)))
+    publish(talker, "", exchange="e", headers={"x-receipt": False})
+    assert receipts(talker) == [("acked", "q")]
+
+
 def test_a_duplicate() -> None:
     world, talker = scene(x_message_deduplication=True)
     for _ in range(2):

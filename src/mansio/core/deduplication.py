@@ -166,6 +166,8 @@ class Deduplication:
             else:
                 self._broker.counts.deduplicated += 1
                 self._broker.receipts.send(host, run, DUPLICATE, queue)
+        if len(taken) < len(queues) and all(queue.hidden for queue in taken):
+            return ()
         return tuple(taken)
 
     def arrived(self, run: "Run", queues: "tuple[Queue, ...]", channel: "Channel | None") -> None:
@@ -173,7 +175,8 @@ class Deduplication:
         marks = run.marks
         assert marks is not None and marks.id is not None
         route = run.routes[0]
-        if route.window is not None and channel is not None:
+        routed = not all(queue.hidden for queue in queues)
+        if route.window is not None and channel is not None and routed:
             kept = run.persistent and route.window_durable
             of = (channel.session.vhost, "exchange", route.exchange)
             self._remember(route.window, run, of, kept)

@@ -201,7 +201,7 @@ class Restore:
         assert marks is not None
         if marks.id is not None and isinstance(queue.dedup, Present):
             queue.dedup.take(marks.id)
-        if marks.reply_to is None:
+        if marks.reply_to is None or queue.hidden:
             return
         marks.owed.add(queue.id)
         self._broker.receipts.owed += 1
