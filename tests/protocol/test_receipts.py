@@ -113,6 +113,8 @@ def test_deliveries_are_counted() -> None:
     publish(talker)
     for _ in range(3):
         talker.call(1, m.BasicNack(get(talker), requeue=True))
+    (span,) = talker.world.broker.vhosts["/"].queues["q"].ready
+    assert span.run.returns is not None and len(span.run.returns) == 1, "only the last one counts"
     talker.call(1, m.BasicAck(get(talker)))
     (receipt,) = take(talker, "r")
     assert (receipt.properties.headers or {})["x-receipt-deliveries"] == 4
@@ -241,6 +243,23 @@ def test_several_queues_and_none() -> None:
     (returned,) = publish(talker, "nowhere", mandatory=True)
     assert returned.method.reply_code == 312
     assert receipts(talker) == [("unrouted", None)]
+
+
+def test_what_an_exchange_remembers_is_no_queue_that_gives_receipts() -> None:
+    world, talker = scene()
+    arguments = {"x-recent-history-length": 1}
+    talker.call(1, m.ExchangeDeclare("e", "x-recent-history", durable=True, arguments=arguments))
+    publish(talker, "", exchange="e")
+    assert receipts(talker) == [("unrouted", None)]
+    talker.call(1, m.QueueBind("q", "e", ""))
+    talker.call(1, m.QueuePurge("q"))
+    assert receipts(talker) == [], "the copy for a new binding asks for none"
+    publish(talker, "", exchange="e")
+    world = world.restarted()
+    talker = world.client()
+    talker.call(1, m.BasicAck(get(talker)))
+    publish(talker, "", exchange="e", headers={"x-receipt": False})
+    assert receipts(talker) == [("acked", "q")]
 
 
 def test_a_duplicate() -> None:

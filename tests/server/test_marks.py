@@ -56,7 +56,8 @@ def test_ids_and_receipts_survive_a_kill(start_broker: BrokerStarter, tmp_path: 
     assert outcomes(channel) == [("a", "duplicate"), ("b", "duplicate")]
     take(channel, "p")
     assert outcomes(channel) == [("b", "acked")]
-    broker.stop(signal.SIGKILL)
+    channel.basic_publish("", "p", b"", pika.BasicProperties(delivery_mode=2))
+    broker.stop(signal.SIGKILL)  # that was confirmed, so what was taken before it is durably gone
 
     channel = connect(start_broker("--data-dir", str(tmp_path)))
     publish(channel, "a")

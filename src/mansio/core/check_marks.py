@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from mansio.core.check_topology import InvariantBroken
-from mansio.core.deduplication import Held, Window
+from mansio.core.deduplication import Present, Window
 
 if TYPE_CHECKING:
     from mansio.core.broker import Broker
@@ -27,7 +27,7 @@ def check_marks(broker: "Broker", marked: "Iterable[tuple[Queue, Run]]") -> None
             raise InvariantBroken(f"a run of {run.count} messages has marks")
         if marks.id is not None:
             ids.setdefault(queue, Counter())[marks.id] += 1
-        if marks.reply_to is not None and not queue.deleted:
+        if marks.reply_to is not None and not queue.deleted and not queue.hidden:
             if queue.id not in marks.owed:
                 raise InvariantBroken(f"queue {queue.name} has told of a message that it has")
             owed += 1
@@ -37,7 +37,7 @@ def check_marks(broker: "Broker", marked: "Iterable[tuple[Queue, Run]]") -> None
     for host in broker.vhosts.values():
         for queue in host.queues.values():
             found = ids.get(queue, Counter())
-            if isinstance(queue.dedup, Held) and queue.dedup.counts != found:
+            if isinstance(queue.dedup, Present) and queue.dedup.counts != found:
                 raise InvariantBroken(
                     f"queue {queue.name} holds ids {queue.dedup.counts}, its messages {found}"
                 )
@@ -50,6 +50,6 @@ def _owed(run: "Run") -> int:
     return 0 if run.marks is None else len(run.marks.owed)
 
 
-def _check_window(window: Held | Window | None, owner: str) -> None:
+def _check_window(window: Present | Window | None, owner: str) -> None:
     if isinstance(window, Window) and len(window.ids) > window.size:
         raise InvariantBroken(f"{owner} remembers {len(window.ids)} ids of {window.size}")

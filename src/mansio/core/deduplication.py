@@ -1,6 +1,6 @@
 """Messages that come again: queues and exchanges with `x-message-deduplication` take one of those with the same id.
 
-    a queue                    `Held`     until the one that it has is settled
+    a queue                    `Present`     until the one that it has is settled
     a queue with x-cache-ttl   `Window`   until so much time has passed since that one came
     an exchange                `Window`   the same, or while its id is among the last ones that are remembered
 
@@ -8,7 +8,7 @@ Only what clients publish can be a duplicate. What the broker moves by itself, d
 refused: it would be lost. Nor is an id remembered of a message that led to no queue, or that a full queue refused: its
 publisher will try again.
 
-What is `Held` is found again in the records of messages. What a window of something durable remembers of persistent
+What is `Present` is found again in the records of messages. What a window of something durable remembers of persistent
 messages has records of its own: changes in each turn, and all of it with each snapshot of the topology.
 """
 
@@ -36,7 +36,7 @@ IDS_DEFAULT: Final = 65_536
 """Ids that a window remembers, the oldest go first: about 15 MiB. `x-cache-size` asks for another number."""
 
 
-class Held:
+class Present:
     """Ids of the messages that are in one queue."""
 
     __slots__ = ("counts",)
@@ -107,10 +107,10 @@ class Window:
         ]
 
 
-def make_held_or_window(arguments: "Arguments") -> Held | Window | None:
+def make_memory(arguments: "Arguments") -> Present | Window | None:
     """What a queue with these arguments remembers."""
     if arguments.get("x-message-deduplication") and "x-cache-ttl" not in arguments:
-        return Held()
+        return Present()
     return make_window(arguments)
 
 
@@ -166,6 +166,8 @@ class Deduplication:
             else:
                 self._broker.counts.deduplicated += 1
                 self._broker.receipts.send(host, run, DUPLICATE, queue)
+        if len(taken) < len(queues) and all(queue.hidden for queue in taken):
+            return ()
         return tuple(taken)
 
     def arrived(self, run: "Run", queues: "tuple[Queue, ...]", channel: "Channel | None") -> None:
@@ -173,12 +175,13 @@ class Deduplication:
         marks = run.marks
         assert marks is not None and marks.id is not None
         route = run.routes[0]
-        if route.window is not None and channel is not None:
+        routed = not all(queue.hidden for queue in queues)
+        if route.window is not None and channel is not None and routed:
             kept = run.persistent and route.window_durable
             of = (channel.session.vhost, "exchange", route.exchange)
             self._remember(route.window, run, of, kept)
         for queue in queues:
-            if isinstance(queue.dedup, Held):
+            if isinstance(queue.dedup, Present):
                 queue.dedup.take(marks.id)
             elif queue.dedup is not None and channel is not None:
                 kept = run.persistent and queue.logged
@@ -196,7 +199,7 @@ class Deduplication:
 
     def settled(self, queue: "Queue", id: str) -> None:
         """A message with this id is done with in the queue."""
-        if isinstance(queue.dedup, Held):
+        if isinstance(queue.dedup, Present):
             queue.dedup.settled(id)
 
     def refused(self, queue: "Queue", run: "Run") -> None:
@@ -230,7 +233,7 @@ class Deduplication:
         return records
 
 
-def restore_ids(window: Held | Window | None, ids: Iterable[Any]) -> None:
+def restore_ids(window: Present | Window | None, ids: Iterable[Any]) -> None:
     """What a record says of a window, for the first time or again. TypeError, ValueError if it makes no sense."""
     if not isinstance(window, Window):
         return

@@ -6,9 +6,7 @@ from mansio.core.errors import PreconditionFailed
 from mansio.core.field_values import Arguments, freeze
 from mansio.core.field_values import type_name as type_name
 
-_DEDUPLICATION = ("x-cache-size", "x-cache-ttl", "x-message-deduplication")
 QUEUE_ARGUMENTS = (
-    *_DEDUPLICATION,
     "x-dead-letter-exchange",
     "x-dead-letter-routing-key",
     "x-delivery-limit",
@@ -26,7 +24,7 @@ QUEUE_ARGUMENTS = (
     "x-quorum-initial-group-size",
     "x-single-active-consumer",
 )
-EXCHANGE_ARGUMENTS = ("alternate-exchange", *_DEDUPLICATION)
+EXCHANGE_ARGUMENTS = ("alternate-exchange",)
 
 _DEFAULTS = {"x-dispatch-strategy": "round-robin", "x-queue-type": "classic"}
 

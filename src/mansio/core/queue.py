@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mansio.core.bounds import make_bound
-from mansio.core.deduplication import make_held_or_window
+from mansio.core.deduplication import make_memory
 from mansio.core.field_values import Arguments
 from mansio.core.inflight import Piece
 from mansio.core.rules import make_rules
@@ -83,7 +83,7 @@ class Queue:
         self.bindings: dict[int, Any] = {}
         self.rules = make_rules(self.arguments)
         self.bound = make_bound(self.arguments)
-        self.dedup = make_held_or_window(self.arguments)
+        self.dedup = make_memory(self.arguments)
         self.expiry: Expiry | None = None  # a message in it, or every one, may expire
         self.lease: Lease | None = None
         self.ready: deque[Span] = deque()

@@ -44,8 +44,8 @@ class Receipts:
     def arrived(self, marks: Marks, queues: "tuple[Queue, ...]") -> None:
         """A message has come into these queues."""
         if marks.reply_to is not None:
-            marks.owed = {queue.id for queue in queues}
-            self.owed += len(queues)
+            marks.owed = {queue.id for queue in queues if not queue.hidden}
+            self.owed += len(marks.owed)
 
     def settled(
         self, queue: "Queue", run: "Run", outcome: str, consumer: str | None, flown: bool

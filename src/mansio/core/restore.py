@@ -14,7 +14,7 @@ which the broker wrote down what had been, only that. With a budget for messages
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from mansio.core.deduplication import Held
+from mansio.core.deduplication import Present
 from mansio.core.expiry import Expiry
 from mansio.core.limits import ROUTES_MAX
 from mansio.core.queue import Queue
@@ -199,9 +199,9 @@ class Restore:
         """The only message of a run is in the queue, and asks for more than being delivered."""
         marks = run.marks
         assert marks is not None
-        if marks.id is not None and isinstance(queue.dedup, Held):
+        if marks.id is not None and isinstance(queue.dedup, Present):
             queue.dedup.take(marks.id)
-        if marks.reply_to is None:
+        if marks.reply_to is None or queue.hidden:
             return
         marks.owed.add(queue.id)
         self._broker.receipts.owed += 1

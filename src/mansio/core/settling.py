@@ -148,6 +148,10 @@ class Settling:
 
     def _write_returns(self, queue: Queue, piece: Piece, deliveries: int) -> None:
         run = piece.run
+        if (
+            run.marks is not None and run.returns is not None
+        ):  # one message, which may come back for ever
+            run.returns = [each for each in run.returns if each[0] != queue.id]
         returned = (piece.base + piece.start, piece.count, piece.step)
         self._returns.setdefault((queue.id, deliveries), []).append(returned)
         if run.returns is None:
