@@ -37,8 +37,9 @@ RUN, SETTLE, MISS, FAULT = 16, 17, 18, 19
 """… and `(RUN, routes, which, data, count, stride, ends, flags)`, `(SETTLE, channel, method id, first, last, bits)`,
 `(MISS, channel, frame)` and `(FAULT, reply code, text)`."""
 
-PERSISTENT, SPECIAL = 1, 2
-"""Flags of a run. A special message stands alone in its run: its properties say more than bytes can be compared for."""
+PERSISTENT, SPECIAL, DELAYED = 1, 2, 4
+"""Flags of a run. A special message stands alone in its run: its properties say more than bytes can be compared for.
+Delayed messages have an x-delay header."""
 
 PUBLISH_ID, ACK_ID, REJECT_ID, NACK_ID = 0x3C0028, 0x3C0050, 0x3C005A, 0x3C0078
 
@@ -50,6 +51,7 @@ TABLE_DEPTH_MAX = 64
 
 _REPLY_TO = b"amq.rabbitmq.reply-to"
 _RECEIPT = b"x-receipt"
+_DELAY = b"x-delay"
 _WAIT, _ALONE, _MISSING, _FAULTY, _LATER = 0, -1, -2, -3, -4
 _END = 0xCE
 # content-type, content-encoding | priority is one octet | correlation-id … cluster-id: short strings but for timestamp
@@ -293,12 +295,15 @@ class Scan:
                     return SPECIAL
                 if bit == _HEADERS:
                     size = _u32(p, at) + 4 if stop - at >= 4 else stop
-                    if at + size > stop or self._table(at + 4, at + size, 0) != 0:
+                    if at + size > stop:
+                        return SPECIAL
+                    flags = self._table(at + 4, at + size, 0)
+                    if flags & SPECIAL:  # also if it is -1
                         return SPECIAL
                 elif bit == _MODE or bit == _PRIORITY:
                     if bit == _MODE:
                         if p[at] == 2:
-                            flags = PERSISTENT
+                            flags |= PERSISTENT
                         elif p[at] != 1:
                             return SPECIAL
                     size = 1
@@ -318,9 +323,9 @@ class Scan:
         return flags if at == stop else SPECIAL
 
     def _table(self, at: int, stop: int, depth: int) -> int:
-        """Whether the field table entries in [at, stop) are sound: -1 if not; 1 if one of them acts, else 0.
+        """Flags for the field table entries in [at, stop), by which of them act; -1 if they are not sound.
 
-        Those that act, on the level of the headers themselves, are CC, BCC and x-receipt.
+        Those that act, on the level of the headers themselves, are CC, BCC, x-receipt and x-delay.
         """
         p = self.p
         acts = 0
@@ -330,11 +335,14 @@ class Scan:
             at = name + size
             if at >= stop:
                 return -1
-            if depth == 0 and (size == 2 or size == 3) and p[at - 1] == 67 and p[at - 2] == 67:
-                if size == 2 or p[name] == 66:
-                    acts = 1
-            elif depth == 0 and size == 9 and self.buf.startswith(_RECEIPT, name):
-                acts = 1
+            if depth == 0 and size < 10:
+                if size == 2 or size == 3:
+                    if p[at - 1] == 67 and p[at - 2] == 67 and (size == 2 or p[name] == 66):
+                        acts |= SPECIAL
+                elif size == 9 and self.buf.startswith(_RECEIPT, name):
+                    acts |= SPECIAL
+                elif size == 7 and self.buf.startswith(_DELAY, name):
+                    acts |= DELAYED
             at = self._value(at, stop, depth)
             if at < 0:
                 return -1

@@ -19,6 +19,7 @@ from mansio.core.dead_letters import DeadLetters
 from mansio.core.deadlines import Deadlines
 from mansio.core.deduplication import Deduplication
 from mansio.core.definitions import Definitions
+from mansio.core.delays import Delays
 from mansio.core.dispatch import Dispatcher
 from mansio.core.draws import Draws
 from mansio.core.errors import NotAllowed, PreconditionFailed
@@ -37,7 +38,7 @@ from mansio.core.records import Parts
 from mansio.core.routing import Route
 from mansio.core.run import Run
 from mansio.core.session import Channel, Outbox, Outcome, Session, Transaction
-from mansio.core.settling import Settling
+from mansio.core.settling import REFUSED, Settling
 from mansio.core.topology import VHost
 from mansio.core.view import View, compile_nothing
 
@@ -78,6 +79,7 @@ class Broker(Consuming):
         self.settling.deduplication = self.deduplication
         self.dispatcher.dead_letters = self.settling.dead_letters = self.dead_letters
         self.overdue = Overdue(self)
+        self._delays: dict[str, Delays] = {}
         self.blocked = False  # publishers are to be held back
         self.low_on_memory = False
         self.low_on_disk = False  # the log has room for what is under way and for settlements only
@@ -147,7 +149,8 @@ class Broker(Consuming):
         return tuple(host.route(host.publishable(exchange), keys, view)[0])
 
     def publish(self, channel: Channel, run: Run, queues: tuple[Queue, ...]) -> None:
-        """Puts a run into these queues, or, in a transaction, keeps it until the commit."""
+        """Puts a run into these queues, or, if it is `held`, into the store of delayed messages; in a transaction,
+        keeps it until the commit."""
         if channel.tx is not None:
             self._check_open_runs(channel)
             channel.tx.bytes += len(run.data)
@@ -155,7 +158,20 @@ class Broker(Consuming):
             return
         if channel.confirming:
             self.confirms.published(channel, run.count)
-        self.intake.put(run, queues, channel)
+        self._put(run, queues, channel)
+
+    def _put(self, run: Run, queues: tuple[Queue, ...], channel: Channel) -> None:
+        if run.held is not None:
+            self.delays(channel.session.vhost).hold(run, channel)
+        else:
+            self.intake.put(run, queues, channel)
+
+    def delays(self, vhost: str) -> Delays:
+        """The delayed messages of a virtual host."""
+        delays = self._delays.get(vhost)
+        if delays is None:
+            delays = self._delays[vhost] = Delays(self, vhost)
+        return delays
 
     # -- settling
 
@@ -184,9 +200,17 @@ class Broker(Consuming):
         if outcome is Outcome.ACCEPT:
             self.settling.accept(pieces)
         elif outcome is Outcome.REQUEUE:
-            self.settling.requeue(pieces)
+            self.settling.requeue(pieces, REFUSED)
         else:
-            self.dead_letters.reject(pieces)
+            self._reject(pieces)
+
+    def _reject(self, pieces: list[Piece]) -> None:
+        """A queue with a rule for retries tries again."""
+        tried = [piece for piece in pieces if piece.queue.deferred is not None]
+        if tried:
+            self.settling.requeue(tried, REFUSED)
+            pieces = [piece for piece in pieces if piece.queue.deferred is None]
+        self.dead_letters.reject(pieces)
 
     def recover(self, channel: Channel) -> None:
         """Requeues every unsettled delivery of the channel."""
@@ -207,7 +231,7 @@ class Broker(Consuming):
         channel.tx = Transaction()
         self.journal.begin(tx.bytes)
         for run, queues in tx.publishes:
-            self.intake.put(run, queues, channel)
+            self._put(run, queues, channel)
         for pieces, outcome in tx.settled:
             self._settle(pieces, outcome)
         self.journal.end()

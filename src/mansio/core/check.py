@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from mansio.core.check_delays import check_deferred, check_delays
 from mansio.core.check_log import check_retention
 from mansio.core.check_marks import check_marks
 from mansio.core.check_paging import check_paging, is_awaited
@@ -77,6 +78,7 @@ def check(broker: "Broker", topology: bool = True, turn_bytes: int = TURN_BYTES)
             _check_ready(history, tally)
         if topology:
             check_vhost(host)
+    check_delays(broker, tally.live)
     _check_runs(broker, tally)
     check_retention(broker.journal.retention, tally.live)
     check_marks(broker, tally.marked)
@@ -243,6 +245,9 @@ def _check_ready(queue: "Queue", tally: _Tally) -> None:
         raise InvariantBroken(f"queue {queue.name} counts {queue.ready_count} ready, has {ready}")
     if end > queue.next_position or (flying and max(flying) >= queue.next_position):
         raise InvariantBroken(f"queue {queue.name}: a message at or above {queue.next_position}")
+    if queue.deferred is not None:
+        places = (range(span.base + span.start, span.base + span.stop) for span in queue.spans())
+        check_deferred(queue, flying.union(*places), tally.live)
 
 
 def _check_span(queue: "Queue", span: "Span", low: int, flying: set[int]) -> int:

@@ -6,15 +6,18 @@ class Counts:
 
     __slots__ = (
         "acknowledged",
+        "cancelled",
         "channels_closed",
         "channels_opened",
         "confirmed",
         "dead_lettered",
         "deduplicated",
+        "delayed",
         "delivered",
         "dropped",
         "duplicates",
         "expired",
+        "fired",
         "receipts",
         "redelivered",
         "returned",
@@ -30,6 +33,9 @@ class Counts:
         self.duplicates = 0  # published and taken by no queue, since they had come before
         self.deduplicated = 0  # times that an exchange or a queue did not take a message for that
         self.confirmed = 0
+        self.delayed = 0  # published and held back
+        self.fired = 0  # of these, due by now: routed to queues, or dropped
+        self.cancelled = 0  # of these, taken back before they were due
         self.dead_lettered = 0  # published again to a dead-letter exchange, or quarantined
         self.expired = 0
         self.receipts = 0  # sent to queues that are there
@@ -44,4 +50,5 @@ class Counts:
     @property
     def published(self) -> int:
         """Messages that came from clients; those of a transaction count when it is committed."""
-        return self.routed + self.returned + self.dropped + self.duplicates
+        told = self.routed + self.returned + self.dropped + self.duplicates
+        return told + self.delayed - self.fired

@@ -170,6 +170,24 @@ class Deduplication:
             return ()
         return tuple(taken)
 
+    def admit_delayed(self, run: "Run", channel: "Channel") -> bool:
+        """Whether an exchange takes a message that is held back. If so, it remembers its id from now on, and does not
+        look again when the message is due."""
+        marks, route, broker = run.marks, run.routes[0], self._broker
+        if marks is None or marks.id is None or route.window is None:
+            return True
+        host = channel.session.vhost
+        if route.window.knows(marks.id, broker.now_ms):
+            broker.counts.deduplicated += 1
+            broker.counts.duplicates += 1
+            broker.receipts.send(host, run, DUPLICATE)
+            if route.mandatory:
+                channel.session.outbox.duplicate(channel, run, 0, route)
+            return False
+        kept = run.persistent and route.window_durable
+        self._remember(route.window, run, (host, "exchange", route.exchange), kept)
+        return True
+
     def arrived(self, run: "Run", queues: "tuple[Queue, ...]", channel: "Channel | None") -> None:
         """A message is in these queues and in the records; so no window remembers one that is not."""
         marks = run.marks

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from mansio.core.deferred import Deferred
 from mansio.core.equivalence import describe
 from mansio.core.errors import PreconditionFailed
 from mansio.core.expiry import Expiry
@@ -27,6 +28,12 @@ class Definitions:
     def __init__(self, broker: "Broker") -> None:
         self._broker = broker
         self.next_queue_id = 1  # ids are never used again
+
+    def take_id(self) -> int:
+        """A name in the log for something that holds messages; never the same again."""
+        id = self.next_queue_id
+        self.next_queue_id += 1
+        return id
 
     def observed(self, session: "Session") -> None:
         """The session is told that something exists, or is gone, which may not be durable yet."""
@@ -221,6 +228,8 @@ class Definitions:
         queue = kind(id, vhost, name, durable, auto_delete, owner, arguments)
         if queue.rules.ttl_ms is not None:
             queue.expiry = Expiry(self._broker, queue)
+        if queue.rules.retry is not None:
+            queue.deferred = Deferred(self._broker, queue)
         if queue.rules.expires_ms is not None:
             queue.lease = Lease(self._broker, queue, queue.rules.expires_ms)
         return queue
@@ -236,7 +245,7 @@ class Definitions:
         self._write("declare queue", vhost, None, **queue_fields(queue))
 
     def purge_queue(self, session: "Session", queue: Queue) -> int:
-        """Settles every ready message; answers how many."""
+        """Settles every message that is ready or deferred; answers how many."""
         self._broker.bring_up_to_date(queue)
         count = self._broker.settling.drop_ready(queue)
         if count and queue.logged:
@@ -251,7 +260,8 @@ class Definitions:
         resource = describe("queue", queue.name, queue.vhost)
         if if_unused and queue.consumers:
             raise PreconditionFailed(f"{resource} in use")
-        if if_empty and queue.ready_count:
+        deferred = 0 if queue.deferred is None else queue.deferred.count
+        if if_empty and queue.ready_count + deferred:
             raise PreconditionFailed(f"{resource} not empty")
         return self.drop_queue(queue, session)
 

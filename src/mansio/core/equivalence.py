@@ -22,6 +22,7 @@ QUEUE_ARGUMENTS = (
     "x-queue-type",
     "x-queue-version",
     "x-quorum-initial-group-size",
+    "x-retry",
     "x-single-active-consumer",
 )
 EXCHANGE_ARGUMENTS = ("alternate-exchange",)

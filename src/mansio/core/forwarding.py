@@ -21,6 +21,12 @@ _Kind = tuple[str, "tuple[Queue, ...]", int, int | None]
 """(routing key, queues, priority, expiration): letters that are alike in these may share a run."""
 
 
+_COPIES = b"CCA"
+"""In the header frame of every message with CC or BCC keys: the end of the header's name, and the type of an array."""
+_RECEIPT = b"x-receipt"
+"""In the header frame of every message that asks for a receipt."""
+
+
 class Forwarding:
     """Publishes letters to an exchange. One that does not exist drops them, and nobody is told, as in RabbitMQ."""
 
@@ -32,6 +38,7 @@ class Forwarding:
         self._routes: dict[
             tuple[str, ...], tuple[Queue, ...]
         ] = {}  # by keys, where headers do not count
+        self._by_key: dict[str, tuple[Queue, ...] | None] = {}  # of messages without copies
         self._kind: _Kind | None = None  # of the letters that are gathered
         self._frames: list[bytes] = []
         self._marks: Marks | None = None  # of the only one that is gathered
@@ -55,14 +62,45 @@ class Forwarding:
         if not queues:
             self._drop(letter, marks)
             return
-        kind = (letter.keys[0], queues, letter.priority, letter.expiration_ms)
+        self._gather(
+            letter.frames, (letter.keys[0], queues, letter.priority, letter.expiration_ms), marks
+        )
+
+    def _gather(self, frames: bytes, kind: _Kind, marks: Marks | None = None) -> None:
         if kind != self._kind or marks is not None:
             self._flush()
             self._kind = kind
-        self._frames.append(letter.frames)
+        self._frames.append(frames)
         if marks is not None:
             self._marks = marks.copy()
             self._flush()
+
+    def send(self, run: Run, i: int) -> None:
+        """A message as it was published before: it is taken apart only if its headers count."""
+        message = run.content(i)
+        key = run.route(i).routing_key
+        queues = self._by_key[key] if key in self._by_key else self._look_up(key)
+        header_bytes = int.from_bytes(message[3:7], "big")
+        copied = message.find(_COPIES, 0, header_bytes) >= 0
+        if queues is None or copied or message.find(_RECEIPT, 0, header_bytes) >= 0:
+            letters = self._broker.letters
+            self.add(letters.again(run, i), None, letters.marks(run, i))
+        elif queues:
+            self._gather(message, (key, queues, run.priority, run.expiration_ms))
+        elif self._exchange is not None:
+            self._broker.counts.dropped += 1
+
+    def _look_up(self, key: str) -> "tuple[Queue, ...] | None":
+        """Where messages with this key go; None if their headers count."""
+        queues: tuple[Queue, ...] | None = ()
+        if self._exchange is not None and self._host is not None:
+            found, by_content = self._host.route(self._exchange, [key], None)
+            if by_content or any(queue.dedup is not None for queue in found):
+                queues = None
+            else:
+                queues = tuple(found)
+        self._by_key[key] = queues
+        return queues
 
     def _drop(self, letter: Letter, marks: Marks | None) -> None:
         if self._exchange is not None:
@@ -76,6 +114,7 @@ class Forwarding:
         """Everything that was added is in its queues."""
         self._flush()
         self._routes.clear()
+        self._by_key.clear()
         self._host = self._exchange = None
 
     def _route(self, letter: Letter) -> "tuple[Queue, ...]":

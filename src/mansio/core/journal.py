@@ -108,6 +108,18 @@ class Journal:
             return False
         return size_bytes <= self.room_bytes or not size_bytes
 
+    def movable_bytes(self) -> int:
+        """How much may be written in this turn of what is settled elsewhere by it: as publishes, but while the log is
+        low a share of what is left, since otherwise it might stay low for ever."""
+        if not self._broker.low_on_disk:
+            return self.room_bytes
+        return self.spare_bytes // SPARE_SHARE
+
+    def moved(self, size: int) -> None:
+        """So much was."""
+        if self._broker.low_on_disk:
+            self.spare_bytes -= size
+
     def take(self) -> list[Parts]:
         """The turn's records; `owners` and `breaks` are theirs."""
         if self._stirred and not self._ended:
@@ -171,8 +183,10 @@ class Journal:
 
     def _carry(self, run: Run) -> None:
         self.publish(run)
-        for queue_id, deliveries, returned in run.returns or ():
-            self.write(encode_counted(queue_id, deliveries, [returned]))
+        for queue_id, deliveries, due_ms, returned in run.returns or ():
+            self.write(encode_counted(queue_id, deliveries, due_ms, [returned]))
+        if run.held is not None and (left := run.held.gone()):
+            self.write(encode_settle(run.places[0][0], left))
         gone: dict[int, list[Range]] = {}
         for queue_id, settled in run.gone or ():
             gone.setdefault(queue_id, []).append(settled)

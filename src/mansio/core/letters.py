@@ -4,6 +4,7 @@ Broker gives it somebody who does.
 
 from typing import NamedTuple, Protocol
 
+from mansio.core.marks import Marks
 from mansio.core.receipts import Receipt
 from mansio.core.routing import Arguments
 from mansio.core.run import Run
@@ -48,6 +49,12 @@ class Letters(Protocol):
     def dead_letter(self, run: Run, i: int, death: Death) -> Letter:
         """Message `i` of a run as it is published again, with this death on top of its x-death header."""
 
+    def again(self, run: Run, i: int) -> Letter:
+        """Message `i` of a run as it is routed later than it was published: its BCC header goes."""
+
+    def marks(self, run: Run, i: int) -> Marks | None:
+        """What message `i` of a run asks for beside being delivered."""
+
     def receipt(self, receipt: Receipt, key: str) -> Run:
         """A run of one message that says this, published to the default exchange with this key."""
 
@@ -65,6 +72,12 @@ class NoLetters:
 
     def dead_letter(self, run: Run, i: int, death: Death) -> Letter:
         raise NotImplementedError("this broker cannot write messages")
+
+    def again(self, run: Run, i: int) -> Letter:
+        raise NotImplementedError("this broker cannot take messages apart")
+
+    def marks(self, run: Run, i: int) -> Marks | None:
+        raise NotImplementedError("this broker cannot take messages apart")
 
     def receipt(self, receipt: Receipt, key: str) -> Run:
         raise NotImplementedError("this broker cannot write messages")

@@ -49,6 +49,13 @@ class Marks:
         self.holders: dict[int, str] | None = None
         """Tags of the consumers that have rejected it, by ids of queues, while it is read to be moved."""
 
+    def count_return(self, queue_id: int) -> int:
+        """A queue got it back; answers how often it did by now."""
+        if self.returns is None:
+            self.returns = {}
+        count = self.returns[queue_id] = self.returns.get(queue_id, 0) + 1
+        return count
+
     def copy(self) -> "Marks":
         """For the same message on another way."""
         return Marks(self.id, self.ttl_ms, self.reply_to, self.correlation)

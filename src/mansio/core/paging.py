@@ -29,11 +29,15 @@ ahead, and so the next part is on its way while a quarter of it is handed out.""
 
 
 class Pages:
-    """Runs of a queue that are in memory and may go: those that were read back on the left, new ones on the right."""
+    """Runs of a queue that are in memory and may go: those that were read back on the left, new ones on the right.
 
-    __slots__ = ("data_bytes", "held", "mark")
+    `most_bytes`: a bound of its own, beside the budget of all; 0 for none.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("data_bytes", "held", "mark", "most_bytes")
+
+    def __init__(self, most_bytes: int = 0) -> None:
+        self.most_bytes = most_bytes
         self.held: OrderedDict[Run, None] = OrderedDict()
         self.data_bytes = 0
         self.mark: int | None = None  # once the queue's head is there, more is read ahead
@@ -71,19 +75,25 @@ class Paging:
 
     def arrived(self, run: Run, queues: "Sequence[Queue]") -> None:
         """A run has come into these queues, and is in the log soon if it has places there."""
-        run.home = self.pages(max(queues, key=_depth))
+        self.arrived_at(run, self.pages(max(queues, key=_depth)))
         if queues[-1].hidden:
             for queue in queues:
                 if queue.hidden:
                     self.keep(run)
+
+    def arrived_at(self, run: Run, home: Pages) -> None:
+        """The same for a run that no queue holds."""
+        run.home = home
         if self.spooling and not run.places:
             self._hold(run)
+            self._bound(home)
 
     def placed(self, run: Run) -> None:
         """The run has a record that is durable, or durable in another place now."""
         home = run.home
         if home is not None and run.data and run not in home.held and run not in self._leaving:
             self._hold(run)
+            self._bound(home)
 
     def loaded(self, run: Run) -> None:
         """The run has its bytes again."""
@@ -92,6 +102,7 @@ class Paging:
         self._hold(run)
         if run not in self._kept:
             run.home.held.move_to_end(run, last=False)
+        self._bound(run.home)
 
     def keep(self, run: Run) -> None:
         """It stays in memory, or does once it has been read, until it is let go as often."""
@@ -105,6 +116,13 @@ class Paging:
         elif run.live and run.data and run.home is not None:
             if run.bucket is not None or (self.spooling and not run.places):
                 self._hold(run)
+
+    def need(self, run: Run) -> None:
+        """The run is needed soon: it is read, or goes after all others of its home."""
+        if not run.data:
+            self.loading.want(run)
+        elif run.home is not None and run in run.home.held:
+            run.home.held.move_to_end(run, last=False)
 
     def settled(self, run: Run) -> None:
         """A run is settled everywhere."""
@@ -146,15 +164,24 @@ class Paging:
             pages = self._victim()
             if pages is None:
                 return
-            run, _ = pages.held.popitem()
-            self._let_go(pages, run)
-            excess -= run.data_bytes
-            if run.bucket is not None:
-                self._drop(run)
-            else:
-                self._leaving[run] = None
-                self.leaving_bytes += run.data_bytes
-                self._unspooled.append(run)
+            excess -= self._page_out_of(pages)
+
+    def _bound(self, pages: Pages) -> None:
+        """What is too much in these pages goes, also within the budget."""
+        while pages.data_bytes > pages.most_bytes > 0:
+            self._page_out_of(pages)
+
+    def _page_out_of(self, pages: Pages) -> int:
+        """The newest run goes; how many bytes it has."""
+        run, _ = pages.held.popitem()
+        self._let_go(pages, run)
+        if run.bucket is not None:
+            self._drop(run)
+        else:
+            self._leaving[run] = None
+            self.leaving_bytes += run.data_bytes
+            self._unspooled.append(run)
+        return run.data_bytes
 
     def _victim(self) -> Pages | None:
         window = self.window_bytes

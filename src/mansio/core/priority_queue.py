@@ -7,11 +7,10 @@ Positions rise within a level. A message without a priority is of level 0; one a
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from mansio.core.inflight import Piece
-from mansio.core.queue import Queue, merge, spans_of
+from mansio.core.queue import Queue, merge
 from mansio.core.routing import Arguments
 from mansio.core.run import Run, Span
 
@@ -73,13 +72,13 @@ class PriorityQueue(Queue):
         self._look()
         return span
 
-    def requeue(self, pieces: Iterable[Piece]) -> None:
+    def put_back(self, spans: list[Span]) -> None:
         """See `Queue`."""
         by_level: dict[int, list[Span]] = {}
-        for span in spans_of(self, pieces):
+        for span in spans:
             by_level.setdefault(self.level(span.run), []).append(span)
-        for level, spans in by_level.items():
-            merge(self.levels[level], spans)
+        for level, its_own in by_level.items():
+            merge(self.levels[level], its_own)
         self._look()
 
     def take_all(self) -> list[Span]:

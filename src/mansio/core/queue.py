@@ -5,7 +5,7 @@
       └─────requeue───────┘    back to its own place, marked redelivered
 
 `ready` is a deque of spans whose positions rise from left to right. What a queue's arguments ask for beyond that hangs
-on it: `bound`, `dedup`, `expiry`, `lease`; all None for a plain queue. Queues with priorities are in `priority_queue`.
+on it: `bound`, `dedup`, `expiry`, `lease`, `deferred`; all None for a plain queue. With priorities: `priority_queue`.
 """
 
 from collections import deque
@@ -20,6 +20,7 @@ from mansio.core.rules import make_rules
 from mansio.core.run import Run, Span
 
 if TYPE_CHECKING:
+    from mansio.core.deferred import Deferred
     from mansio.core.dispatch import Consumer
     from mansio.core.expiry import Expiry
     from mansio.core.lease import Lease
@@ -42,6 +43,7 @@ class Queue:
         "consumers",
         "crowded",
         "dedup",
+        "deferred",
         "deleted",
         "dirty",
         "durable",
@@ -86,6 +88,7 @@ class Queue:
         self.dedup = make_memory(self.arguments)
         self.expiry: Expiry | None = None  # a message in it, or every one, may expire
         self.lease: Lease | None = None
+        self.deferred: Deferred | None = None  # what waits to be tried again, where a rule says so
         self.ready: deque[Span] = deque()
         self.ready_count = 0
         self.in_flight = 0
@@ -150,9 +153,13 @@ class Queue:
         stop = span.stop
         return Span(span.run, stop, stop + n, span.base, span.redelivered, span.deliveries)
 
+    def put_back(self, spans: list[Span]) -> None:
+        """Takes messages back to their places. The caller counts them."""
+        merge(self.ready, spans)
+
     def requeue(self, pieces: Iterable[Piece]) -> None:
-        """Takes messages back to their places, marked as redelivered."""
-        merge(self.ready, spans_of(self, pieces))
+        """Takes deliveries back to their places, marked as redelivered."""
+        self.put_back(spans_of(self, pieces))
 
     def take_all(self) -> list[Span]:
         """Empties the ready messages."""
@@ -164,12 +171,12 @@ class Queue:
 
 def spans_of(queue: Queue, pieces: Iterable[Piece]) -> list[Span]:
     """Deliveries as spans that are ready again; counted as such."""
-    counts = queue.rules.counts
+    counted = int(queue.rules.counts)
     spans: list[Span] = []
     for piece in pieces:
         queue.in_flight -= piece.count
         queue.ready_count += piece.count
-        deliveries = piece.deliveries + 1 if counts else 0
+        deliveries = piece.deliveries + counted
         first, run, base = piece.start, piece.run, piece.base
         if piece.step == 1:
             spans.append(Span(run, first, first + piece.count, base, True, deliveries))

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any, Final
 
 from mansio.core import argument_checks as a
+from mansio.core import retry
 from mansio.core.deduplication import wrong_argument
 from mansio.core.equivalence import describe, type_name
 from mansio.core.errors import PreconditionFailed
@@ -57,6 +58,7 @@ _VALUES: Final[dict[str, a.Check]] = {
     "x-queue-leader-locator": a.leader_locator,
     "x-consumer-timeout": a.not_negative,
     "x-dispatch-strategy": a.strategy,
+    "x-retry": lambda value, _: retry.fault(value),
 }
 """In the order in which they are checked; the last ones are Mansio's own, which any queue may have."""
 

@@ -1,14 +1,18 @@
 """What the Broker writes to the log, and how it is read back. All integers are big-endian.
 
-    PUBLISH   01 | queues u32 | routes u16 | count u32 | stride u32 | ends u32 | which u32
+    PUBLISH   01 | queues u32 | routes u16 | count u32 | stride u32 | ends u32 | which u32 | due u32
               | arrived u64, Unix time in ms | expiration u64 in ms, all ones: none | priority u8 | marks u16
               | queues × (id u64, position u64)
               | routes × (skip u16, channel u16, frame-max u32, exchange, routing key: u8 length + bytes)
-              | marks, JSON as of `Marks`; empty when it has none | ends | which | data
+              | marks, JSON as of `Marks`; empty when it has none | due | ends | which | data
     SETTLE    02 | queue id u64 | ranges × (first position u64, count u32, step u32)
     TOPOLOGY  03 | JSON, UTF-8: {"do": what, …}
     RETURNED  04 | as SETTLE: at an orderly stop, the messages of a queue that had been delivered before
-    COUNTED   05 | queue id u64 | deliveries u32 | ranges as in SETTLE: how often these were given back by now
+    COUNTED   05 | queue id u64 | deliveries u32 | due u64 | ranges as in SETTLE: how often these were given back by
+              now, and when they are ready again, Unix time in ms, 0: at once
+
+`due` is there for delayed messages, whose only place is the store of their virtual host: Unix times in ms, u64, one
+for all messages or one for each. If each has one, an id for each may follow, u64; else their positions are their ids.
 
 Positions name messages: the first of a queue is 0, and each publish says where its run begins in each queue.
 Changing a record: give it a new number, read the old one for as long as logs with it may exist, and add a transcript
@@ -31,13 +35,14 @@ SNAPSHOT, STARTED, STOPPED = "snapshot", "start", "stop"
 """What TOPOLOGY records do beside changes: all of it at once; a broker goes on with the log; it has ended in order."""
 
 Parts = tuple[bytes, ...]
-_PUBLISH = struct.Struct(">BIHIIIIQQBH")
+_PUBLISH = struct.Struct(">BIHIIIIIQQBH")
 _PLACE = struct.Struct(">QQ")
 _ROUTE = struct.Struct(">HHIB")
 _SETTLE = struct.Struct(">BQ")
-_COUNTED = struct.Struct(">BQI")
+_COUNTED = struct.Struct(">BQIQ")
 _RANGE = struct.Struct(">QII")
 _NO_EXPIRATION = (1 << 64) - 1
+_IS_BIG_ENDIAN = array("H", b"\x00\x01")[0] == 1
 
 
 class Damaged(ValueError):
@@ -68,6 +73,8 @@ class Published(NamedTuple):
     expiration_ms: int | None = None
     priority: int = 0
     marks: Marks | None = None
+    due: "array[int] | None" = None
+    """Of delayed messages: times, and maybe ids."""
 
 
 class Settled(NamedTuple):
@@ -85,10 +92,11 @@ class Returned(NamedTuple):
 
 
 class Counted(NamedTuple):
-    """Messages of one queue that were given back so often by now."""
+    """Messages of one queue that were given back so often by now, and are ready again at this time, 0: at once."""
 
     queue: int
     deliveries: int
+    due_ms: int
     ranges: list[Range]
 
 
@@ -96,6 +104,7 @@ def encode_publish(run: Run, places: Sequence[Place]) -> Parts:
     """A run that went to these (queue id, position) places, as parts of a record."""
     ends, which = run.ends or b"", run.which or b""
     marks = b"" if run.marks is None else json.dumps(run.marks.pack()).encode()
+    due = b"" if run.held is None else _big_endian(run.held.table())
     expiration = _NO_EXPIRATION if run.expiration_ms is None else run.expiration_ms
     head = _PUBLISH.pack(
         PUBLISH,
@@ -105,6 +114,7 @@ def encode_publish(run: Run, places: Sequence[Place]) -> Parts:
         run.stride,
         len(ends),
         len(which),
+        len(due),
         run.arrived_ms,
         expiration,
         run.priority,
@@ -122,8 +132,10 @@ def encode_publish(run: Run, places: Sequence[Place]) -> Parts:
             key,
         ]
     parts.append(marks)
+    if due:
+        parts.append(due)
     if ends:
-        parts.append(_big_endian(ends))
+        parts.append(_big_endian(array("I", ends)))
     if which:
         parts.append(which)
     return b"".join(parts), run.data
@@ -139,9 +151,9 @@ def encode_returned(queue_id: int, ranges: Sequence[Range]) -> Parts:
     return (_SETTLE.pack(RETURNED, queue_id) + b"".join([_RANGE.pack(*each) for each in ranges]),)
 
 
-def encode_counted(queue_id: int, deliveries: int, ranges: Sequence[Range]) -> Parts:
-    """Messages of a queue that were given back so often by now."""
-    head = _COUNTED.pack(COUNTED, queue_id, deliveries)
+def encode_counted(queue_id: int, deliveries: int, due_ms: int, ranges: Sequence[Range]) -> Parts:
+    """Messages of a queue that were given back so often by now, and when they are ready again, 0: at once."""
+    head = _COUNTED.pack(COUNTED, queue_id, deliveries, due_ms)
     return (head + b"".join([_RANGE.pack(*each) for each in ranges]),)
 
 
@@ -164,8 +176,10 @@ def decode(record: bytes) -> Record:
             ranges = list(_RANGE.iter_unpack(record[_SETTLE.size :]))
             return Settled(queue, ranges) if kind == SETTLE else Returned(queue, ranges)
         if kind == COUNTED:
-            _, queue, deliveries = _COUNTED.unpack_from(record)
-            return Counted(queue, deliveries, list(_RANGE.iter_unpack(record[_COUNTED.size :])))
+            _, queue, deliveries, due_ms = _COUNTED.unpack_from(record)
+            return Counted(
+                queue, deliveries, due_ms, list(_RANGE.iter_unpack(record[_COUNTED.size :]))
+            )
         if kind == TOPOLOGY:
             change = json.loads(record[1:])
             if isinstance(change, dict):
@@ -176,7 +190,8 @@ def decode(record: bytes) -> Record:
 
 
 def _decode_publish(record: bytes) -> Published:
-    _, queues, routes, count, stride, ends_size, which_size, *traits = _PUBLISH.unpack_from(record)
+    head = _PUBLISH.unpack_from(record)
+    _, queues, routes, count, stride, ends_size, which_size, due_size, *traits = head
     at = _PUBLISH.size
     places = list(_PLACE.iter_unpack(record[at : at + queues * _PLACE.size]))
     at += queues * _PLACE.size
@@ -193,7 +208,9 @@ def _decode_publish(record: bytes) -> Published:
     arrived_ms, expiration, priority, marks_size = traits
     marks = unpack_marks(json.loads(record[at : at + marks_size])) if marks_size else None
     at += marks_size
-    ends = _big_endian(record[at : at + ends_size]) if ends_size else None
+    due = _native("Q", record[at : at + due_size]) if due_size else None
+    at += due_size
+    ends = _native("I", record[at : at + ends_size]).tobytes() if ends_size else None
     at += ends_size
     which = record[at : at + which_size] if which_size else None
     data = record[at + which_size :]
@@ -210,12 +227,15 @@ def _decode_publish(record: bytes) -> Published:
         expiration_ms,
         priority,
         marks,
+        due,
     )
-    _check_sizes(published, queues, ends_size, which_size)
+    _check_sizes(published, queues, ends_size, which_size, due_size)
     return published
 
 
-def _check_sizes(found: Published, places: int, ends_size: int, which_size: int) -> None:
+def _check_sizes(
+    found: Published, places: int, ends_size: int, which_size: int, due_size: int
+) -> None:
     """Raises Damaged where a publish does not hold what it announces: slicing does not notice."""
     count = found.messages
     ends, which = found.ends or b"", found.which or b""
@@ -227,6 +247,8 @@ def _check_sizes(found: Published, places: int, ends_size: int, which_size: int)
         or ends_size not in (0, count * 4)
         or len(which) != which_size
         or which_size not in (0, count)
+        or due_size not in (0, 8, count * 8, count * 16)
+        or (due_size and len(found.places) > 1)
         or which_max >= len(found.routes)
         or len(found.data) != data_size
         or not data_size
@@ -234,12 +256,18 @@ def _check_sizes(found: Published, places: int, ends_size: int, which_size: int)
         raise Damaged(f"publish of {count} messages with {len(found.data)} bytes of data")
 
 
-def _big_endian(ends: bytes) -> bytes:
-    """Native u32 values to big-endian ones, and back."""
-    table = array("I", ends)
-    if array("H", b"\x00\x01")[0] != 1:
+def _big_endian(table: "array[int]") -> bytes:
+    if not _IS_BIG_ENDIAN:
+        table = table[:]
         table.byteswap()
     return table.tobytes()
+
+
+def _native(kind: str, big_endian: bytes) -> "array[int]":
+    table = array(kind, big_endian)
+    if not _IS_BIG_ENDIAN:
+        table.byteswap()
+    return table
 
 
 class Timestamp(int):

@@ -11,11 +11,14 @@ Everything that comes back is marked as redelivered, since it may have been deli
 which the broker wrote down what had been, only that. With a budget for messages in memory, all of it is paged out.
 """
 
+from array import array
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from mansio.core.deduplication import Present
+from mansio.core.delays import Delays
 from mansio.core.expiry import Expiry
+from mansio.core.held import from_table
 from mansio.core.limits import ROUTES_MAX
 from mansio.core.queue import Queue
 from mansio.core.records import (
@@ -50,8 +53,8 @@ class Restore:
         self._spans: dict[int, dict[int, Span]] = {}  # by queue id and base position
         self._settled: dict[int, list[Range]] = {}  # by queue id
         self._returned: dict[int, list[Range]] = {}
-        self._counted: dict[int, dict[int, int]] = {}
-        """By queue id and position: how often it was given back."""
+        self._counted: dict[int, dict[int, tuple[int, int]]] = {}
+        """By queue id and position: how often it was given back, and when it is ready again."""
         self._routes: dict[tuple[PublishedRoute, ...], tuple[Route, ...]] = {}
         self._in_order = False  # nothing was written since an orderly stop
         self._seq = 0
@@ -75,7 +78,7 @@ class Restore:
             counted = self._counted.setdefault(found.queue, {})
             for first, count, step in found.ranges:
                 for position in range(first, first + count * step, step):
-                    counted[position] = found.deliveries
+                    counted[position] = found.deliveries, found.due_ms
         elif isinstance(found, Published):
             self._publish(found, offset, len(record))
         elif isinstance(found, Settled):
@@ -108,6 +111,8 @@ class Restore:
                     span.run.home = paging.pages(queue)
                     if queue.hidden:
                         paging.keep(span.run)
+        for host in self._broker.vhosts:
+            self._restore_delays(self._broker.delays(host), runs)
         for run in runs:
             bucket, run.bucket = run.bucket, None
             self._broker.settling.count(run)
@@ -129,16 +134,35 @@ class Restore:
         run.arrived_ms, run.expiration_ms = found.arrived_ms, found.expiration_ms
         run.priority = found.priority
         run.marks = found.marks
+        if found.due is not None:
+            run.held = from_table(run, found.places[0][1], found.due)
         buckets = self._broker.journal.retention.buckets
         run.bucket = buckets[-1] if buckets else None
         run.seq, run.offset, run.size = self._seq, offset, size
         if self._broker.paging.budget_bytes:
             # A queue may also be known from a later snapshot only.
-            if not self._topology.unlimited.issuperset(queue_id for queue_id, _ in found.places):
+            queues = [queue_id for queue_id, _ in found.places]
+            if found.due is None and not self._topology.unlimited.issuperset(queues):
                 run.measure()
             run.page_out()
         for queue_id, base in found.places:
             self._spans.setdefault(queue_id, {})[base] = Span(run, 0, run.count, base)
+
+    def _restore_delays(self, delays: Delays, runs: dict[Run, None]) -> None:
+        by_base = self._spans.pop(delays.id, {})
+        settled = _intervals(self._settled.get(delays.id, ()))
+        if settled:
+            delays.next_position = max(delays.next_position, settled[-1][1])
+        for base in sorted(by_base):
+            span = by_base[base]
+            delays.next_position = max(delays.next_position, base + span.run.count)
+            left = array("I")
+            for piece, inside in _split([span], settled):
+                if not inside:
+                    left.extend(range(piece.start, piece.stop))
+            if left:
+                delays.take_back(span.run, left)
+                runs[span.run] = None
 
     def _find_routes(self, found: Published) -> tuple[Route, ...]:
         """Runs that were published alike share their routes."""
@@ -169,33 +193,39 @@ class Restore:
             for piece, delivered in _split([span], returned) if self._in_order else [(span, True)]:
                 piece.redelivered = delivered
                 self._put(queue, piece)
-        return queue.spans()
+        return queue.spans() if queue.deferred is None else [*queue.spans(), *queue.deferred]
 
     def _put(self, queue: Queue, span: Span) -> None:
-        """A span is ready, message by message where it is known how often they were given back."""
+        """A span is there, message by message where it is known how often they were given back."""
         run = span.run
-        queue.ready_count += span.stop - span.start
         run.live += span.stop - span.start
         if run.expiration_ms is not None and queue.expiry is None and not queue.hidden:
             queue.expiry = Expiry(self._broker, queue)
         counted = self._counted.get(queue.id)
         if run.marks is not None:
             self._mark(queue, run, span.base + span.start, counted or {})
-        if not counted or not queue.rules.counts:
+        if not counted or not (queue.rules.counts or queue.deferred is not None):
+            queue.ready_count += span.stop - span.start
             queue.put(span)
             return
         for i in range(span.start, span.stop):
             position = span.base + i
-            deliveries = counted.get(position, 0)
-            queue.put(
-                Span(run, i, i + 1, span.base, span.redelivered or bool(deliveries), deliveries)
-            )
+            deliveries, due_ms = counted.get(position, (0, 0))
+            redelivered = span.redelivered or bool(deliveries)
+            message = Span(run, i, i + 1, span.base, redelivered, deliveries)
+            if due_ms > self._broker.now_ms and queue.deferred is not None:
+                queue.deferred.add(message, due_ms)
+            else:
+                queue.ready_count += 1
+                queue.put(message)
             if deliveries:
                 if run.returns is None:
                     run.returns = []
-                run.returns.append((queue.id, deliveries, (position, 1, 1)))
+                run.returns.append((queue.id, deliveries, due_ms, (position, 1, 1)))
 
-    def _mark(self, queue: Queue, run: Run, position: int, counted: dict[int, int]) -> None:
+    def _mark(
+        self, queue: Queue, run: Run, position: int, counted: dict[int, tuple[int, int]]
+    ) -> None:
         """The only message of a run is in the queue, and asks for more than being delivered."""
         marks = run.marks
         assert marks is not None
@@ -206,12 +236,11 @@ class Restore:
         marks.owed.add(queue.id)
         self._broker.receipts.owed += 1
         if position in counted:
-            marks.returns = (marks.returns or {}) | {queue.id: counted[position]}
-            if not queue.rules.counts:
-                run.returns = [
-                    *(run.returns or ()),
-                    (queue.id, counted[position], (position, 1, 1)),
-                ]
+            deliveries, due_ms = counted[position]
+            marks.returns = (marks.returns or {}) | {queue.id: deliveries}
+            if not queue.rules.counts and queue.deferred is None:
+                returned = (queue.id, deliveries, due_ms, (position, 1, 1))
+                run.returns = [*(run.returns or ()), returned]
 
 
 def _route(found: PublishedRoute) -> Route:

@@ -5,6 +5,7 @@ They were checked when the queue was declared, see `queue_arguments`.
 
 from typing import Final
 
+from mansio.core.retry import Retry
 from mansio.core.routing import Arguments
 
 QUORUM_DELIVERY_LIMIT: Final = 20
@@ -23,6 +24,7 @@ class Rules:
         "letters_refused",
         "levels",
         "quorum",
+        "retry",
         "ttl_ms",
     )
 
@@ -35,11 +37,15 @@ class Rules:
         """Whether messages that a full queue refuses go to the dead-letter exchange, too."""
         self.levels: int = arguments.get("x-max-priority", 0)
         self.quorum = arguments.get("x-queue-type") == "quorum"
-        limit = arguments.get("x-delivery-limit", QUORUM_DELIVERY_LIMIT if self.quorum else -1)
+        retry: Arguments | None = arguments.get("x-retry")
+        self.retry = None if retry is None else Retry(retry)
+        usual = QUORUM_DELIVERY_LIMIT if self.quorum and retry is None else -1
+        limit = arguments.get("x-delivery-limit", usual)
         self.delivery_limit: int = limit if isinstance(limit, int) else -1
         """How often a message may be given back; below 0: any number of times."""
-        self.counts = self.quorum or self.delivery_limit >= 0
-        """Whether it is counted, and kept over restarts, how often each message was given back."""
+        self.counts = self.delivery_limit >= 0 or (self.quorum and retry is None)
+        """Whether it is counted, and kept over restarts, how often each message was given back, for whatever reason.
+        With a rule for retries, what consumers refuse or do not settle in time is counted anyway."""
 
 
 _ASKING: Final = (
@@ -48,6 +54,7 @@ _ASKING: Final = (
     "x-expires",
     "x-max-priority",
     "x-message-ttl",
+    "x-retry",
 )
 
 PLAIN: Final = Rules({})

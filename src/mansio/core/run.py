@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 if TYPE_CHECKING:
+    from mansio.core.held import Held
     from mansio.core.marks import Marks
     from mansio.core.paging import Pages
     from mansio.core.retention import Bucket
@@ -27,6 +28,10 @@ Place = tuple[int, int]
 """(queue id, position of the run's first message in that queue)."""
 Range = tuple[int, int, int]
 """Messages of a queue by position: (first, count, step)."""
+
+
+Return = tuple[int, int, int, Range]
+"""(queue id, how often they were given back, when they are ready again or 0, messages)."""
 
 
 class Run:
@@ -47,6 +52,7 @@ class Run:
         "ends",
         "expiration_ms",
         "gone",
+        "held",
         "home",
         "live",
         "marks",
@@ -87,8 +93,8 @@ class Run:
         self.live = 0
         self.places: tuple[Place, ...] = ()
         self.gone: list[tuple[int, Range]] | None = None  # (queue id, range)
-        self.returns: list[tuple[int, int, Range]] | None = None
-        """(queue id, how often they were given back, range): the later ones count."""
+        self.returns: list[Return] | None = None  # the later ones count
+        self.held: Held | None = None  # when its messages are due, while they are delayed
         self.bucket: Bucket | None = None
         self.seq = 0
         self.offset = 0

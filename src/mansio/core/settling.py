@@ -14,12 +14,16 @@ from mansio.core.queue import Queue
 from mansio.core.receipts import Receipts
 from mansio.core.records import Parts, encode_counted, encode_settle
 from mansio.core.retention import Retention
-from mansio.core.run import Range, Run, Span
+from mansio.core.run import Range, Return, Run, Span
 
 RETURNED: Final = 0
-"""Why messages are requeued: their client, or the end of its channel, gives them back."""
+"""Why messages are requeued: their client gives all back, or the end of its channel does."""
 TIMED_OUT: Final = 1
 """Their client did not settle them in time."""
+REFUSED: Final = 2
+"""Their client has refused them."""
+RETURNS_MAX: Final = 64
+"""What is remembered of a run's returns, beside two for each message that is left, before what counts no more goes."""
 
 
 class Settling:
@@ -41,8 +45,8 @@ class Settling:
         self._dispatcher = dispatcher
         self._retention = retention
         self._ranges: dict[int, list[Range]] = {}  # settled in this turn, by queue id
-        self._returns: dict[tuple[int, int], list[Range]] = {}
-        """Given back in this turn, by queue id and how often by now."""
+        self._returns: dict[tuple[int, int, int], list[Range]] = {}
+        """Given back in this turn, by queue id, how often by now, and when they are ready again."""
 
     def hold(self, run: Run, queues: int) -> None:
         """A run enters this many queues."""
@@ -86,6 +90,14 @@ class Settling:
         if not run.live:
             self.release(run)
 
+    def left(self, run: Run, holder: int, count: int, ranges: Sequence[Range]) -> None:
+        """`count` messages of a run that only this holder had are with it no more; `ranges`: for the log."""
+        run.live -= count
+        if ranges:
+            self._ranges.setdefault(holder, []).extend(ranges)
+        if not run.live:
+            self.release(run)
+
     def release(self, run: Run) -> None:
         """A run is settled everywhere."""
         self.runs -= 1
@@ -121,7 +133,10 @@ class Settling:
             if queue.deleted:
                 self._finish(group, DROPPED)
                 continue
-            if queue.rules.counts:
+            if queue.deferred is not None and why != RETURNED:
+                queue.deferred.put_off(group)
+                continue
+            if queue.rules.counts and why != TIMED_OUT:  # a task that takes long is no failure
                 group = self._count_returns(queue, group)
             for piece in group:
                 if piece.run.marks is not None:
@@ -140,39 +155,41 @@ class Settling:
         if spent:
             self.dead_letters.reject(spent, DELIVERY_LIMIT)
             pieces = [piece for piece in pieces if piece.deliveries < limit]
-        if queue.logged:
-            for piece in pieces:
-                if piece.run.persistent:
-                    self._write_returns(queue, piece, piece.deliveries + 1)
+        for piece in pieces:
+            piece.deliveries += 1
+            self.given_back(queue, piece, piece.deliveries, 0)
         return pieces
 
-    def _write_returns(self, queue: Queue, piece: Piece, deliveries: int) -> None:
+    def given_back(self, queue: Queue, piece: Piece, deliveries: int, due_ms: int) -> None:
+        """Deliveries were given back, for this time; they are ready again then, 0: at once. For the log."""
         run = piece.run
-        if (
-            run.marks is not None and run.returns is not None
-        ):  # one message, which may come back for ever
-            run.returns = [each for each in run.returns if each[0] != queue.id]
+        if not queue.logged or not run.persistent:
+            return
         returned = (piece.base + piece.start, piece.count, piece.step)
-        self._returns.setdefault((queue.id, deliveries), []).append(returned)
+        self._returns.setdefault((queue.id, deliveries, due_ms), []).append(returned)
         if run.returns is None:
             run.returns = []
-        run.returns.append((queue.id, deliveries, returned))
+        run.returns.append((queue.id, deliveries, due_ms, returned))
+        if len(run.returns) > RETURNS_MAX + 2 * run.live:
+            run.returns = _last(run.returns)
 
     def _count_return(self, queue: Queue, run: Run, piece: Piece) -> None:
         """A message that was given back may want to know in the end how often it was delivered."""
         marks = run.marks
         if marks is None or marks.reply_to is None:
             return
-        if marks.returns is None:
-            marks.returns = {}
-        deliveries = marks.returns[queue.id] = marks.returns.get(queue.id, 0) + 1
-        if run.persistent and queue.logged and not queue.rules.counts:
-            self._write_returns(queue, piece, deliveries)
+        deliveries = marks.count_return(queue.id)
+        if not queue.rules.counts and queue.deferred is None:
+            self.given_back(queue, piece, deliveries, 0)
 
     def drop_ready(self, queue: Queue) -> int:
-        """Settles every ready message; answers how many."""
+        """Settles every message that is ready or deferred; answers how many."""
         count = queue.ready_count
-        for span in queue.take_all():
+        spans = queue.take_all()
+        if queue.deferred is not None:
+            count += queue.deferred.count
+            spans += queue.deferred.take_all()
+        for span in spans:
             self.drop(queue, span)
         return count
 
@@ -206,3 +223,12 @@ class Settling:
             self._dispatcher.touch_consumed(channel)
         elif consumer.limit:
             self._dispatcher.touch(consumer.queue)
+
+
+def _last(returns: list[Return]) -> list[Return]:
+    """What counts of these, message by message."""
+    found: dict[tuple[int, int], Return] = {}
+    for queue, deliveries, due_ms, (first, count, step) in returns:
+        for position in range(first, first + count * step, step):
+            found[queue, position] = queue, deliveries, due_ms, (position, 1, 1)
+    return list(found.values())

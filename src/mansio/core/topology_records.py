@@ -22,13 +22,16 @@ def take_snapshot(broker: "Broker") -> dict[str, Any]:
     return {
         "do": "snapshot",
         "next_queue_id": broker.definitions.next_queue_id,
-        "vhosts": {name: _vhost(host, broker.now_ms) for name, host in broker.vhosts.items()},
+        "vhosts": {name: _vhost(host, broker) for name, host in broker.vhosts.items()},
     }
 
 
-def _vhost(host: "VHost", now_ms: int) -> dict[str, Any]:
+def _vhost(host: "VHost", broker: "Broker") -> dict[str, Any]:
     exchanges = [each for each in host.exchanges.values() if each.durable]
-    return {
+    now_ms = broker.now_ms
+    delays = broker.delays(host.name)
+    about = {"delays": {"id": delays.id, "next": delays.next_position}} if delays.id else {}
+    return about | {
         "exchanges": [
             exchange_fields(each)
             | ({"next": each.history.next_position} if each.history is not None else {})

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from mansio.core.deduplication import REMEMBER, restore_ids
+from mansio.core.delays import Delays
 from mansio.core.history import RECENT_HISTORY, History
 from mansio.core.queue import Queue
 from mansio.core.records import SNAPSHOT, Damaged, unpack_table
@@ -63,6 +64,8 @@ class TopologyRestore:
         elif do == "delete queue":
             host.remove_queue(host.queues[change["name"]])
             return int(change["id"])
+        elif do == "keep delays":
+            self._keep_delays(host, change["id"])
         elif do in ("bind", "unbind"):
             self._bind(host, change)
         elif do == REMEMBER:
@@ -88,6 +91,9 @@ class TopologyRestore:
                     self._bind(host, {"do": "bind", **fields})
             for fields in found["exchanges"]:
                 restore_ids(host.exchanges[fields["name"]].dedup, fields.get("ids", ()))
+            if "delays" in found:
+                delays = self._keep_delays(host, found["delays"]["id"])
+                delays.next_position = max(delays.next_position, found["delays"]["next"])
             for fields in found["queues"]:
                 restore_ids(host.queues[fields["name"]].dedup, fields.get("ids", ()))
             named: list[tuple[Queue | None, dict[str, Any]]] = [
@@ -100,6 +106,13 @@ class TopologyRestore:
                 if queue is not None:
                     queue.next_position = max(queue.next_position, fields["next"])
         self._complete = True
+
+    def _keep_delays(self, host: "VHost", id: int) -> Delays:
+        delays = self._broker.delays(host.name)
+        delays.id = id
+        definitions = self._broker.definitions
+        definitions.next_queue_id = max(definitions.next_queue_id, id + 1)
+        return delays
 
     def _declare_exchange(self, host: "VHost", fields: dict[str, Any]) -> None:
         if fields["name"] in PREDECLARED:

@@ -43,8 +43,9 @@ class Census:
         self.consumers = 0
         self.ready = 0
         self.unacknowledged = 0
+        self.deferred = 0
         self._left: list[Queue] = []
-        self._sums = (0, 0, 0)
+        self._sums = (0, 0, 0, 0)
 
     def go_on(self, broker: Broker) -> None:
         """Looks at some more queues; with the last one there are new sums."""
@@ -52,18 +53,19 @@ class Census:
             self._left = [
                 queue for host in broker.vhosts.values() for queue in host.queues.values()
             ]
-            self._sums = (0, 0, 0)
+            self._sums = (0, 0, 0, 0)
         part = self._left[-QUEUES_PER_READING:]
         del self._left[-QUEUES_PER_READING:]
-        consumers, ready, unacknowledged = self._sums
+        consumers, ready, unacknowledged, deferred = self._sums
         for queue in part:
             if not queue.deleted:
                 consumers += len(queue.consumers)
                 ready += queue.ready_count
                 unacknowledged += queue.in_flight
-        self._sums = (consumers, ready, unacknowledged)
+                deferred += 0 if queue.deferred is None else queue.deferred.count
+        self._sums = (consumers, ready, unacknowledged, deferred)
         if not self._left:
-            self.consumers, self.ready, self.unacknowledged = self._sums
+            self.consumers, self.ready, self.unacknowledged, self.deferred = self._sums
 
 
 class Metric(NamedTuple):
@@ -169,6 +171,18 @@ METRICS: Final = (
         "gauge",
         "Messages that were delivered and are not acknowledged yet.",
         lambda _, c: c.unacknowledged,
+    ),
+    Metric(
+        "messages_deferred",
+        "gauge",
+        "Messages in queues that were given back and wait to be tried again.",
+        lambda _, c: c.deferred,
+    ),
+    Metric(
+        "messages_delayed",
+        "gauge",
+        "Messages that are held back until their delay is over.",
+        lambda t, _: sum(t.broker.delays(vhost).count for vhost in t.broker.vhosts),
     ),
     Metric(
         "messages_memory_bytes",

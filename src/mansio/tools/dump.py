@@ -87,7 +87,9 @@ def _lines(item: Found, bodies: bool) -> Iterator[Line]:
             yield {"seq": item.seq, "kind": "publish"} | _publish(found, bodies)
         elif isinstance(found, Counted):
             line = {"seq": item.seq, "kind": "counted", "queue": found.queue}
-            yield line | {"deliveries": found.deliveries, "ranges": found.ranges}
+            yield line | {
+                "deliveries": found.deliveries, "due_ms": found.due_ms, "ranges": found.ranges
+            }  # fmt: skip
         elif isinstance(found, Settled | Returned):
             kind = "settle" if isinstance(found, Settled) else "returned"
             yield {"seq": item.seq, "kind": kind, "queue": found.queue, "ranges": found.ranges}
@@ -107,6 +109,8 @@ def _publish(found: Published, bodies: bool) -> Line:
             line["properties"] = _properties(content.properties())
         except CodecError as error:
             line["properties"] = f"malformed: {error}"
+        if found.due is not None:
+            line["due_ms"] = found.due[i if len(found.due) > 1 else 0]
         if bodies:
             line |= _text("body", content.body)
         messages.append(line)

@@ -98,10 +98,12 @@ def _print(path: Path, seen: Survey, facts: Facts, out: TextIO) -> None:
     live = sum(count.live for count in counts.values())
     settled = sum(count.settled for count in counts.values())
     line("messages", f"{live} live, {settled} settled, in {len(counts)} queues")
+    for vhost, count in sorted(facts.tally.delayed().items()):
+        line("delayed", f"{count} live, in vhost {vhost}")
     if counts:
         print(f"\n{'live':>12} {'settled':>12}  queue", file=out)
-    for (vhost, name), count in sorted(counts.items()):
-        print(f"{count.live:>12} {count.settled:>12}  {vhost} {name}", file=out)
+    for (vhost, name), each in sorted(counts.items()):
+        print(f"{each.live:>12} {each.settled:>12}  {vhost} {name}", file=out)
 
 
 def size_text(size: int) -> str:

@@ -46,6 +46,7 @@ class Patchwork:
             int, set[str]
         ] = {}  # by queue: of what was published to the default exchange; "" for others
         self._id_max = 0
+        self._delays = 0  # where delayed messages are
 
     def take(self, found: Record) -> None:
         """The next record that could be read."""
@@ -66,10 +67,12 @@ class Patchwork:
         self._topology = TopologyRestore(self._broker)
 
     def _publish(self, found: Published) -> None:
+        if found.due is not None:
+            self._delays = found.places[0][0] if found.places else 0
         for queue, base in found.places:
             self._id_max = max(self._id_max, queue)
             self._position(queue).published.add(base, base + found.messages)
-            if queue >= self._known_below:
+            if queue >= self._known_below and found.due is None:
                 self._keys.setdefault(queue, set()).update(
                     route.key
                     if route.exchange == DEFAULT_EXCHANGE and len(found.places) == 1
@@ -137,6 +140,8 @@ class Patchwork:
                     f"the declaration of a queue is lost: its {live} messages are in queue {name!r}, durable and"
                     " without arguments or bindings"
                 )
+        if self._delays and not self._broker.delays(VHOST).id:
+            self._topology.change({"do": "keep delays", "vhost": VHOST, "id": self._delays})
         definitions = self._broker.definitions
         definitions.next_queue_id = max(definitions.next_queue_id, self._id_max + 1)
 

@@ -17,7 +17,7 @@ from typing import Final, TextIO
 
 from mansio import __version__
 from mansio.core import records
-from mansio.core.records import PUBLISH, SETTLE, STARTED
+from mansio.core.records import COUNTED, PUBLISH, SETTLE, STARTED
 from mansio.log.base import LogError
 from mansio.log.directory import DataDirectory, LockedError
 from mansio.log.entry import Record, encode_entry
@@ -135,8 +135,8 @@ def _segment_bytes(seen: Survey) -> int:
 
 
 def _is_kept(record: bytes) -> bool:
-    """Publishes and settlements that make sense; the topology is written as a whole."""
-    if record[:1] not in (bytes((PUBLISH,)), bytes((SETTLE,))):
+    """Publishes and settlements that make sense, and what consumers gave back; the topology is written as a whole."""
+    if record[:1] not in (bytes((PUBLISH,)), bytes((SETTLE,)), bytes((COUNTED,))):
         return False
     try:
         records.decode(record)

@@ -131,6 +131,11 @@ class Tally:
             for name, queue in host.queues.items()
         }
 
+    def delayed(self) -> dict[str, int]:
+        """Messages that wait until they are due, by vhost."""
+        stores = {name: self.broker.delays(name).id for name in self.broker.vhosts}
+        return {name: self._positions(id).count().live for name, id in stores.items() if id}
+
     def _positions(self, queue: int) -> Positions:
         found = self.queues.get(queue)
         if found is None:

@@ -153,11 +153,20 @@ class Content:
         fields.entries.pop(name, None)
         return self._with(fields)
 
+    @property
+    def raw_properties(self) -> bytes:
+        """Their flag word and fields."""
+        return self.header[HEADER_FIXED_BYTES:]
+
+    def with_properties(self, raw: bytes) -> "Content":
+        """The same message with other properties."""
+        return Content(self.header[:HEADER_FIXED_BYTES] + raw, self.body)
+
     def _fields(self) -> Fields:
-        return Fields(self.header[HEADER_FIXED_BYTES:])
+        return Fields(self.raw_properties)
 
     def _with(self, fields: Fields) -> "Content":
-        return Content(self.header[:HEADER_FIXED_BYTES] + fields.encode(), self.body)
+        return self.with_properties(fields.encode())
 
     def frames(self, channel: int, frame_max: int) -> bytes:
         """Header and body frames of at most `frame_max` bytes."""

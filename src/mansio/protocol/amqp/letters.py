@@ -12,11 +12,13 @@ from mansio.codec.amqp_properties import Properties, decode_properties, encode_h
 from mansio.codec.amqp_values import Long, Timestamp, Value
 from mansio.core.forwarding import make_run
 from mansio.core.letters import Death, Letter
+from mansio.core.marks import Marks
 from mansio.core.receipts import Receipt
 from mansio.core.routing import Arguments, Route
 from mansio.core.run import Run
 from mansio.core.view import View
 from mansio.protocol.amqp.content import FRAME_HEAD_BYTES, HEADER_FIXED_BYTES
+from mansio.protocol.amqp.marks import marks_of_moved
 from mansio.protocol.amqp.message_view import view_frames
 
 _MEMO_MAX: Final = 1024
@@ -50,7 +52,7 @@ class AmqpLetters:
             if len(self._memo) >= _MEMO_MAX:
                 self._memo.clear()
             written = self._memo[properties, death] = _write_death(properties, death)
-        data = _with_properties(frames, written.properties)
+        data = with_properties(frames, written.properties)
         return Letter(data, written.keys, written.headers, written.priority, None, written.deaths)
 
     def receipt(self, receipt: Receipt, key: str) -> Run:
@@ -70,13 +72,30 @@ class AmqpLetters:
         route.frame_max = self.frame_max
         return make_run([frames], route, receipt.persistent)
 
+    def again(self, run: Run, i: int) -> Letter:
+        """See `Letters`."""
+        frames = run.content(i)
+        properties = _properties(frames)
+        headers = decode_properties(properties, 0, len(properties)).headers or {}
+        if "BCC" in headers:
+            fields = Fields(properties)
+            fields.entries.pop("BCC")
+            frames = with_properties(frames, fields.encode())
+        keys = [run.route(i).routing_key, *_copies(headers)]
+        return Letter(frames, keys, headers, run.priority, run.expiration_ms, [])
+
+    def marks(self, run: Run, i: int) -> Marks | None:
+        """See `Letters`."""
+        properties = _properties(run.content(i))
+        return marks_of_moved(decode_properties(properties, 0, len(properties)))
+
     def counted(self, run: Run, i: int, deliveries: int) -> Run:
         """See `Letters`."""
         frames = run.content(i)
         fields = Fields(_properties(frames))
         fields.set("x-delivery-count", Long(deliveries))
         fields.sort()
-        data = _with_properties(frames, fields.encode())
+        data = with_properties(frames, fields.encode())
         route = run.route(i)
         same = Route(route.exchange, route.routing_key, (), channel=route.channel)
         same.frame_max = route.frame_max
@@ -92,7 +111,7 @@ def _properties(frames: bytes) -> bytes:
     return frames[_PROPERTIES_AT : FRAME_HEAD_BYTES + int.from_bytes(frames[3:7], "big")]
 
 
-def _with_properties(frames: bytes, properties: bytes) -> bytes:
+def with_properties(frames: bytes, properties: bytes) -> bytes:
     """The same message with other properties."""
     stop = FRAME_HEAD_BYTES + int.from_bytes(frames[3:7], "big")
     size = (HEADER_FIXED_BYTES + len(properties)).to_bytes(4, "big")
@@ -103,12 +122,7 @@ def _with_properties(frames: bytes, properties: bytes) -> bytes:
 def _write_death(properties: bytes, death: Death) -> _Written:
     found = decode_properties(properties, 0, len(properties))
     headers: dict[str, Any] = dict(found.headers or {})
-    copies = [
-        key
-        for name in ("CC", "BCC")
-        for key in (headers.get(name) or () if isinstance(headers.get(name), list) else ())
-        if isinstance(key, str)
-    ]
+    copies = _copies(headers)
     entry: dict[str, Value] = {
         "count": Long(1),
         "reason": death.reason,
@@ -144,6 +158,16 @@ def _write_death(properties: bytes, death: Death) -> _Written:
         if isinstance(each, dict)
     ]
     return _Written(written, keys, headers, found.priority or 0, pairs)
+
+
+def _copies(headers: Arguments) -> list[str]:
+    """The keys of the CC and BCC headers."""
+    found: list[str] = []
+    for name in ("CC", "BCC"):
+        value = headers.get(name)
+        if isinstance(value, list):
+            found += [key for key in value if isinstance(key, str)]
+    return found
 
 
 def _add_death(before: list[Any], entry: dict[str, Value]) -> list[Value]:

@@ -41,6 +41,17 @@ def marks_of(properties: Properties, route: Route, queues: "tuple[Queue, ...]") 
     return marks
 
 
+def marks_of_moved(properties: Properties) -> Marks | None:
+    """The same of a message that the broker publishes by itself, whoever it goes to."""
+    headers = properties.headers or {}
+    unique = unique_of(headers)
+    marks = Marks() if unique is None else Marks(*unique)
+    if properties.reply_to and headers.get(RECEIPT) is True:
+        marks.reply_to = properties.reply_to
+        marks.correlation = properties.correlation_id or properties.message_id
+    return None if marks.id is None and marks.reply_to is None else marks
+
+
 def unique_of(headers: Mapping[str, Any]) -> Unique | None:
     """What the headers say of it. Ids that are not texts count by their texts, and long ones by a digest."""
     id = headers.get("x-deduplication-header")

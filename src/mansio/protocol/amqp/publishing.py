@@ -3,13 +3,15 @@
 from typing import TYPE_CHECKING
 
 from mansio.codec import amqp_methods as m
-from mansio.codec.amqp import PERSISTENT, SPECIAL
+from mansio.codec.amqp import DELAYED, PERSISTENT, SPECIAL
 from mansio.codec.amqp_properties import Properties
 from mansio.core.forwarding import make_run
 from mansio.core.names import REPLY_TO
 from mansio.core.routing import Route
 from mansio.core.run import Run
 from mansio.protocol.amqp.content import Assembly, Content, copies, expiration_ms
+from mansio.protocol.amqp.delaying import Batch, delay_ms, spend_delay
+from mansio.protocol.amqp.letters import with_properties
 from mansio.protocol.amqp.marks import marks_of
 from mansio.protocol.amqp.message_view import MessageView
 from mansio.protocol.amqp.output import add_tails
@@ -46,7 +48,7 @@ def make_route(channel: "AmqpChannel", frame: bytes) -> Route:
 def publish(channel: "AmqpChannel", run: Run, flags: int) -> None:
     """Hands a run to the Broker, message by message where each goes its own way."""
     route = run.routes[0]
-    apart = flags & SPECIAL or route.looked_at
+    apart = flags & (SPECIAL | DELAYED) or route.looked_at
     if apart or (run.which is not None and any(each.looked_at for each in run.routes)):
         _publish_each(channel, run)
     else:
@@ -61,11 +63,18 @@ def _publish_each(channel: "AmqpChannel", run: Run) -> None:
     traits_of = channel.connection.traits.of
     sorting = all(route.sorts for route in run.routes)
     alike: dict[tuple[Route, Traits], list[bytes]] = {}
+    delayed = Batch(channel)
     try:
         for i, message in enumerate(run.messages()):
             route = run.route(i)
             one_by_one = route.by_content or route.deduplicates
-            traits = None if one_by_one else traits_of(message, route.skip)
+            traits = traits_of(message, route.skip) if not one_by_one else None
+            if traits is not None and traits.delay_ms:
+                _publish_alike(channel, alike)
+                content = with_properties(message[route.skip :], traits.properties)
+                delayed.add(content, route, traits)
+                continue
+            delayed.flush()
             plain = traits is not None
             kind = (route, traits)
             if alike and not (plain and (sorting or kind in alike)):
@@ -75,6 +84,7 @@ def _publish_each(channel: "AmqpChannel", run: Run) -> None:
             else:
                 _publish_one(channel, message, route)
     finally:
+        delayed.flush()
         _publish_alike(channel, alike)
 
 
@@ -112,6 +122,9 @@ def _publish_one(channel: "AmqpChannel", message: bytes, route: Route) -> None:
         properties.reply_to = _reply_address(channel)
         content = content.with_reply_to(properties.reply_to)
     keys, blind = copies(properties)
+    if delay_ms(properties.headers):
+        _publish_later(channel, content, properties, route)
+        return
     if blind:
         content = content.without_header("BCC")
     queues: tuple[Queue, ...] = route.queues
@@ -130,6 +143,23 @@ def _publish_one(channel: "AmqpChannel", message: bytes, route: Route) -> None:
     if properties.expiration is not None:
         run.expiration_ms = expiration_ms(properties.expiration)
     channel.broker.publish(channel.core, run, queues)
+
+
+def _publish_later(
+    channel: "AmqpChannel", content: Content, properties: Properties, route: Route
+) -> None:
+    """A message that is held back, with all that decides where it goes."""
+    delay = delay_ms(properties.headers)
+    lifetime = None if properties.expiration is None else expiration_ms(properties.expiration)
+    kind = (properties.delivery_mode == 2, properties.priority or 0, lifetime)
+    content = content.with_properties(spend_delay(content.raw_properties, delay))
+    batch = Batch(channel)
+    frames = content.frames(channel.number, channel.connection.frame_max)
+    batch.add(frames, route, Traits(*kind, delay))
+    if route.window is not None:
+        batch.flush(route, marks_of(properties, route, ()))
+    else:
+        batch.flush()
 
 
 def _check(channel: "AmqpChannel", properties: Properties) -> None:

@@ -6,6 +6,7 @@ from mansio.codec.amqp_properties import decode_properties
 from mansio.codec.amqp_values import CodecError
 from mansio.core.names import REPLY_TO
 from mansio.protocol.amqp.content import FRAME_HEAD_BYTES, HEADER_FIXED_BYTES, expiration_ms
+from mansio.protocol.amqp.delaying import delay_ms, spend_delay, split_delay, splits_at_delay
 from mansio.protocol.amqp.marks import RECEIPT
 from mansio.protocol.amqp.replies import Refusal
 
@@ -20,6 +21,13 @@ class Traits(NamedTuple):
     persistent: bool
     priority: int
     expiration_ms: int | None
+    delay_ms: int = 0
+    """How long they are held back before they are routed; 0: they are not."""
+    properties: bytes = b""
+    """What their properties are then, if they are held back."""
+
+
+_UNKNOWN: Final = Traits(False, -1, None)
 
 
 class TraitsMemo:
@@ -27,19 +35,39 @@ class TraitsMemo:
 
     def __init__(self) -> None:
         self._known: dict[bytes, Traits | None] = {}
+        self._but_for_delay: dict[tuple[bytes, bytes], Traits] = {}
+        """By what lies before and behind the value of x-delay: most often they differ in that alone."""
 
     def of(self, message: bytes, skip: int) -> Traits | None:
         """Of a message whose header frame lies at `skip`; None when there is more to it, or something is wrong."""
         at = skip + FRAME_HEAD_BYTES
         stop = at + int.from_bytes(message[skip + 3 : at], "big")
         properties = message[at + HEADER_FIXED_BYTES : stop]
-        try:
-            return self._known[properties]
-        except KeyError:
-            if len(self._known) >= _MEMO_MAX:
-                self._known.clear()
-            traits = self._known[properties] = _look(properties)
+        traits = self._known.get(properties, _UNKNOWN)
+        if traits is not _UNKNOWN:
             return traits
+        parts = split_delay(properties)
+        if parts is None:
+            return self._learn(properties)
+        before, value, behind = parts
+        like = self._but_for_delay.get((before, behind))
+        delay = int.from_bytes(value, "big", signed=True)
+        if like is None or delay <= 0:
+            return self._learn(properties)
+        spent = before + (-delay).to_bytes(len(value), "big", signed=True) + behind
+        return Traits(like.persistent, like.priority, like.expiration_ms, delay, spent)
+
+    def _learn(self, properties: bytes) -> Traits | None:
+        if len(self._known) >= _MEMO_MAX:
+            self._known.clear()
+        traits = self._known[properties] = _look(properties)
+        if traits is not None and traits.delay_ms:
+            parts = split_delay(properties)
+            if parts is not None and splits_at_delay(properties, parts):
+                if len(self._but_for_delay) >= _MEMO_MAX:
+                    self._but_for_delay.clear()
+                self._but_for_delay[parts[0], parts[2]] = traits
+        return traits
 
 
 def _look(properties: bytes) -> Traits | None:
@@ -52,6 +80,10 @@ def _look(properties: bytes) -> Traits | None:
         if found.delivery_mode not in (None, 1, 2):
             return None
         lifetime = None if found.expiration is None else expiration_ms(found.expiration)
+        kind = (found.delivery_mode == 2, found.priority or 0, lifetime)
+        delay = delay_ms(found.headers)
+        if not delay:
+            return Traits(*kind)
+        return Traits(*kind, delay, spend_delay(properties, delay))
     except (CodecError, Refusal):
         return None
-    return Traits(found.delivery_mode == 2, found.priority or 0, lifetime)
