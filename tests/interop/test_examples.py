@@ -98,7 +98,7 @@ OUTPUT = {
     "rpc": RPC,
     "topics": TOPICS,
 }
-NOT_YET = {"delayed_tasks", "retry"}
+NOT_YET: set[str] = set()
 """Examples of features that the broker does not have yet."""
 
 

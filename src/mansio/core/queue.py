@@ -171,12 +171,11 @@ class Queue:
 
 def spans_of(queue: Queue, pieces: Iterable[Piece]) -> list[Span]:
     """Deliveries as spans that are ready again; counted as such."""
-    counted = int(queue.rules.counts)
     spans: list[Span] = []
     for piece in pieces:
         queue.in_flight -= piece.count
         queue.ready_count += piece.count
-        deliveries = piece.deliveries + counted
+        deliveries = piece.deliveries
         first, run, base = piece.start, piece.run, piece.base
         if piece.step == 1:
             spans.append(Span(run, first, first + piece.count, base, True, deliveries))
