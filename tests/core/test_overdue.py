@@ -279,6 +279,44 @@ def test_what_a_transaction_has_acknowledged_counts_from_its_rollback() -> None:
     assert cancellations(client) == ["c"]
 
 
+def test_rollbacks_do_not_hide_what_is_late_behind_them() -> None:
+    broker = make(1000)
+    client = Client(broker)
+    queue, others = client.declare(), client.declare("others")
+    broker.select_tx(client.channel)
+    join(client, queue)
+    join(client, others, "late")
+    for each in (queue, others):
+        client.publish(each, 1)
+    broker.commit(client.channel)
+    turn(broker, 0)
+    for at_ms in range(100, 1100, 100):
+        client.settle(1)
+        broker.rollback(client.channel)
+        turn(broker, at_ms)
+    assert cancellations(client) == ["late"]
+
+
+def test_a_rollback_brings_back_what_nobody_looked_at_any_more() -> None:
+    broker = make(1000)
+    client = Client(broker)
+    queue = client.declare()
+    broker.select_tx(client.channel)
+    join(client, queue)
+    client.publish(queue, 1)
+    broker.commit(client.channel)
+    turn(broker, 0)
+    client.settle(1)
+    broker.cancel(client.channel, "c")
+    turn(broker, 5000)
+    assert not broker.overdue._watches
+    broker.rollback(client.channel)
+    turn(broker, 5000)
+    assert queue.in_flight == 1
+    turn(broker, 6100)
+    assert queue.ready_count == 1
+
+
 def test_closed_channels_are_forgotten_at_once_and_idle_ones_at_the_next_look() -> None:
     broker = make(60_000)
     client = Client(broker)

@@ -15,6 +15,7 @@ from mansio.codec.amqp_properties import Properties, encode_header_payload
 from tests.sim.definitions import Definitions, Reply
 from tests.sim.link import SETTLEMENTS
 from tests.sim.model import (
+    COMMITTED,
     Channel,
     Commit,
     Connection,
@@ -298,7 +299,7 @@ class Commands(Definitions):
         tx, channel.tx = channel.tx, Tx()
         commit = Commit([], [])
         for message, queues in tx.publishes:
-            commit.needs += self.enqueue(channel, message, queues, 0)
+            commit.needs += self.enqueue(channel, message, queues, COMMITTED)
         for deliveries, requeue in tx.settled:
             if requeue:
                 self.requeue(deliveries)

@@ -15,6 +15,8 @@ from mansio.codec import amqp_methods as m
 from tests.sim.topology import Entry, Exchange, Queue, Topology
 from tests.sim.wire import Message
 
+COMMITTED = -1
+"""The number of a publish that is part of a transaction."""
 Spot = tuple[Queue, Entry]
 """A message in a queue that has to be in the log, or whose settlement has."""
 
@@ -111,7 +113,6 @@ class Channel:
     unacked: dict[int, Delivery] = field(default_factory=dict)
     withdrawn: set[int] = field(default_factory=set)
     """Tags of what was taken back because it was not settled in time."""
-    rolled_back: bool = False
     next_tag: int = 1
     limit: int = 0
     new_consumer_limit: int = 0
@@ -237,7 +238,7 @@ class Model:
                 pending = entry.publisher.pending.get(entry.number)
                 if pending is not None:
                     pending.rejected = True
-                for commit in entry.publisher.commits:
+                for commit in entry.publisher.commits if entry.number == COMMITTED else ():
                     commit.refused = commit.refused or not commit.sealed
             else:
                 break
@@ -261,7 +262,6 @@ class Model:
             for delivery in deliveries:
                 channel.unacked[delivery.tag] = delivery
                 delivery.since_ms = self.now_ms
-        channel.rolled_back = True
         channel.tx = Transaction()
 
     def take_unacked(self, channel: Channel) -> list[Delivery]:

@@ -32,8 +32,6 @@ def check_in_time(connection: Connection, now_ms: int) -> None:
     for channel in connection.channels.values():
         for each in channel.unacked.values():
             patience_ms = max(each.timeout_ms // 16, overdue.GRAIN_MS[0])
-            if channel.rolled_back:
-                patience_ms += 2 * each.timeout_ms
             if 0 < each.due_ms() < now_ms - patience_ms:
                 raise Violation(
                     f"{connection.name} channel {channel.number}: delivery {each.tag} of {each.queue.name} "

@@ -34,7 +34,7 @@ class Entry:
     turn: int
     publisher: Channel
     number: int
-    """Of the publish on its channel, 0 without confirms."""
+    """Of the publish on its channel, 0 without confirms, or COMMITTED."""
     delivered: bool = False
 
     def __lt__(self, other: Entry) -> bool:

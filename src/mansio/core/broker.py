@@ -246,6 +246,7 @@ class Broker(Consuming):
         settled = [piece for pieces, _ in channel.tx.settled for piece in pieces]
         if settled:
             channel.ledger.restore(settled, self.now_ms)
+            self.overdue.restored(channel, settled)
         channel.tx = None if close else Transaction()
 
     def _check_open_runs(self, channel: Channel) -> None:

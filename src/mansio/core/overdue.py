@@ -69,7 +69,7 @@ class Watch:
         for flight in channel.ledger:
             due_ms = flight.since_ms + self._overdue.timeout_ms(flight)
             young = now_ms - flight.since_ms < self.least_ms
-            if young:  # so are those behind it
+            if young:
                 due_ms = flight.since_ms + self.least_ms
             elif not self.holds(due_ms - flight.since_ms):
                 continue
@@ -77,8 +77,8 @@ class Watch:
                 late.setdefault(flight.consumer or flight.queue, now_ms - flight.since_ms)
                 continue
             next_ms = min(next_ms or due_ms, due_ms)
-            if young:
-                break
+            if young and channel.tx is None:
+                break  # so are those behind it, but where a rollback has brought some back
         for whose, age_ms in late.items():
             self._overdue.give_back(channel, whose, age_ms)
         return next_ms
@@ -117,6 +117,11 @@ class Overdue:
             watch = self._watches[least_ms] = Watch(self, least_ms)
             self.look_at(watch, self._broker.now_ms + least_ms)
         watch.channels[channel] = None
+
+    def restored(self, channel: "Channel", pieces: list[Piece]) -> None:
+        """Deliveries are unsettled again, maybe after their consumer has gone."""
+        for timeout_ms in {self.timeout_ms(piece) for piece in pieces}:
+            self.watch(channel, timeout_ms)
 
     def look_at(self, watch: Watch, when_ms: int) -> None:
         """The watch looks at its channels at this time."""
