@@ -75,11 +75,11 @@ class Paging:
 
     def arrived(self, run: Run, queues: "Sequence[Queue]") -> None:
         """A run has come into these queues, and is in the log soon if it has places there."""
-        self.arrived_at(run, self.pages(max(queues, key=_depth)))
         if queues[-1].hidden:
             for queue in queues:
                 if queue.hidden:
                     self.keep(run)
+        self.arrived_at(run, self.pages(max(queues, key=_depth)))
 
     def arrived_at(self, run: Run, home: Pages) -> None:
         """The same for a run that no queue holds."""
