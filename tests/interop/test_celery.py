@@ -16,7 +16,6 @@ from tests.interop.venvs import venv
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
 
-NOT_YET = pytest.mark.skip(reason="the broker does not have this feature yet")
 FOLDER = Path(__file__).parent
 PRELUDE = "import time; from celery_tasks import *\n"
 
@@ -164,7 +163,6 @@ print(app.control.inspect(timeout=2).scheduled().popitem()[1])
     assert text.index("said first") < text.index("said second")
 
 
-@NOT_YET
 def test_a_delay_in_the_broker(application: Application) -> None:
     worker = application.worker("-c", "1")
     code = """

@@ -98,8 +98,6 @@ OUTPUT = {
     "rpc": RPC,
     "topics": TOPICS,
 }
-NOT_YET: set[str] = set()
-"""Examples of features that the broker does not have yet."""
 
 
 def run(name: str, broker: BrokerProcess) -> str:
@@ -115,8 +113,6 @@ def run(name: str, broker: BrokerProcess) -> str:
 
 @pytest.mark.parametrize("name", OUTPUT)
 def test_example(name: str, broker: BrokerProcess) -> None:
-    if name in NOT_YET:
-        pytest.skip("the broker does not have this feature yet")
     assert run(name, broker) == OUTPUT[name]
     assert run(name, broker) == OUTPUT[name]  # it left nothing behind
 

@@ -13,7 +13,6 @@ from tests.interop.venvs import venv
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
 
-NOT_YET = pytest.mark.skip(reason="the broker does not have this feature yet")
 FOLDER = Path(__file__).parent
 
 
@@ -34,7 +33,7 @@ def test_faststream(broker: BrokerProcess) -> None:
     assert run("faststream", broker) == "dead: work, header: four, topic: one, echoecho"
 
 
-@pytest.mark.parametrize("way", ["queue", pytest.param("exchange", marks=NOT_YET)])
+@pytest.mark.parametrize("way", ["queue", "exchange"])
 def test_taskiq_delays_and_priorities(broker: BrokerProcess, way: str) -> None:
     """`exchange` is of type x-delayed-message."""
     printed = run("taskiq", broker, way)

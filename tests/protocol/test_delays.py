@@ -251,3 +251,94 @@ def test_flags_of_the_scanner(headers: Any, flags: int, mode: int | None) -> Non
     ((kind, *_, found),) = out
     assert kind == RUN
     assert found == (flags if flags & SPECIAL else flags | (PERSISTENT if mode == 2 else 0))
+
+
+def test_the_plugins_type_of_exchange_routes_as_the_type_it_names(world: World) -> None:
+    client = world.client()
+    declare(client, "q", "r")
+    arguments = {"x-delayed-type": "topic"}
+    client.call(1, m.ExchangeDeclare("x", "x-delayed-message", arguments=arguments))
+    client.call(1, m.QueueBind(queue="q", exchange="x", routing_key="a.*"))
+    client.publish(1, "a.b", b"later", properties=delayed(100), exchange="x")
+    client.publish(1, "a.c", b"now", exchange="x")
+    client.publish(1, "b.c", b"nowhere", exchange="x")
+    assert get(client).body == b"now"  # type: ignore[union-attr]
+    assert get(client) is None
+    wait(world, 100)
+    assert get(client).body == b"later"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({}, "'x-delayed-type' must be an existing exchange type"),
+        ({"x-delayed-type": "nonsense"}, "'x-delayed-type' must be an existing exchange type"),
+        ({"x-delayed-type": 5}, "'x-delayed-type' must be an existing exchange type"),
+        (
+            {"x-delayed-type": "x-delayed-message"},
+            "'x-delayed-message' can't be used for 'x-delayed-type'",
+        ),
+    ],
+)
+def test_the_type_it_names_has_to_exist(world: World, arguments: Any, text: str) -> None:
+    client = world.client()
+    declare = m.ExchangeDeclare("x", "x-delayed-message", arguments=arguments)
+    (closed,) = client.call(1, declare)
+    assert (closed.reply_code, closed.reply_text) == (
+        406,
+        f"PRECONDITION_FAILED - Invalid argument, {text}",
+    )
+
+
+def test_declared_again_it_has_to_name_the_same_type(world: World) -> None:
+    client = world.client()
+    for kind, name in (("topic", "exchange.declare-ok"), ("fanout", "channel.close")):
+        arguments = {"x-delayed-type": kind}
+        (answer,) = client.call(1, m.ExchangeDeclare("x", "x-delayed-message", arguments=arguments))
+        assert name_of(answer) == name
+
+
+def test_a_receipt_comes_when_it_is_settled(world: World) -> None:
+    client = world.client()
+    declare(client, "q", "answers")
+    headers = {"x-receipt": True}
+    client.publish(1, "q", properties=delayed(100, headers=headers, reply_to="answers"))
+    wait(world, 99)
+    assert get(client) is None and get(client, "answers") is None
+    wait(world, 1)
+    assert get(client) is not None
+    receipt = get(client, "answers")
+    assert receipt is not None and receipt.properties.headers["x-receipt-outcome"] == "acked"  # type: ignore[index]
+    client.publish(1, "nobody", properties=delayed(100, headers=headers, reply_to="answers"))
+    wait(world, 100)
+    receipt = get(client, "answers")
+    assert receipt is not None and receipt.properties.headers["x-receipt-outcome"] == "unrouted"  # type: ignore[index]
+
+
+def test_an_exchange_that_deduplicates_takes_one(world: World) -> None:
+    client = world.client()
+    declare(client, "q")
+    arguments = {"x-message-deduplication": True, "x-cache-size": 10}
+    client.call(1, m.ExchangeDeclare("x", "fanout", durable=True, arguments=arguments))
+    client.call(1, m.QueueBind(queue="q", exchange="x"))
+    for _ in range(3):
+        headers = {"x-deduplication-header": "id"}
+        properties = delayed(100, headers=headers, delivery_mode=2)
+        client.publish(1, "", properties=properties, exchange="x")
+        world.turn()
+    assert world.broker.delays("/").count == 1
+    assert (world.broker.counts.duplicates, world.broker.counts.published) == (2, 3)
+    wait(world, 100)
+    assert get(client) is not None and get(client) is None
+
+
+def test_what_a_deduplicating_queue_gets_late_is_held_but_not_refused(world: World) -> None:
+    client = world.client()
+    client.call(1, m.QueueDeclare("q", arguments={"x-message-deduplication": True}))
+    headers = {"x-deduplication-header": "id"}
+    for _ in range(2):
+        client.publish(1, "q", properties=delayed(100, headers=headers))
+    wait(world, 100)
+    client.publish(1, "q", properties=Properties(headers=headers))
+    world.turn()
+    assert world.broker.vhosts["/"].queues["q"].ready_count == 2

@@ -25,7 +25,7 @@ QUEUE_ARGUMENTS = (
     "x-retry",
     "x-single-active-consumer",
 )
-EXCHANGE_ARGUMENTS = ("alternate-exchange",)
+EXCHANGE_ARGUMENTS = ("alternate-exchange", "x-delayed-type")
 
 _DEFAULTS = {"x-dispatch-strategy": "round-robin", "x-queue-type": "classic"}
 

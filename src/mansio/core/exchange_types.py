@@ -10,6 +10,7 @@ from mansio.core.choosers import (
     RandomChooser,
 )
 from mansio.core.content_matcher import ContentMatcher
+from mansio.core.errors import PreconditionFailed
 from mansio.core.field_values import Arguments
 from mansio.core.matchers import (
     DirectMatcher,
@@ -32,4 +33,21 @@ MATCHERS: Final[dict[str, Callable[[Arguments, Means], Matcher]]] = {
     "x-random": RandomChooser,
     "x-recent-history": HistoryMatcher,
 }
+
+
+def _delayed(arguments: Arguments, means: Means) -> Matcher:
+    """`x-delayed-message`: any exchange delays messages, so it is what `x-delayed-type` says (texts of the plugin's
+    version 3.10)."""
+    kind = arguments.get("x-delayed-type")
+    if kind == DELAYED_MESSAGE:
+        text = "'x-delayed-message' can't be used for 'x-delayed-type'"
+        raise PreconditionFailed(f"Invalid argument, {text}")
+    if kind not in MATCHERS or kind == "x-recent-history":
+        text = "'x-delayed-type' must be an existing exchange type"
+        raise PreconditionFailed(f"Invalid argument, {text}")
+    return MATCHERS[kind](arguments, means)
+
+
+DELAYED_MESSAGE: Final = "x-delayed-message"
+MATCHERS[DELAYED_MESSAGE] = _delayed
 EXCHANGE_TYPES: Final = tuple(MATCHERS)
