@@ -244,6 +244,18 @@ def test_as_a_model_says(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {each.id for each in broker.delays("/")} == {id for _, id in waiting.values()}
 
 
+def test_what_has_left_is_let_go(client: Client) -> None:
+    """Nothing waits for Python's collector of cycles, which does not run in a busy server."""
+    client.declare()
+    hold(client, [1], 10)
+    hold(client, [2], 20)
+    runs = [held.run for _, _, held in client.broker.delays("/").far]
+    assert all(run.held is not None for run in runs)
+    client.broker.delays("/").cancel(1)
+    pass_time(client.broker, 10)
+    assert [run.held for run in runs] == [None, None]
+
+
 # -- in the log, and out of memory
 
 
