@@ -3,6 +3,7 @@
 import random
 from array import array
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -185,6 +186,12 @@ def test_many_loose_messages_are_packed_and_keep_their_ids_and_order(
     runs = {id(held.run) for _, _, held in (*store.near, *store.far)}
     assert len(runs) == 2 + 4, "14 persistent and 26 transient messages in runs of 8"
     assert {each.id: each.due_ms for each in store} == listed
+    spans = sorted(
+        (min(held.due), max(held.due))
+        for _, _, held in (*store.near, *store.far)
+        if not held.run.persistent and not isinstance(held.due, int)
+    )
+    assert all(a[1] <= b[0] for a, b in pairwise(spans)), "each run is for a time of its own"
     store.cancel(7)
     pass_time(client.broker, 100)
     left = [i for i in range(40) if i != 7]
