@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from bench import load, procfs, wire
+from bench import delays, load, procfs, wire
 from bench.peers import Peer
 
 CONNECTIONS = 1000
@@ -22,6 +22,8 @@ class Footprint:
     connections_mib: float | None = None  # more than idle
     backlog_mib: float | None = None
     backlog_peak_mib: float | None = None
+    delays_mib: float | None = None
+    delays_s: float | None = None
 
     def as_dict(self) -> dict[str, float | None]:
         """For the raw results."""
@@ -49,6 +51,13 @@ FOOTPRINT_TARGETS = (
         "backlog_mib", f"{BACKLOG:,} queued transient messages of 256 B: RSS", "MiB", 500.0
     ),
     FootprintTarget("backlog_peak_mib", "the same: peak RSS", "MiB", None),
+    FootprintTarget(
+        "delays_mib", f"{delays.COUNT:,} delayed persistent messages of 100 B, each with another "
+        "delay: RSS", "MiB", 150.0,
+    ),
+    FootprintTarget(
+        "delays_s", "the same, all due within a second: until the last one is delivered", "s", 10.0
+    ),
 )  # fmt: skip
 
 
@@ -87,6 +96,13 @@ def backlog_mib(peer: Peer, count: int = BACKLOG) -> tuple[float, float]:
     if not result["ok"] or not drained["ok"]:
         raise load.LoadError(f"{peer.name} did not give back what was queued: {drained}")
     return resident, peak
+
+
+def measure_delays(peer_class: type[Peer]) -> Footprint:
+    """Delayed messages alone. Errors: PeerError, LoadError, OSError."""
+    with peer_class() as peer:
+        resident, seconds = delays.measure(peer)
+    return Footprint(delays_mib=resident, delays_s=seconds)
 
 
 def measure(peer_class: type[Peer], starts: int) -> Footprint:

@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 if not __package__:  # called by its path
@@ -32,6 +32,7 @@ COUNTED_S = 1.5  # the run in which durable writes are counted
 OPEN_FILES = 65536
 QUIET = 0.05  # what other processes may take of the machine before the report warns
 FOOTPRINT = "footprint"
+DELAYS = "delays"
 KINDS = ("all", "mansio", "rabbitmq", "nats")
 
 
@@ -81,6 +82,11 @@ class Options:
         ours = "mansio-pure" if self.pure else "mansio"
         return [name for name in (ours, "rabbitmq") if self.takes(peer_kind(name))]
 
+    def delays(self) -> str:
+        """The peer whose delayed messages are measured, if any: RabbitMQ needs a plugin for them."""
+        chosen = self.takes("mansio") and (not self.only or DELAYS in self.only)
+        return ("mansio-pure" if self.pure else "mansio") if chosen else ""
+
     def writes(self) -> bool:
         """Whether the document is written: for a full run, or when asked to."""
         full = not (self.only or self.quick or self.pure or self.peer != "all" or self.serve)
@@ -89,7 +95,7 @@ class Options:
 
 def options(arguments: list[str]) -> Options:
     """Parse the command line."""
-    names = [s.name for s in SCENARIOS] + [FOOTPRINT]
+    names = [s.name for s in SCENARIOS] + [FOOTPRINT, DELAYS]
     parser = argparse.ArgumentParser(prog="bench.run", description=__doc__)
     parser.add_argument("--only", action="append", default=[], choices=names, metavar="NAME",
                         help=f"only this, may be repeated: {', '.join(names)}")  # fmt: skip
@@ -204,6 +210,13 @@ def measure_footprints(chosen: Options, to: Results) -> None:
         say(f"{FOOTPRINT}: {name}")
         starts = 2 if name == "rabbitmq" or chosen.quick else 5
         to.footprints[peer_kind(name)] = footprint.measure(peers.PEERS[name], starts)
+    if name := chosen.delays():
+        say(f"{DELAYS}: {name}")
+        found = footprint.measure_delays(peers.PEERS[name])
+        before = to.footprints.get("mansio", Footprint())
+        to.footprints["mansio"] = replace(
+            before, delays_mib=found.delays_mib, delays_s=found.delays_s
+        )
 
 
 def peer_facts(up: Mapping[str, Peer], chosen: Options) -> dict[str, str]:
@@ -232,7 +245,7 @@ def measure(chosen: Options) -> Results:
     load.build()
     results = Results(machine.facts() | {"Disk": disk.text()})
     measure_footprints(chosen, results)
-    names = needed_peers(chosen) or list(chosen.footprints()[:1])
+    names = needed_peers(chosen) or list(chosen.footprints()[:1]) or [chosen.delays()]
     with peers.running(names) as up:
         results.facts |= peer_facts(up, chosen)
         for scenario in chosen.scenarios():

@@ -3,6 +3,7 @@
 import random
 from array import array
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -185,6 +186,12 @@ def test_many_loose_messages_are_packed_and_keep_their_ids_and_order(
     runs = {id(held.run) for _, _, held in (*store.near, *store.far)}
     assert len(runs) == 2 + 4, "14 persistent and 26 transient messages in runs of 8"
     assert {each.id: each.due_ms for each in store} == listed
+    spans = sorted(
+        (min(held.due), max(held.due))
+        for _, _, held in (*store.near, *store.far)
+        if not held.run.persistent and not isinstance(held.due, int)
+    )
+    assert all(a[1] <= b[0] for a, b in pairwise(spans)), "each run is for a time of its own"
     store.cancel(7)
     pass_time(client.broker, 100)
     left = [i for i in range(40) if i != 7]
@@ -242,6 +249,18 @@ def test_as_a_model_says(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
             assert ready(queue)[position:] == expected[position:]
             position = len(expected)
     assert {each.id for each in broker.delays("/")} == {id for _, id in waiting.values()}
+
+
+def test_what_has_left_is_let_go(client: Client) -> None:
+    """Nothing waits for Python's collector of cycles, which does not run in a busy server."""
+    client.declare()
+    hold(client, [1], 10)
+    hold(client, [2], 20)
+    runs = [held.run for _, _, held in client.broker.delays("/").far]
+    assert all(run.held is not None for run in runs)
+    client.broker.delays("/").cancel(1)
+    pass_time(client.broker, 10)
+    assert [run.held for run in runs] == [None, None]
 
 
 # -- in the log, and out of memory

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mansio.core.held import Held, from_table
 from mansio.core.marks import Marks
 from mansio.core.records import (
     Damaged,
@@ -186,3 +187,20 @@ def test_a_changed_octet_is_damage_or_another_record_and_nothing_else(
         decode(bytes(record))
     except Damaged as error:
         assert f"record of {len(record)} bytes" in str(error)
+
+
+@pytest.mark.parametrize(("due", "ids"), [(5, None), ([7, 1 << 62], None), ([7, 6], [1 << 40, 3])])
+def test_delayed_messages_say_when_they_are_due(
+    due: int | list[int], ids: list[int] | None
+) -> None:
+    run = Run(b"ab", 2, 1, None, (Route("", "k", ()),), None, True)
+    times = due if isinstance(due, int) else array("Q", due)
+    run.held = Held(run, times, None if ids is None else array("Q", ids))
+    record = b"".join(encode_publish(run, [(9, 4)]))
+    found = decode(record)
+    assert isinstance(found, Published) and found.due is not None
+    held = from_table(run, found.places[0][1], found.due)
+    assert [held.due_ms(i) for i in range(2)] == ([due, due] if isinstance(due, int) else due)
+    assert [held.id(i) for i in range(2)] == (ids or [4, 5])
+    with pytest.raises(Damaged):
+        decode(b"".join(encode_publish(run, [(9, 4), (10, 0)])))

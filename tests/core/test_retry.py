@@ -101,6 +101,18 @@ def test_a_closed_channel_gives_back_at_once_and_it_does_not_count(client: Clien
     assert (queue.ready_count, queue.deferred.count) == (1, 0)
 
 
+def test_an_acknowledgement_timeout_counts_too(client: Client) -> None:
+    queue = client.declare(arguments=LIST | {"x-consumer-timeout": 1000})
+    client.publish(queue, 1)
+    client.consume(queue)
+    turn(client)
+    client.broker.now_ms += 2000
+    turn(client)
+    assert (queue.ready_count, queue.in_flight, queue.deferred.count) == (0, 0, 1)
+    pass_time(client.broker, 100)
+    assert (queue.ready_count, queue.ready[0].deliveries) == (1, 1)
+
+
 def test_it_is_ready_again_at_its_old_place(client: Client) -> None:
     queue = client.declare(arguments=LIST)
     client.publish(queue, *range(6))

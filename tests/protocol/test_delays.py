@@ -91,6 +91,19 @@ def test_what_only_looks_like_the_header_is_left_alone(world: World) -> None:
     assert message.properties.headers == {"x-delay": -100} and get(client) is None
 
 
+def test_neither_does_it_stand_for_the_header(world: World) -> None:
+    """Messages that differ in it alone, as others do in their delays."""
+    client = world.client()
+    declare(client, "q")
+    for n in (7, 8, 9):
+        properties = Properties(
+            content_type=f"\x07x-delayI\0\0\0{chr(n)}", headers={"x-delay": 100}
+        )
+        client.publish(1, "q", properties=properties)
+        world.turn()
+    assert {each.due_ms for each in world.broker.delays("/")} == {1_000_100}
+
+
 def test_delays_that_differ_make_one_run(world: World) -> None:
     client = world.client()
     declare(client, "q", "r")

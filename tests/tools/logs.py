@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import secrets
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from mansio.codec import amqp_methods as m
 from mansio.codec.amqp_properties import Properties, encode_header_payload
 from mansio.core import records
 from mansio.core.broker import Broker
+from mansio.core.held import Held
 from mansio.core.limits import Limits
 from mansio.core.restore import Restore
 from mansio.core.routing import Route
@@ -83,6 +86,14 @@ class LogMaker:
         self.bodies[seq] = list(bodies)
         return seq
 
+    def delay(self, store: int, due_ms: list[int], *bodies: bytes) -> int:
+        """Delayed messages, in the store with this id."""
+        base = self.positions.get(store, 0)
+        self.positions[store] = base + len(bodies)
+        seq = self.append(publish_record("", "q", [(store, base)], bodies, due_ms))
+        self.bodies[seq] = list(bodies)
+        return seq
+
     def settle(self, queue: int, first: int, count: int, step: int = 1) -> int:
         return self.append(records.encode_settle(queue, [(first, count, step)]))
 
@@ -92,7 +103,11 @@ class LogMaker:
 
 
 def publish_record(
-    exchange: str, key: str, places: list[tuple[int, int]], bodies: tuple[bytes, ...]
+    exchange: str,
+    key: str,
+    places: list[tuple[int, int]],
+    bodies: tuple[bytes, ...],
+    due_ms: Sequence[int] = (),
 ) -> records.Parts:
     method = m.frame(m.FRAME_METHOD, 1, b"\x00\x3c\x00\x28 not read by anyone")
     messages = [
@@ -104,9 +119,10 @@ def publish_record(
     stops = [sum(map(len, messages[: i + 1])) for i in range(len(messages))]
     ends = b"".join(stop.to_bytes(4, "little") for stop in stops)
     route = Route(exchange, key, (), channel=1, skip=len(method))
-    return records.encode_publish(
-        Run(b"".join(messages), len(bodies), 0, ends, (route,), None, True), places
-    )
+    run = Run(b"".join(messages), len(bodies), 0, ends, (route,), None, True)
+    if due_ms:
+        run.held = Held(run, due_ms[0] if len(due_ms) == 1 else array("Q", due_ms))
+    return records.encode_publish(run, places)
 
 
 @dataclass

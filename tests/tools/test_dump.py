@@ -164,3 +164,26 @@ def test_intervals_count_each_position_once() -> None:
 )
 def test_sizes_for_people(size: int, text: str) -> None:
     assert size_text(size) == text
+
+
+def test_delayed_messages_are_counted_and_shown(tmp_path: Path) -> None:
+    maker = LogMaker(tmp_path / "data")
+    maker.declare("q", 1)
+    maker.change(do="keep delays", id=2)
+    same = maker.delay(2, [5000], b"a", b"b")
+    other = maker.delay(2, [7000, 6000], b"c", b"d")
+    maker.settle(2, 0, 1)
+    maker.append(records.encode_counted(1, 2, 9000, [(0, 1, 1)]))
+    maker.close()
+    _, found = printed(maker.path)
+    assert found["delayed"] == "3 live, in vhost /"
+    assert found["messages"] == "0 live, 0 settled, in 1 queues"
+    due = [
+        [message["due_ms"] for message in line["messages"]]
+        for seq in (same, other)
+        for line in lines(maker.path, seq)
+        if line["seq"] == seq and line["kind"] == "publish"
+    ]
+    assert due == [[5000, 5000], [7000, 6000]]
+    counted = lines(maker.path)[-1]
+    assert (counted["kind"], counted["due_ms"], counted["deliveries"]) == ("counted", 9000, 2)

@@ -168,3 +168,17 @@ def test_it_refuses_what_is_in_use_and_what_is_not_empty(tmp_path: Path) -> None
     with pytest.raises(DirectoryError, match="is not a data directory"):
         salvage(tmp_path / "nothing", tmp_path / "new2")
     assert not (tmp_path / "new2").exists()
+
+
+def test_delayed_messages_are_kept_also_without_their_declaration(tmp_path: Path) -> None:
+    maker = LogMaker(tmp_path / "data")
+    maker.declare("q", 1)
+    lost = maker.change(do="keep delays", id=2)
+    maker.delay(2, [5000, 4000], b"a", b"b")
+    maker.settle(2, 0, 1)
+    maker.close()
+    live, text = salvaged(maker.path, [lost])
+    assert live == {"q": []} and "the declaration of a queue is lost" not in text
+    broker = start(tmp_path / "new").broker
+    assert [(each.id, each.key, each.due_ms) for each in broker.delays("/")] == [(1, "q", 4000)]
+    assert broker.definitions.next_queue_id == 3

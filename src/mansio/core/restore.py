@@ -134,7 +134,7 @@ class Restore:
         run.arrived_ms, run.expiration_ms = found.arrived_ms, found.expiration_ms
         run.priority = found.priority
         run.marks = found.marks
-        if found.due is not None:
+        if found.due is not None and found.places:
             run.held = from_table(run, found.places[0][1], found.due)
         buckets = self._broker.journal.retention.buckets
         run.bucket = buckets[-1] if buckets else None
