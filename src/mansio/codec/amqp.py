@@ -339,10 +339,11 @@ class Scan:
                 if size == 2 or size == 3:
                     if p[at - 1] == 67 and p[at - 2] == 67 and (size == 2 or p[name] == 66):
                         acts |= SPECIAL
-                elif size == 9 and self.buf.startswith(_RECEIPT, name):
-                    acts |= SPECIAL
-                elif size == 7 and self.buf.startswith(_DELAY, name):
-                    acts |= DELAYED
+                elif p[name] == 120:  # x: all others need no call
+                    if size == 9 and self.buf.startswith(_RECEIPT, name):
+                        acts |= SPECIAL
+                    elif size == 7 and self.buf.startswith(_DELAY, name):
+                        acts |= DELAYED
             at = self._value(at, stop, depth)
             if at < 0:
                 return -1
