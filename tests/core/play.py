@@ -5,12 +5,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mansio.core.broker import Broker
+from mansio.core.check import check
 from mansio.core.dispatch import Consumer
+from mansio.core.letters import Death, Letter
 from mansio.core.limits import Limits
 from mansio.core.queue import Queue
 from mansio.core.routing import Route
 from mansio.core.run import Run
 from mansio.core.session import Channel, Outcome, Session
+from mansio.core.view import View
 
 SIZE = 19  # bytes of a message in these runs: its number, and where a header frame has it the size of its body
 
@@ -147,3 +150,67 @@ class Client:
 
 def make_broker(**limits: Any) -> Broker:
     return Broker(Limits(**limits))
+
+
+class Scribe:
+    """Letters without a wire: it notes how messages died, and numbers of letters are those of what died."""
+
+    frame_max = 131_072
+
+    def __init__(self) -> None:
+        self.deaths: dict[int, list[Death]] = {}
+        """By number of the message, the last death first."""
+        self.counted_as: list[tuple[int, int]] = []
+        """(number, how often it was given back) of what was delivered with a count."""
+
+    def dead_letter(self, run: Run, i: int, death: Death) -> Letter:
+        frames = run.content(i)
+        deaths = self.deaths.setdefault(int(frames[:8]), [])
+        deaths.insert(0, death)
+        keys = [death.key if death.new_key is None else death.new_key]
+        pairs = [(each.queue, each.reason) for each in deaths]
+        return Letter(frames, keys, {}, run.priority, None, pairs)
+
+    def counted(self, run: Run, i: int, deliveries: int) -> Run:
+        self.counted_as.append((int(run.content(i)[:8]), deliveries))
+        data = run.content(i)
+        return Run(data, 1, len(data), None, run.routes, None, run.persistent)
+
+    def view(self, frames: bytes, exchange: str, key: str) -> View:
+        raise NotImplementedError
+
+
+START_MS = 1_700_000_000_000
+
+
+def make_timed(**limits: Any) -> tuple[Broker, Scribe]:
+    """A broker whose clock begins at START_MS, and who writes its letters."""
+    scribe = Scribe()
+    broker = Broker(Limits(**limits), scribe)
+    broker.now_ms = START_MS
+    return broker, scribe
+
+
+def turn(broker: Broker, at_ms: int = -1) -> list[bytes]:
+    """Ends a turn, at this time after the start if there is one; its records."""
+    if at_ms >= 0:
+        broker.now_ms = START_MS + at_ms
+    records = [b"".join(parts) for parts in broker.end_turn()]
+    check(broker)
+    return records
+
+
+def put(client: Client, queue: Queue, *numbers: int, **traits: Any) -> Run:
+    """Publishes messages that are alike in these traits: expiration_ms, priority, persistent."""
+    run = make_run(list(numbers), traits.get("persistent", False), traits.get("size", SIZE))
+    run.expiration_ms = traits.get("expiration_ms")
+    run.priority = traits.get("priority", 0)
+    client.broker.publish(client.channel, run, (queue,))
+    return run
+
+
+def numbers_in(queue: Queue) -> list[int]:
+    """What is ready, in the order in which it would be delivered."""
+    return [
+        int(span.run.content(i)[:8]) for span in queue.spans() for i in range(span.start, span.stop)
+    ]

@@ -232,6 +232,23 @@ def test_it_stays_in_memory_and_lets_go_of_what_it_forgets() -> None:
     assert queue.ready_count == 6
 
 
+def test_what_it_forgets_in_part_stays_in_memory_as_a_whole() -> None:
+    keeper = kept(length=2, budget=1)
+    queue = keeper.client.declare(durable=True)
+    bind(keeper.client, "q")
+    route = keeper.broker.route("/", "rh", "key", False, 1, 0)
+    together = make_run([1, 2, 3], persistent=True, size=100)
+    keeper.broker.publish(keeper.client.channel, together, route.queues)
+    keeper.turn()
+    for number in (4, 5):
+        publish(keeper.client, number, size=100)
+        keeper.turn()
+        assert bool(together.data) == (number == 4)
+    keeper.turn()
+    assert numbers(history(keeper.broker)) == [4, 5]
+    assert queue.ready_count == 5
+
+
 def test_after_a_restart_a_binding_waits_for_what_is_paged_out() -> None:
     keeper = kept(length=3, budget=1)
     for number in range(5):

@@ -9,14 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mansio.core.held import Held, from_table
+from mansio.core.limits import TIME_MAX_MS
 from mansio.core.marks import Marks
 from mansio.core.records import (
+    Counted,
     Damaged,
     Parts,
     Published,
     Settled,
     Timestamp,
     decode,
+    encode_counted,
     encode_publish,
     encode_settle,
     encode_topology,
@@ -78,6 +81,37 @@ def test_a_publish_goes_to_any_number_of_queues() -> None:
     places = [(queue, 7) for queue in range(70_000)]
     found = decode(joined(encode_publish(make_run([1]), places)))
     assert isinstance(found, Published) and found.places == places
+
+
+@given(
+    runs(),
+    st.integers(0, 1 << 50),
+    st.one_of(st.none(), st.integers(0, TIME_MAX_MS)),
+    st.integers(0, 255),
+)
+def test_age_expiration_and_priority_are_read_back(
+    run: Run, arrived_ms: int, expiration_ms: int | None, priority: int
+) -> None:
+    run.arrived_ms, run.expiration_ms, run.priority = arrived_ms, expiration_ms, priority
+    found = decode(joined(encode_publish(run, [(1, 0)])))
+    assert isinstance(found, Published)
+    traits = found.arrived_ms, found.expiration_ms, found.priority
+    assert traits == (arrived_ms, expiration_ms, priority)
+
+
+@given(
+    u64,
+    st.integers(0, 2**32 - 1),
+    u64,
+    st.lists(st.tuples(u64, st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))),
+)
+def test_counts_are_read_back(
+    queue: int, deliveries: int, due_ms: int, ranges: list[tuple[int, int, int]]
+) -> None:
+    record = joined(encode_counted(queue, deliveries, due_ms, ranges))
+    assert decode(record) == Counted(queue, deliveries, due_ms, ranges)
+    with pytest.raises(Damaged):
+        decode(record[:12])
 
 
 @given(u64, st.lists(st.tuples(u64, st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))))

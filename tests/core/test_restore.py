@@ -12,8 +12,8 @@ from mansio.core.limits import Limits
 from mansio.core.records import STARTED, Damaged, encode_topology
 from mansio.core.restore import Restore
 from mansio.core.run import Run
-from mansio.core.session import Channel, Session
-from tests.core.play import Message
+from mansio.core.session import Channel, Outcome, Session
+from tests.core.play import Message, Scribe
 
 
 class Nobody:
@@ -27,7 +27,7 @@ class Writer:
     """A broker with one session, whose records are kept as a log would keep them."""
 
     def __init__(self, limits: Limits | None = None) -> None:
-        self.broker = Broker(limits)
+        self.broker = Broker(limits, Scribe())
         self.session: Session = self.broker.open_session(Nobody(), "guest", "/", "test")
         self.channel: Channel = self.broker.open_channel(self.session, 1)
         self.records: list[bytes] = []
@@ -152,6 +152,53 @@ def test_what_comes_back_is_marked_as_redelivered() -> None:
     writer.turn()
     (span,) = writer.restored().vhosts["/"].queues["q"].ready
     assert span.redelivered and (span.start, span.stop) == (0, 3)
+
+
+QUORUM = {"x-queue-type": "quorum", "x-delivery-limit": 3}
+
+
+def test_it_is_known_how_often_messages_were_given_back() -> None:
+    writer = Writer()
+    queue = writer.broker.definitions.declare_queue(writer.session, "q", True, False, False, QUORUM)
+    writer.publish("", "q", 4)
+    writer.publish("", "q", 1, persistent=False)
+    for round_of in (range(5), (1, 2, 4)):
+        tags = [
+            got.tag
+            for _ in range(5)
+            if (got := writer.broker.get(writer.channel, queue, False)) is not None
+        ]
+        for i in round_of:
+            writer.broker.settle(writer.channel, tags[i], tags[i], False, Outcome.REQUEUE)
+    writer.turn()
+    broker = writer.restored()
+    spans = list(broker.vhosts["/"].queues["q"].ready)
+    counts = [span.deliveries for span in spans for _ in range(span.start, span.stop)]
+    assert counts == [1, 2, 2, 1]
+    again = Writer()
+    again.records = writer.records + [b"".join(parts) for parts in broker.end_turn()]
+    spans = list(again.restored().vhosts["/"].queues["q"].ready)
+    assert [span.deliveries for span in spans for _ in range(span.start, span.stop)] == counts
+
+
+def test_messages_are_as_old_as_they_were() -> None:
+    writer = Writer()
+    writer.broker.now_ms = 1000
+    arguments = {"x-message-ttl": 500, "x-max-priority": 2}
+    writer.broker.definitions.declare_queue(writer.session, "q", True, False, False, arguments)
+    route = writer.broker.route("/", "", "q", False, 1, 0)
+    for priority, expiration_ms in ((1, None), (2, 200)):
+        run = Run(b"%08d" % priority, 1, 8, None, (route,), None, True)
+        run.priority, run.expiration_ms = priority, expiration_ms
+        writer.broker.publish(writer.channel, run, route.queues)
+    writer.turn()
+    broker = writer.restored()
+    queue = broker.vhosts["/"].queues["q"]
+    assert [span.run.priority for span in queue.spans()] == [2, 1]
+    for now_ms, left in ((1199, 2), (1200, 1), (1499, 1), (1500, 0)):
+        broker.now_ms = now_ms
+        broker.end_turn()
+        assert queue.ready_count == left
 
 
 def test_a_new_queue_never_takes_the_id_of_a_restored_one() -> None:

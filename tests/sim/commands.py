@@ -13,7 +13,6 @@ from typing import Any
 from mansio.codec import amqp_methods as m
 from mansio.codec.amqp_properties import Properties, encode_header_payload
 from tests.sim.definitions import Definitions, Reply
-from tests.sim.link import SETTLEMENTS
 from tests.sim.model import (
     COMMITTED,
     Channel,
@@ -23,6 +22,7 @@ from tests.sim.model import (
     Delivery,
     Publish,
     Refused,
+    Spot,
     Violation,
 )
 from tests.sim.model import Transaction as Tx
@@ -38,11 +38,12 @@ class Commands(Definitions):
 
     def __init__(self) -> None:
         super().__init__()
-        self.messages: dict[int, Message] = {}
+        self.messages: dict[tuple[bytes, bytes], Message] = {}
+        """By header payload and the first bytes of the body: one of these has the number."""
+        self.variants: dict[int, list[Message]] = {}
+        """By number: as they were published, and as they were written again."""
         self.chosen: dict[tuple[bytes, bytes], set[str]] = {}
         """Queues that the broker has just chosen, by header payload and body: chance may decide."""
-        self.by_header: dict[bytes, Message] = {}
-        """Messages whose body is too short for their number."""
         self.consumer_timeout_ms = 0
 
     def timeout_ms(self, queue: Queue) -> int:
@@ -51,9 +52,19 @@ class Commands(Definitions):
 
     def add_message(self, message: Message) -> None:
         """A message that a client publishes; the oracle knows it by its bytes."""
-        self.messages[message.number] = message
-        if len(message.body) < ID_BYTES:
-            self.by_header[message.header] = message
+        self.messages[message.header, message.body[:ID_BYTES]] = message
+        variants = self.variants.setdefault(message.number, [])
+        if message not in variants:
+            variants.append(message)
+
+    def adopt(self, message: Message, header: bytes) -> Message:
+        """See `Moves`."""
+        known = self.messages.get((header, message.body[:ID_BYTES]))
+        if known is not None:
+            return known
+        message.header = header
+        self.add_message(message)
+        return message
 
     def apply(
         self, connection: Connection, number: int, method: m.Method, message: Message | None
@@ -111,8 +122,6 @@ class Commands(Definitions):
             if message is not None:
                 self._publish(channel, message)
             else:
-                if not isinstance(method, SETTLEMENTS):
-                    self.fresh.clear()
                 reply = HANDLERS[type(method)](self, channel, method)
                 if reply is not None and not getattr(method, "no_wait", False):
                     channel.connection.expect(channel.number, *reply)
@@ -226,10 +235,13 @@ class Commands(Definitions):
 
     def basic_get(self, channel: Channel, method: m.BasicGet) -> Reply:
         queue = self._queue(channel, method.queue)
-        self.inquire(queue)
-        if not queue.ready:
+        queue.used_ms = self.now_ms
+        self.pump()
+        if not queue.ready or queue.head_expired(self.now_ms):
+            self.answered("get", queue)
             return (m.BasicGetEmpty(),)
         entry = queue.take_head()
+        self.answered("get", queue)
         again, entry.delivered = entry.delivered, True
         tag = channel.next_tag
         channel.next_tag += 1
@@ -238,22 +250,25 @@ class Commands(Definitions):
             timeout_ms = self.timeout_ms(queue)
             channel.unacked[tag] = Delivery(tag, entry, queue, None, self.now_ms, timeout_ms)
         if not again:
-            channel.last_first[queue] = entry.position
+            channel.last_first[queue, entry.level] = entry.position
         message = entry.message
-        return m.BasicGetOk(tag, again, message.exchange, message.key, len(queue.ready)), message
+        reply = m.BasicGetOk(tag, again, message.exchange, message.key, len(queue.ready))
+        return reply, message, entry.deliveries
 
     # -- settling
 
     def basic_ack(self, channel: Channel, method: m.BasicAck) -> None:
-        self._settle(channel, method.delivery_tag, method.multiple, False)
+        self._settle(channel, method.delivery_tag, method.multiple, "accept")
 
     def basic_nack(self, channel: Channel, method: m.BasicNack) -> None:
-        self._settle(channel, method.delivery_tag, method.multiple, method.requeue)
+        outcome = "requeue" if method.requeue else "reject"
+        self._settle(channel, method.delivery_tag, method.multiple, outcome)
 
     def basic_reject(self, channel: Channel, method: m.BasicReject) -> None:
-        self._settle(channel, method.delivery_tag, False, method.requeue)
+        outcome = "requeue" if method.requeue else "reject"
+        self._settle(channel, method.delivery_tag, False, outcome)
 
-    def _settle(self, channel: Channel, tag: int, multiple: bool, requeue: bool) -> None:
+    def _settle(self, channel: Channel, tag: int, multiple: bool, outcome: str) -> None:
         if multiple and tag == 0:
             deliveries = self.take_unacked(channel)
         elif tag not in channel.unacked and tag not in channel.withdrawn:
@@ -266,11 +281,18 @@ class Commands(Definitions):
         else:
             deliveries = [channel.unacked.pop(tag)]
         if channel.tx is not None:
-            channel.tx.settled.append((deliveries, requeue))
-        elif requeue:
-            self.requeue(deliveries)
+            channel.tx.settled.append((deliveries, outcome))
         else:
-            self.accept(deliveries)
+            self._finish(deliveries, outcome)
+
+    def _finish(self, deliveries: list[Delivery], outcome: str) -> list[Spot]:
+        """What of it has to be in the log."""
+        if outcome == "accept":
+            return self.accept(deliveries)
+        if outcome == "reject":
+            return self.reject(deliveries)
+        self.requeue(deliveries)
+        return []
 
     def basic_recover(self, channel: Channel, method: m.BasicRecover) -> Reply:
         self.requeue(self.take_unacked(channel))
@@ -300,11 +322,8 @@ class Commands(Definitions):
         commit = Commit([], [])
         for message, queues in tx.publishes:
             commit.needs += self.enqueue(channel, message, queues, COMMITTED)
-        for deliveries, requeue in tx.settled:
-            if requeue:
-                self.requeue(deliveries)
-            else:
-                commit.settles += self.accept(deliveries)
+        for deliveries, outcome in tx.settled:
+            commit.settles += self._finish(deliveries, outcome)
         channel.commits.append(commit)
 
     def tx_rollback(self, channel: Channel, method: m.TxRollback) -> Reply:

@@ -7,17 +7,18 @@ from collections import deque
 from mansio.codec import amqp_methods as m
 from mansio.codec.amqp_values import Table
 from tests.sim.choices import EXPRESSIONS
-from tests.sim.model import Channel, Model, Refused
+from tests.sim.ends import Ends
+from tests.sim.model import Channel, Refused
 from tests.sim.profile import SPECIAL, STANDARD
 from tests.sim.topology import PREDECLARED, Binding, Exchange, Queue
 from tests.sim.wire import Message
 
 WEIGHTS = ("1", "2", "5")
-Reply = tuple[m.Method] | tuple[m.Method, Message] | None
-"""What the broker answers, with its content."""
+Reply = tuple[m.Method] | tuple[m.Method, Message, int] | None
+"""What the broker answers, with its content and how often that was given back."""
 
 
-class Definitions(Model):
+class Definitions(Ends):
     """The part of the commands that is about exchanges, queues and bindings."""
 
     def __init__(self) -> None:
@@ -124,11 +125,13 @@ class Definitions(Model):
     # -- queues
 
     def queue_declare(self, channel: Channel, method: m.QueueDeclare) -> Reply:
-        queue = (
-            self._queue(channel, method.queue) if method.passive else self._declare(channel, method)
-        )
+        if method.passive:
+            queue = self._queue(channel, method.queue)
+            self.inquire(queue)
+        else:
+            queue = self._declare(channel, method)
+        queue.used_ms = self.now_ms
         channel.last_queue = queue.name
-        self.inquire(queue)
         return (m.QueueDeclareOk(queue.name, len(queue.ready), len(queue.consumers)),)
 
     def _declare(self, channel: Channel, method: m.QueueDeclare) -> Queue:
@@ -138,6 +141,9 @@ class Definitions(Model):
             raise Refused(403)
         found = self.topology.queues.get(name)
         if found is None:
+            if method.arguments.get("x-queue-type") == "quorum":
+                if not (method.durable and method.queue):
+                    raise Refused(406)
             found = self.topology.add_queue(
                 name, method.durable, method.auto_delete, owner, method.arguments
             )
@@ -158,6 +164,7 @@ class Definitions(Model):
         )
         if not same:
             raise Refused(406)
+        self.inquire(found)
         return found
 
     def queue_bind(self, channel: Channel, method: m.QueueBind) -> Reply:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mansio.core.records import SNAPSHOT, STARTED, Published, Settled, decode
+from mansio.core.records import SNAPSHOT, STARTED, Counted, Published, Settled, decode
 from mansio.log.entry import Lineage, decode_entry
 from mansio.log.memory import MemoryStore
 from tests.sim.topology import history_of
@@ -19,7 +19,12 @@ class Stored:
     """A message in the log: its frames, without those of its method."""
 
     frames: bytes
+    arrived_ms: int
+    expiration_ms: int | None
+    priority: int
     settled: bool = False
+    deliveries: int = 0
+    """How often it was given back."""
 
 
 class Durable:
@@ -41,8 +46,10 @@ class Durable:
         self._store = store
         self._lineage = Lineage()
         self._seen = 0
-        self._carried: set[Place] = set()
-        """What this entry has brought again: an entry that is to be cut off had it."""
+        self._carried: dict[Place, int] = {}
+        """What this entry has brought again, an entry that is to be cut off had it: how often it was given back."""
+        self.links: list[tuple[Place, list[Place]]] = []
+        """A message that died, and the letters that were written for it: all of that is in one entry."""
 
     def update(self) -> None:
         """Reads on. ValueError for records that make no sense."""
@@ -53,12 +60,30 @@ class Durable:
             if self._lineage.admit(self._seen, data):
                 for record in decode_entry(data).records:
                     self._take(decode(record))
+                self._check_entry()
 
-    def live(self) -> dict[Place, bytes]:
-        """The messages that a restart would bring back: their frames by place."""
+    def _check_entry(self) -> None:
+        for place, deliveries in self._carried.items():
+            if self.places[place].deliveries < deliveries and not self.places[place].settled:
+                raise ValueError(
+                    f"{place} was carried, given back {deliveries} times, without that"
+                )
+        open_links = []
+        for source, targets in self.links:
+            before = self.places.get(source)
+            done = [before is not None and before.settled]
+            done += [target in self.places for target in targets]
+            if any(done) and not all(done):
+                raise ValueError(f"{source} became {targets} in more than one entry: {done}")
+            if not any(done):
+                open_links.append((source, targets))
+        self.links = open_links
+
+    def live(self) -> dict[Place, Stored]:
+        """The messages that a restart would bring back, by place."""
         kept = set(self.queues.values())
         return {
-            place: stored.frames
+            place: stored
             for place, stored in self.places.items()
             if not stored.settled and place[:2] in kept
         }
@@ -74,6 +99,11 @@ class Durable:
                     if stored.settled and (name, incarnation, position) not in self._carried:
                         raise ValueError(f"position {position} of {name} is settled twice")
                     stored.settled = True
+        elif isinstance(record, Counted):
+            name, incarnation = self.declared[record.queue]
+            for first, count, step in record.ranges:
+                for position in range(first, first + count * step, step):
+                    self.places[name, incarnation, position].deliveries = record.deliveries
         elif isinstance(record, dict):
             if record["do"] == SNAPSHOT:
                 self._take_snapshot(record)
@@ -118,10 +148,12 @@ class Durable:
             for queue, base in record.places:
                 name, incarnation = self.declared[queue]
                 place = (name, incarnation, base + i)
-                before = self.places.setdefault(place, Stored(frames))
-                if before.frames != frames:
+                traits = record.arrived_ms, record.expiration_ms, record.priority
+                before = self.places.setdefault(place, Stored(frames, *traits))
+                if before.frames != frames or before.arrived_ms != record.arrived_ms:
                     raise ValueError(f"position {base + i} of {name} is published twice")
-                self._carried.add(place)
+                self._carried[place] = before.deliveries
+                before.deliveries = 0
                 last = self.next_positions.get(place[:2], 0)
                 self.next_positions[place[:2]] = max(last, base + i + 1)
             start = stop

@@ -8,13 +8,13 @@ ready ──delivered──► unacked ──ack, reject──► gone
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from mansio.codec import amqp_methods as m
-from tests.sim.topology import Entry, Exchange, Queue, Topology
+from tests.sim.topology import Entry, Queue, Topology
 from tests.sim.wire import Message
 
+COMMANDS, DISPATCH, RELEASE, TIME = "commands", "dispatch", "release", "time"
 COMMITTED = -1
 """The number of a publish that is part of a transaction."""
 Spot = tuple[Queue, Entry]
@@ -73,6 +73,18 @@ class Delivery:
 
 
 @dataclass(slots=True, eq=False)
+class Dying:
+    """A message that its queue has to write again for a dead-letter exchange."""
+
+    entry: Entry
+    queue: Queue
+    reason: str
+
+    def __repr__(self) -> str:
+        return f"{self.entry} of {self.queue}, {self.reason}"
+
+
+@dataclass(slots=True, eq=False)
 class Publish:
     """A publish that waits for its confirm: it has to be in the log in these spots first."""
 
@@ -86,7 +98,8 @@ class Transaction:
     """What waits for tx.commit."""
 
     publishes: list[tuple[Message, list[Queue]]] = field(default_factory=list)
-    settled: list[tuple[list[Delivery], bool]] = field(default_factory=list)
+    settled: list[tuple[list[Delivery], str]] = field(default_factory=list)
+    """With what is to become of them: accept, reject, requeue."""
 
 
 @dataclass(slots=True, eq=False)
@@ -124,8 +137,10 @@ class Channel:
     tx: Transaction | None = None
     commits: deque[Commit] = field(default_factory=deque)
     reply_queue: Queue | None = None
-    last_first: dict[Queue, int] = field(default_factory=dict)
-    """The highest position of each queue that was delivered for the first time on this channel."""
+    last_first: dict[tuple[Queue, int], int] = field(default_factory=dict)
+    """By queue and level: the highest position that was delivered for the first time on this channel."""
+    last_put: dict[tuple[Queue, int], int] = field(default_factory=dict)
+    """By queue and level: the highest position that was published on this channel."""
 
     def room(self, consumer: Consumer) -> bool:
         """Whether the consumer may be given one more, as far as its client is concerned."""
@@ -138,7 +153,8 @@ class Channel:
         return not (self.limit and self.unsettled >= self.limit)
 
 
-Expected = tuple[int, m.Method, Message | None]
+Expected = tuple[int, m.Method, Message | None, int]
+"""Channel, method, content, and the count of deliveries in its headers."""
 
 
 @dataclass(slots=True, eq=False)
@@ -160,9 +176,11 @@ class Connection:
     returns: list[tuple[int, int]] = field(default_factory=list)
     """(channel, number of the message) that the broker has to return now."""
 
-    def expect(self, channel: int, method: m.Method, message: Message | None = None) -> None:
+    def expect(
+        self, channel: int, method: m.Method, message: Message | None = None, deliveries: int = 0
+    ) -> None:
         """The broker has to send this now."""
-        self.expected.append((channel, method, message))
+        self.expected.append((channel, method, message, deliveries))
 
 
 NOBODY = Channel(Connection("nobody"), 0)
@@ -170,154 +188,18 @@ NOBODY = Channel(Connection("nobody"), 0)
 
 
 class Model:
-    """State, and the changes to it that more than one command makes."""
+    """State. What changes it is in `moves` and `ends`."""
 
     def __init__(self) -> None:
         self.topology = Topology()
         self.connections: list[Connection] = []
         self.turn = 0
-        self.now_ms = 0
         self.cancelled: list[tuple[Channel, str]] = []
         """Consumers whose queue went away in this turn."""
-        self.fresh: dict[Queue, list[Entry]] = {}
-        """What the last commands have put into queues, and nothing else has happened since."""
-
-    # -- publishing
-
-    def enqueue(
-        self, channel: Channel, message: Message, queues: list[Queue], number: int
-    ) -> list[Spot]:
-        """Puts a message into its queues or returns it; what has to be in the log."""
-        live = [queue for queue in queues if not queue.deleted]
-        if all(queue.hidden for queue in live) and message.mandatory:
-            channel.connection.returns.append((channel.number, message.number))
-        spots: list[Spot] = []
-        for queue in live:
-            entry = queue.append(message, self.turn, channel, number)
-            self.fresh.setdefault(queue, []).append(entry)
-            if message.persistent and queue.logged:
-                spots.append((queue, entry))
-        return spots
-
-    def recall(self, source: Exchange, queue: Queue) -> None:
-        """The queue was bound to an exchange that remembers: it gets what that holds."""
-        if source.history is not None:
-            for entry in source.history.ready[-(source.history.length_max or 0) :]:
-                queue.append(entry.message, self.turn, NOBODY, 0)
-
-    # -- settling
-
-    def accept(self, deliveries: Iterable[Delivery]) -> list[Spot]:
-        """These are done with; what of it has to be in the log."""
-        spots: list[Spot] = []
-        for delivery in deliveries:
-            self._credit(delivery)
-            queue, entry = delivery.queue, delivery.entry
-            if entry.message.persistent and queue.logged and not queue.deleted:
-                spots.append((queue, entry))
-        return spots
-
-    def requeue(self, deliveries: Sequence[Delivery]) -> None:
-        """These go back to their places; those of a queue that is gone are gone too."""
-        for delivery in deliveries:
-            self._credit(delivery)
-            if not delivery.queue.deleted:
-                delivery.queue.put_back(delivery.entry)
-        for queue in {id(each.queue): each.queue for each in deliveries}.values():
-            if not queue.rejects and not queue.deleted:  # before consumers are served
-                for _ in range(queue.excess() - queue.fresh):
-                    queue.take_head()
-
-    def enforce_bounds(self, queue: Queue) -> None:
-        """What is too much goes: at the end of a turn, or when somebody asks what is there."""
-        while queue.too_much:
-            if not queue.rejects:
-                queue.take_head()
-            elif queue.ready[-1].turn == self.turn:
-                entry = queue.take_tail()
-                pending = entry.publisher.pending.get(entry.number)
-                if pending is not None:
-                    pending.rejected = True
-                for commit in entry.publisher.commits if entry.number == COMMITTED else ():
-                    commit.refused = commit.refused or not commit.sealed
-            else:
-                break
-        queue.fresh = 0
-
-    def inquire(self, queue: Queue) -> None:
-        """Somebody asks what is in the queue."""
-        if not queue.consumers:
-            self.enforce_bounds(queue)
-
-    def _credit(self, delivery: Delivery) -> None:
-        delivery.queue.in_flight -= 1
-        if delivery.consumer is not None:
-            delivery.consumer.unsettled -= 1
-            delivery.consumer.channel.unsettled -= 1
-
-    def roll_back(self, channel: Channel) -> None:
-        """Forgets the publishes of the transaction; its settlements are undone."""
-        assert channel.tx is not None
-        for deliveries, _ in channel.tx.settled:
-            for delivery in deliveries:
-                channel.unacked[delivery.tag] = delivery
-                delivery.since_ms = self.now_ms
-        channel.tx = Transaction()
-
-    def take_unacked(self, channel: Channel) -> list[Delivery]:
-        """Takes everything that is not settled, by tag."""
-        taken = [channel.unacked[tag] for tag in sorted(channel.unacked)]
-        channel.unacked.clear()
-        return taken
-
-    # -- ends
-
-    def cancel(self, consumer: Consumer) -> None:
-        """Ends a subscription, and an auto-delete queue with its last one."""
-        queue = consumer.queue
-        del consumer.channel.consumers[consumer.tag]
-        queue.consumers.remove(consumer)
-        if queue.active is consumer:
-            queue.active = max(queue.consumers, key=lambda each: each.priority, default=None)
-        if queue.auto_delete and not queue.consumers and not queue.deleted:
-            self.drop_queue(queue)
-
-    def drop_queue(self, queue: Queue) -> int:
-        """Deletes a queue; how many ready messages it had."""
-        queue.deleted = True
-        count = queue.clear()
-        self.topology.remove_queue(queue.name)
-        if queue.owner is not None:
-            del queue.owner.owned[queue.name]
-        for consumer in list(queue.consumers):
-            self.cancel(consumer)
-            self.cancelled.append((consumer.channel, consumer.tag))
-        return count
-
-    def end_channel(self, channel: Channel) -> None:
-        """Consumers go, deliveries return to their queues, confirms are not waited for any more."""
-        if channel.tx is not None:
-            self.roll_back(channel)
-            channel.tx = None
-        for consumer in list(channel.consumers.values()):
-            self.cancel(consumer)
-        self.requeue(self.take_unacked(channel))
-        channel.pending.clear()
-        channel.commits.clear()
-
-    def end_session(self, connection: Connection) -> None:
-        """All channels end; exclusive queues go away."""
-        for channel in connection.channels.values():
-            if not channel.closing:
-                self.end_channel(channel)
-                channel.closing = True
-        connection.channels.clear()
-        for queue in list(connection.owned.values()):
-            self.drop_queue(queue)
-
-    def end_connection(self, connection: Connection) -> None:
-        """It is gone, whoever ended it."""
-        self.end_session(connection)
-        connection.state = "closed"
-        if connection in self.connections:
-            self.connections.remove(connection)
+        self.phase = TIME
+        """What the broker is doing now."""
+        self.now_ms = 0
+        self.cross = False
+        """Between channels of a connection there is no order."""
+        self.lags = False
+        """Messages may be paged out: what has to be read first happens later."""

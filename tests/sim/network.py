@@ -14,16 +14,23 @@ from mansio.core.session import Channel
 from mansio.log.memory import MemoryStore
 from tests.sim.client import HEARTBEAT_FRAME, Client
 from tests.sim.durable import Durable
-from tests.sim.model import Connection, Violation
-from tests.sim.oracle import COMMANDS, DISPATCH, RELEASE, TIME, Oracle
-from tests.sim.overdue import give_back
+from tests.sim.events import Event
+from tests.sim.model import COMMANDS, DISPATCH, RELEASE, TIME, Connection, Violation
+from tests.sim.oracle import Oracle
+from tests.sim.overdue import cancel, give_back
 from tests.sim.profile import Profile
-from tests.sim.server import READ_BYTES, Front, Server, order_of
+from tests.sim.server import READ_BYTES, Front, Server
 from tests.sim.wire import Item
 
 SECOND_NS = 1_000_000_000
 START_MS = 1_700_000_000_000
+"""Unix time at which worlds begin."""
 Note = Callable[[str], None]
+
+
+def unix_ms(now_ns: int) -> int:
+    """Unix time at this time of the virtual clock."""
+    return START_MS + now_ns // 1_000_000
 
 
 @dataclass(slots=True, eq=False)
@@ -35,6 +42,8 @@ class Party:
     model: Connection
     fed_ns: int
     frozen: bool = False
+    held: bool = False
+    """Since it was last read from the broker did not want to, and may have begun to count anew when it did again."""
     dropped: bool = False
     """The broker has closed its end of the socket."""
 
@@ -52,6 +61,8 @@ class Network:
         self.store = MemoryStore()
         self.oracle = Oracle(Durable(self.store))
         self.oracle.consumer_timeout_ms = self.profile.consumer_timeout_ms
+        self.oracle.cross, self.oracle.lags = self.profile.cross, self.profile.page_bytes > 0
+        self.oracle.now_ms = unix_ms(self.now_ns)
         self.server = self._start_server()
         self.parties: list[Party] = []
         self._by_front: dict[Front, Party] = {}
@@ -65,6 +76,7 @@ class Network:
         profile = self.profile
         server = Server(
             self.rng,
+            unix_ms(self.now_ns),
             profile.limits(),
             self.store,
             profile.faults,
@@ -74,18 +86,17 @@ class Network:
             self._on_made,
             self._on_written,
             self.oracle.durable.update,
+            self._on_event,
         )
         give_back = server.broker.overdue.give_back
 
         def observed(channel: Channel, whose: Consumer | Queue, age_ms: int) -> None:
             self._on_overdue(channel, whose)
             give_back(channel, whose, age_ms)
+            cancel(self.oracle)
 
         server.broker.overdue.give_back = observed  # type: ignore[method-assign]
         return server
-
-    def _set_time(self) -> None:
-        self.oracle.now_ms = self.server.broker.now_ms = START_MS + self.now_ns // 1_000_000
 
     def _connect(self) -> Party:
         self._connected += 1
@@ -124,8 +135,7 @@ class Network:
     def _receive(self, party: Party, data: bytes) -> None:
         front, oracle = party.front, self.oracle
         party.fed_ns = self.now_ns
-        self._set_time()
-        oracle.fresh.clear()
+        party.held = False
         oracle.phase = COMMANDS
         if data:
             self.server.receive(front, data, self.now_ns)
@@ -139,21 +149,10 @@ class Network:
             if self.note:
                 self._note(f"    {number}: {message or method}")
             oracle.apply(party.model, number, method, message)
-        if self.profile.cross:
-            oracle.arrange(self._orders())
         oracle.chosen.clear()
         oracle.end_commands()
         if oracle.tokens:
             raise Violation("the broker has drawn a name that nobody asked for")
-
-    def _orders(self) -> dict[str, list[int]]:
-        """In which order several channels' publishes came into queues: that only the broker can say."""
-        orders: dict[str, list[int]] = {}
-        for queue, entries in self.oracle.fresh.items():
-            if not queue.deleted and len({id(entry.publisher) for entry in entries}) > 1:
-                found = order_of(self.server.broker, queue.name, entries[0].position)
-                orders[queue.name] = [self.oracle.number(*content) for content in found]
-        return orders
 
     def read(self, party: Party, n: int) -> None:
         """The client reads `n` bytes."""
@@ -206,6 +205,11 @@ class Network:
 
     # -- what the server tells
 
+    def _on_event(self, event: Event) -> None:
+        if self.note:
+            self._note(f"    {event}")
+        self.oracle.on_event(event)
+
     def _on_made(self, front: Front, items: list[Item]) -> None:
         model = self._by_front[front].model
         if self.note:
@@ -242,11 +246,23 @@ class Network:
 
     # -- time
 
+    def pass_time(self, now_ns: int) -> None:
+        """It is so late now; what is due in the broker will be done in its next turn."""
+        self.now_ns = now_ns
+        self.oracle.now_ms = self.server.broker.now_ms = unix_ms(now_ns)
+        if self.server.is_due:
+            self.server.scheduled = True
+
+    def check_time(self) -> None:
+        """Nothing is late of which the broker does not know."""
+        server = self.server
+        if not server.scheduled and not server.pager.busy:
+            self.oracle.check_idle()
+
     def end_turn(self) -> None:
         """The server's turn ends."""
         oracle, server = self.oracle, self.server
         self._note("turn")
-        self._set_time()
         oracle.phase = DISPATCH
         server.dispatch()
         oracle.end_dispatch(self._spent())
@@ -254,8 +270,11 @@ class Network:
         server.release()
         oracle.end_release(server.all_durable or server.lost, server.lost, self._refused())
         self._drop_ended()
+        for party in self.parties:
+            party.held = party.held or party.front.paused
         self.wake()
-        if not server.broker.unfinished and not server.pager.busy:
+        if not server.broker.unfinished and not server.pager.busy and not server.is_due:
+            oracle.check_idle()
             oracle.check_served(
                 {id(self._by_front[front].model) for front in server.fronts if front.gated}
             )
@@ -280,6 +299,7 @@ class Network:
         self.oracle.end_release(False, self.server.lost, self._refused())
         self._drop_ended()
         self.server.step_pager(self.now_ns)
+        self.oracle.end_commands()
         self.wake()
 
     def _tick(self) -> None:
@@ -301,7 +321,7 @@ class Network:
         if model.state == "open":
             due = 0 < 2 * model.heartbeat_s * SECOND_NS < silent_ns
             due = due and not (front.paused or front.waiting)
-            if due != front.closed:
+            if due != front.closed and not party.held:
                 raise Violation(
                     f"{model.name} was silent for {silent_ns} ns, closed: {front.closed}"
                 )

@@ -17,6 +17,7 @@ from tests.sim.publishing import Shape, make_message, make_shape
 if TYPE_CHECKING:
     from tests.sim.world import World
 
+REJECTING = ("nack", "reject", "reject", "requeue")
 HOWS = ("ack", "ack", "ack", "ack", "nack", "requeue", "reject", "reject-requeue")
 
 
@@ -27,6 +28,7 @@ class Operations(Declaring):
         super().__init__(world, rng, profile)
         self.published = 0
         self._tags = 0
+        self.hows = HOWS + REJECTING * profile.rejecting
         weights = [weight * profile.taste.get(taste, 1.0) for weight, taste, _ in OPERATIONS]
         self._weights = list(accumulate(weights))
         self._operations = [operation for _, _, operation in OPERATIONS]
@@ -128,7 +130,7 @@ class Operations(Declaring):
             return
         rng, taste = self.rng, self.profile.taste
         tags = list(channel.unacked)
-        how = rng.choice(HOWS)
+        how = rng.choice(self.hows)
         if how.endswith("requeue") and rng.random() > taste["requeue"]:
             how = "ack"
         multiple = not how.startswith("reject") and rng.random() < 0.4 * taste["multiple"]
@@ -152,7 +154,7 @@ class Operations(Declaring):
             rng.shuffle(tags)
         elif rng.random() < 0.3:
             tags = tags[::2]
-        how = rng.choice(HOWS)
+        how = rng.choice(self.hows)
         if how.endswith("requeue") and rng.random() > self.profile.taste["requeue"]:
             how = "ack"
         for tag in tags:

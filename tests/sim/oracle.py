@@ -11,15 +11,23 @@ from typing import NoReturn
 
 from mansio.codec import amqp_methods as m
 from tests.sim.commands import Commands
-from tests.sim.durable import Durable, Place
-from tests.sim.model import Channel, Connection, Delivery, Expected, Spot, Violation
+from tests.sim.durable import Durable, Place, Stored
+from tests.sim.letters import split_count
+from tests.sim.model import (
+    DISPATCH,
+    RELEASE,
+    Channel,
+    Connection,
+    Delivery,
+    Expected,
+    Spot,
+    Violation,
+)
 from tests.sim.overdue import check_in_time
 from tests.sim.restart import rebuild
 from tests.sim.shares import check_shares, check_turn_of, first_in_line
 from tests.sim.topology import Entry, Queue
 from tests.sim.wire import HEARTBEAT, ID_BYTES, Item, Message, parse_content
-
-COMMANDS, DISPATCH, RELEASE, TIME = "commands", "dispatch", "release", "time"
 
 
 class Oracle(Commands):
@@ -27,7 +35,6 @@ class Oracle(Commands):
 
     def __init__(self, durable: Durable) -> None:
         super().__init__()
-        self.phase = TIME
         self._told: dict[int, tuple[m.Method, tuple[str, int]]] = {}
         """Replies that are not written yet, by id, and (name, incarnation) of the durable queues in them."""
         self.durable = durable
@@ -38,17 +45,20 @@ class Oracle(Commands):
 
     def restart(self) -> None:
         """The broker is gone, and a new one has read the log."""
+        self._read_log()
         for connection in list(self.connections):
             self.end_connection(connection)
         self.cancelled.clear()
-        self.fresh.clear()
         self.tokens.clear()
         self._seen.clear()
         self.fenced = False
-        self.durable.update()
+        self.forget_moves()
+        self.durable.links.clear()
         known = self.topology.choices
         self.topology = rebuild(self.durable, self.message)
         self.topology.choices = known
+        for queue in self.topology.queues.values():
+            queue.used_ms = self.now_ms
 
     # -- what the broker sends
 
@@ -87,12 +97,19 @@ class Oracle(Commands):
             _fail(f"{what} to consumer {method.consumer_tag}, which there is not")
         if self.phase != DISPATCH:
             _fail(f"{what} outside of the end of a turn")
-        message = self._find(item)
+        message, count = self._find_counted(item)
         queue = consumer.queue
-        entry = queue.by_number.pop(message.number, None)
+        entry = queue.take(message)
         what = f"{what} of {message!r} from {queue.name}"
         if entry is None:
             _fail(f"{what}, where it is not ready")
+        if entry.deliveries != count:
+            _fail(f"{what}: it was given back {entry.deliveries} times, not {count}")
+        fresh = entry.turn >= self.turn and not entry.delivered
+        if entry.expires_ms is not None and entry.expires_ms <= self.now_ms and not fresh:
+            _fail(f"{what}, which has expired at {entry.expires_ms}")
+        if queue.enforced:
+            _fail(f"{what}, which has dropped what was too much before")
         if not channel.room(consumer) or not connection.writable:
             _fail(
                 f"{what}: consumer {consumer.unsettled}/{consumer.limit}, "
@@ -126,10 +143,10 @@ class Oracle(Commands):
         if entry.delivered:
             return
         entry.delivered = True
-        last = channel.last_first.get(queue, -1)
+        last = channel.last_first.get((queue, entry.level), -1)
         if entry.position <= last:
             _fail(f"{what} at position {entry.position} comes behind {last}")
-        channel.last_first[queue] = entry.position
+        channel.last_first[queue, entry.level] = entry.position
 
     def _on_confirm(
         self, connection: Connection, number: int, tag: int, multiple: bool, nacked: bool
@@ -157,7 +174,7 @@ class Oracle(Commands):
         if commit.refused != refused:
             _fail(f"{what}, but full queues refused {'some' if commit.refused else 'none'} of it")
         self._check_durable(commit.needs, what)
-        self.durable.update()
+        self._read_log()
         for queue, entry in commit.settles:
             stored = self.durable.places.get(queue.place(entry.position))
             if stored is None or not stored.settled:
@@ -174,7 +191,7 @@ class Oracle(Commands):
 
     def _check_durable(self, needs: list[Spot], what: str) -> None:
         if needs:
-            self.durable.update()
+            self._read_log()
             for queue, entry in needs:
                 if queue.place(entry.position) not in self.durable.places:
                     _fail(f"{what}: {queue.place(entry.position)} is not in the log")
@@ -194,25 +211,28 @@ class Oracle(Commands):
 
     def message(self, header: bytes, body: bytes) -> Message | None:
         """The message that these bytes are, every one of them."""
-        if len(body) >= ID_BYTES:
-            message = self.messages.get(int.from_bytes(body[:ID_BYTES], "big"))
-        else:
-            message = self.by_header.get(header)
-        if message is None or message.body != body or message.header != header:
-            return None
-        return message
+        message = self.messages.get((header, body[:ID_BYTES]))
+        return message if message is not None and message.body == body else None
 
-    def number(self, header: bytes, body: bytes) -> int:
-        """The number of the message that these bytes are."""
-        message = self.message(header, body)
-        if message is None:
-            _fail(f"{len(body)} bytes in a queue that nobody has published")
-        return message.number
+    def _find_counted(self, item: Item) -> tuple[Message, int]:
+        """The message, and how often it was given back as its headers say."""
+        message = self.message(item.header, item.body)
+        if message is not None:
+            return message, 0
+        properties, count = split_count(item.header)
+        number = int.from_bytes(item.body[:ID_BYTES], "big")
+        if len(item.body) < ID_BYTES and properties.message_id is not None:
+            number = int(properties.message_id)
+        for each in self.variants.get(number, ()):
+            if each.body == item.body and split_count(each.header)[0] == properties:
+                return each, count
+        _fail(f"{item.name}: {len(item.body)} bytes that nobody has published: {properties}")
 
     # -- what is compared at the end of a phase
 
     def end_commands(self) -> None:
         """All that has arrived is applied: every reply must be there, and nothing else."""
+        self.end_moves()
         seen, self._seen = self._seen, {}
         for connection, items in seen.items():
             self._compare(connection, items)
@@ -258,7 +278,7 @@ class Oracle(Commands):
             _fail(f"{connection.name} channel {number}: {method}, safe are {numbers}")
 
     def _same(self, item: Item, expected: Expected) -> bool:
-        number, method, message = expected
+        number, method, message, deliveries = expected
         found = item.method
         if isinstance(found, (m.ChannelClose, m.ConnectionClose)):
             found.reply_text = ""
@@ -266,7 +286,9 @@ class Oracle(Commands):
             return False
         if isinstance(found, (m.ConnectionStart, m.ConnectionTune)):
             return type(found) is type(method)
-        return found == method and (message is None or self._find(item) is message)
+        if found != method or message is None:
+            return found == method
+        return self._find_counted(item) == (message, deliveries)
 
     def end_dispatch(self, spent: set[int]) -> None:
         """Deliveries of a turn are made; `spent`: ids of connections that were sent all that they may be in a turn."""
@@ -274,15 +296,7 @@ class Oracle(Commands):
             check_in_time(connection, self.now_ms)
         for queue in self._served:
             check_shares(queue, spent)
-            taken, queue.taken = sorted(queue.taken), []
-            head = queue.ready[: len(taken)]
-            if taken != head:
-                late = next(entry for entry in head if entry not in taken)
-                _fail(
-                    f"queue {queue.name}: position {taken[-1].position} was delivered, "
-                    f"{late.position} ({late.message!r}) was not"
-                )
-            del queue.ready[: len(taken)]
+            self.flush(queue)
         self._served.clear()
         for queue in self.topology.all_queues():
             self.enforce_bounds(queue)
@@ -301,7 +315,7 @@ class Oracle(Commands):
         """The broker has nothing left to do, so nobody waits for a message that is there; `gated`: ids of connections
         that are told nothing before the log has caught up."""
         for queue in self.topology.queues.values():
-            if not queue.ready:
+            if not queue.ready or queue.head_expired(self.now_ms):
                 continue
             for consumer in first_in_line(queue):
                 connection = consumer.channel.connection
@@ -311,33 +325,11 @@ class Oracle(Commands):
                         f"of {connection.name} has room, and nothing happens"
                     )
 
-    def arrange(self, orders: dict[str, list[int]]) -> None:
-        """Publishes of several channels were put into queues in this order, by their messages' numbers."""
-        for queue, entries in self.fresh.items():
-            order = orders.get(queue.name)
-            if order is None or queue.deleted:
-                continue
-            by_number = {entry.message.number: entry for entry in entries}
-            if sorted(order) != sorted(by_number):
-                _fail(f"queue {queue.name} got messages {order}, expected {list(by_number)}")
-            arranged = [by_number[number] for number in order]
-            for channel in {id(entry.publisher): entry.publisher for entry in entries}.values():
-                sent = [entry for entry in entries if entry.publisher is channel]
-                if sent != [entry for entry in arranged if entry.publisher is channel]:
-                    _fail(
-                        f"queue {queue.name} got {order}, out of the order of channel {channel.number}"
-                    )
-            first = entries[0].position
-            del queue.ready[-len(entries) :]
-            for position, entry in enumerate(arranged, first):
-                entry.position = position
-            queue.ready += arranged
-
     def on_written(self, method: m.Method) -> None:
         """A client is told something: what is durable by name must be in the log."""
         told = self._told.pop(id(method), None)
         if told is not None and not self.fenced:
-            self.durable.update()
+            self._read_log()
             if told[1] not in self.durable.declared.values():
                 _fail(f"{method} is told, but the log does not know the queue")
 
@@ -368,7 +360,7 @@ class Oracle(Commands):
 
     def check_log(self) -> None:
         """The log holds the messages that a restart has to bring back: those that are there now, byte for byte."""
-        self.durable.update()
+        self._read_log()
         stored = self.durable.live()
         for queue in self.topology.all_queues():
             if queue.logged:
@@ -382,17 +374,36 @@ class Oracle(Commands):
                 for delivery in held:
                     if delivery.queue.logged and not delivery.queue.deleted:
                         self._check_stored(delivery.queue, delivery.entry, stored)
+        for dying in self.dying:
+            if dying.queue.logged:
+                self._check_stored(dying.queue, dying.entry, stored)
         if stored:
             _fail(f"the log would bring back {list(stored)}")
 
-    def _check_stored(self, queue: Queue, entry: Entry, stored: dict[Place, bytes]) -> None:
+    def _read_log(self) -> None:
+        """Reads what has landed, and what of it has to be in one entry."""
+        self.durable.links += self.links
+        self.links.clear()
+        self.durable.update()
+
+    def _check_stored(self, queue: Queue, entry: Entry, stored: dict[Place, Stored]) -> None:
         message = entry.message
         if not message.persistent:
             return
-        frames = stored.pop(queue.place(entry.position), None)
-        if frames is None:
+        found = stored.pop(queue.place(entry.position), None)
+        if found is None:
             _fail(f"queue {queue.name}: {message!r} at {entry.position} is not in the log")
-        header, body = parse_content(frames)
+        if found.deliveries != entry.deliveries:
+            _fail(
+                f"queue {queue.name}: the log counts {found.deliveries} for {message!r}, "
+                f"given back {entry.deliveries} times"
+            )
+        level = min(found.priority, queue.levels)
+        if (found.arrived_ms, level) != (entry.arrived_ms, entry.level):
+            _fail(
+                f"queue {queue.name}: {message!r} came at {entry.arrived_ms}, {found} says the log"
+            )
+        header, body = parse_content(found.frames)
         if header != message.header or body != message.body:
             _fail(f"queue {queue.name}: the log has other bytes for {message!r}")
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from mansio.core import overdue
-from tests.sim.model import Channel, Connection, Model, Violation
+from tests.sim.ends import Ends
+from tests.sim.model import Channel, Connection, Violation
 
 
-def give_back(model: Model, channel: Channel, tag: str, name: str) -> None:
-    """The broker takes back what a consumer has not settled, and cancels it; or what basic.get fetched from a queue."""
+def give_back(model: Ends, channel: Channel, tag: str, name: str) -> None:
+    """The broker takes back what a consumer has not settled, and cancels it then, see `cancel`; or what basic.get
+    fetched from a queue."""
     what = f"{channel.connection.name} channel {channel.number}: {tag or 'basic.get'} of {name}"
     now_ms = model.now_ms
-    held = [each for each in channel.unacked.values() if each.queue.name == name]
+    held = [channel.unacked[number] for number in sorted(channel.unacked)]
+    held = [each for each in held if each.queue.name == name]
     if tag:
         held = [each for each in held if each.consumer is not None and each.consumer.tag == tag]
     else:
@@ -20,11 +23,17 @@ def give_back(model: Model, channel: Channel, tag: str, name: str) -> None:
     for each in held:
         del channel.unacked[each.tag]
         channel.withdrawn.add(each.tag)
-    model.requeue(held)
-    consumer = channel.consumers.get(tag)
+    model.leaving = channel.consumers.get(tag)
+    model.requeue(held, counting=False)  # a task that takes long is no failure
+
+
+def cancel(model: Ends) -> None:
+    """The broker has taken back what a consumer has not settled, and cancelled it."""
+    consumer, model.leaving = model.leaving, None
     if consumer is not None:
-        model.cancel(consumer)
-        model.cancelled.append((channel, tag))
+        if consumer.tag in consumer.channel.consumers:
+            model.cancel(consumer)
+        model.cancelled.append((consumer.channel, consumer.tag))
 
 
 def check_in_time(connection: Connection, now_ms: int) -> None:

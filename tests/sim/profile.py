@@ -82,7 +82,10 @@ class Profile:
         self.consumer_timeout_ms = rng.choice((0, 0, 200, 5000, 1_800_000))
         self.grain_ms = rng.choice((5, 100))
         """How often the broker looks for late deliveries at most."""
-        self.queues = [_queue(rng, f"q{i}") for i in range(rng.randint(1, 5))]
+        asking = rng.choice((0.0, 0.4, 0.8))
+        self.rejecting = rng.choice((0, 0, 2))
+        """How much more clients reject than most do."""
+        self.queues = [_queue(rng, f"q{i}", asking) for i in range(rng.randint(1, 5))]
         self.exchanges = [_exchange(rng, f"x{i}") for i in range(rng.randint(1, 5))]
         self.keys = rng.sample(KEYS, rng.randint(1, 4))
         self.patterns = [*rng.sample(PATTERNS, rng.randint(1, 4)), *self.keys]
@@ -93,6 +96,8 @@ class Profile:
         """Exchanges that are bound and published to: few, so that much happens to each."""
         self.page_bytes = rng.choice((0, 0, 1, 200, 3000, 30_000))
         """What stays in memory of messages; 0: all of it."""
+        self.part_bytes = rng.choice((1 << 28, 1 << 28, 1 << 28, 500))
+        """How much of what is published in a turn goes into one entry of the log."""
         self.depth = rng.choice((1, 2))
         """How many entries may be on their way to the log."""
         self.taste = {name: rng.choice((0.0, 0.3, 1.0, 1.0, 3.0)) for name in TASTES}
@@ -103,6 +108,7 @@ class Profile:
         with (
             patch("mansio.core.consuming.TURN_BYTES", self.turn_bytes),
             patch("mansio.core.session.TURN_BYTES", self.turn_bytes),
+            patch("mansio.core.journal.PART_BYTES_MAX", self.part_bytes),
             patch("mansio.core.dispatch.CROWD_BYTES", self.crowd_bytes),
             patch("mansio.core.overdue.GRAIN_MS", (self.grain_ms, 60_000)),
             patch("mansio.core.inflight._COMPACT_AT", self.compact_at),
@@ -133,12 +139,16 @@ PATTERNS = ("#", "*", "a.*", "a.#", "#.b", "*.b.#", "*.*", "#.#", "*.#")
 TASTES = (
     "topology", "consume", "get", "cancel", "requeue", "multiple", "tx", "confirm", "close", "cut",
     "recover", "qos", "mistake", "special", "no_wait", "freeze", "delete", "big", "mandatory",
-    "reply", "kick", "priority", "timeout",
+    "reply", "kick", "expire", "priority", "timeout", "sleep",
 )  # fmt: skip
 """Kinds of operations of which a world may have none, few or many."""
 
 
-def _queue(rng: Random, name: str) -> QueueSpec:
+LETTER_EXCHANGES = ("", "", "x0", "x1", "x2", "amq.fanout", "nowhere")
+
+
+def _queue(rng: Random, name: str, asking: float) -> QueueSpec:
+    """`asking`: the chance that its arguments ask for more than a bound."""
     arguments: Table = {}
     if rng.random() < 0.15:
         arguments["x-max-length"] = rng.choice((0, 1, 3, 10))
@@ -156,7 +166,36 @@ def _queue(rng: Random, name: str) -> QueueSpec:
             ("round-robin", "random", "weighted", "weighted", "least-loaded", "least-loaded")
         )
     exclusive = rng.random() < 0.1
-    return QueueSpec(name, rng.random() < 0.6, rng.random() < 0.15, exclusive, arguments)
+    spec = QueueSpec(name, rng.random() < 0.6, rng.random() < 0.15, exclusive, arguments)
+    if rng.random() < asking:
+        _ask(rng, spec)
+    return spec
+
+
+def _ask(rng: Random, spec: QueueSpec) -> None:
+    """Arguments that are more than a bound."""
+    arguments = spec.arguments
+    if rng.random() < 0.4:
+        arguments["x-message-ttl"] = rng.choice((0, 1, 20, 300, 5000, 60_000))
+    if rng.random() < 0.15:
+        arguments["x-expires"] = rng.choice((1, 50, 2000, 60_000))
+    if rng.random() < 0.8:
+        arguments["x-dead-letter-exchange"] = rng.choice(LETTER_EXCHANGES)
+        if rng.random() < 0.6:
+            key = rng.choice((*(f"q{i}" for i in range(5)), spec.name, "a", "a.b"))
+            arguments["x-dead-letter-routing-key"] = key
+        if "x-overflow" in arguments and rng.random() < 0.5:
+            arguments["x-overflow"] = "reject-publish-dlx"
+    draw = rng.random()
+    if draw < 0.25:
+        arguments["x-max-priority"] = rng.choice((0, 1, 2, 10))
+    elif draw < 0.55:
+        spec.durable, spec.exclusive, spec.auto_delete = True, False, False
+        if arguments.get("x-overflow") == "reject-publish-dlx":
+            arguments["x-overflow"] = "reject-publish"
+        arguments["x-queue-type"] = "quorum"
+        if rng.random() < 0.9:
+            arguments["x-delivery-limit"] = rng.choice((0, 1, 1, 2, 3, 10))
 
 
 def _exchange(rng: Random, name: str) -> ExchangeSpec:

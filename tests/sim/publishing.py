@@ -11,6 +11,7 @@ from tests.sim.profile import Profile
 from tests.sim.wire import ID_BYTES, Message, make_body
 
 SIZES = (0, 1, 7, 8, 9, 20, 64)
+EXPIRATIONS = ("0", "1", "20", "300", "4000", "60000")
 BIG = (1000, 4088, 4100, 9000, 40_000, 131_000, 131_100, 200_000)
 
 
@@ -48,8 +49,10 @@ def make_shape(rng: Random, profile: Profile, queues: list[str]) -> Shape:
         properties.correlation_id = "c" * rng.randint(0, 9)
     if rng.random() < 0.1:
         properties.timestamp = Timestamp(1_700_000_000)
-    if rng.random() < 0.1:
-        properties.priority = rng.randint(0, 9)
+    if rng.random() < 0.15 * profile.taste["priority"]:
+        properties.priority = rng.choice((0, 1, 1, 2, 3, 9, 255))
+    if rng.random() < 0.1 * profile.taste["expire"]:
+        properties.expiration = rng.choice(EXPIRATIONS)
     shape = Shape(size, properties)
     if rng.random() < 0.08 * profile.taste["special"]:
         _make_special(rng, shape, profile.keys, queues)
@@ -67,7 +70,7 @@ def _make_special(rng: Random, shape: Shape, keys: list[str], queues: list[str])
         properties.reply_to = "amq.rabbitmq.reply-to"
     elif draw < 0.35:
         properties.user_id = "guest"
-    elif draw < 0.5:
+    elif draw < 0.4:
         properties.expiration = "315360000000"
     else:
         shape.copies = tuple(rng.choice([*keys, *queues]) for _ in range(rng.randint(1, 2)))
@@ -100,6 +103,9 @@ def make_message(number: int, shape: Shape, exchange: str, key: str, mandatory: 
     body = make_body(number, shape.size)
     message = Message(number, exchange, key, body, sent, header, headers=headers)
     message.persistent = properties.delivery_mode == 2
+    message.priority = properties.priority or 0
+    if properties.expiration is not None:
+        message.expiration_ms = int(properties.expiration)
     message.mandatory = mandatory
     message.copies = shape.copies
     message.mistaken = shape.mistaken

@@ -8,7 +8,7 @@ from typing import Any
 from mansio.core.records import unpack_table
 from tests.sim.durable import Durable
 from tests.sim.model import NOBODY, Violation
-from tests.sim.topology import Binding, Entry, Exchange, Topology
+from tests.sim.topology import Binding, Exchange, Topology
 from tests.sim.wire import Message, parse_content
 
 
@@ -22,18 +22,22 @@ def rebuild(durable: Durable, find: Callable[[bytes, bytes], Message | None]) ->
     for change in durable.changes:
         _change(topology, change)
     topology.restoring = False
+    live = durable.live()
     named = {queue.name: queue for queue in topology.all_queues()}
-    for place, frames in sorted(durable.live().items()):
+    for place in sorted(live):
         name, incarnation, position = place
-        queue = named[name]
-        message = find(*parse_content(frames))
+        queue, stored = named[name], live[place]
+        message = find(*parse_content(stored.frames))
         if message is None or queue.incarnation != incarnation:
             raise Violation(
-                f"the log has {len(frames)} bytes for {place} that nobody has published"
+                f"the log has {len(stored.frames)} bytes for {place} that nobody has published"
             )
-        entry = Entry(position, message, -1, NOBODY, 0, delivered=True)
-        queue.ready.append(entry)
-        queue.by_number[message.number] = entry
+        entry = queue.make_entry(message, position, -1, NOBODY, 0, stored.arrived_ms)
+        traits = min(stored.priority, queue.levels), stored.expiration_ms
+        if traits != (entry.level, message.expiration_ms):
+            raise Violation(f"the log has {traits} for {message!r}")
+        entry.delivered, entry.deliveries = True, stored.deliveries
+        queue.put_back(entry)
     for queue in named.values():
         queue.next_position = durable.next_positions.get((queue.name, queue.incarnation), 0)
     return topology

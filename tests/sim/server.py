@@ -24,11 +24,11 @@ from mansio.log.commit_states import State
 from mansio.log.group_commit import GroupCommit
 from mansio.log.memory import MemoryStore
 from mansio.protocol.amqp.connection import AmqpConnection
-from mansio.protocol.amqp.letters import AmqpLetters
 from mansio.protocol.base import Peer
 from mansio.protocol.expressions import Expressions
 from tests.log.faulty import Committer, Faults, FaultyLog
 from tests.sim.choices import CHOOSERS
+from tests.sim.events import Event, Tell, Watch, WatchedLetters
 from tests.sim.pager import Pager
 from tests.sim.wire import Item, Parser, parse_content
 
@@ -120,7 +120,7 @@ class Front(AmqpConnection):
 class Watched(Broker):
     """A broker that says where messages went, as long as there is an exchange that may choose."""
 
-    def __init__(self, limits: Limits, letters: AmqpLetters, means: Means) -> None:
+    def __init__(self, limits: Limits, letters: WatchedLetters, means: Means) -> None:
         super().__init__(limits, letters, means)
         self.sent: list[Sent] = []
 
@@ -137,6 +137,7 @@ class Server:
     def __init__(
         self,
         rng: Random,
+        now_ms: int,
         limits: Limits,
         store: MemoryStore,
         faults: Faults,
@@ -146,12 +147,16 @@ class Server:
         watch: Callable[[Front, list[Item]], None],
         write: Callable[[Front, list[Item]], None],
         before_cut: Callable[[], None],
+        tell: Tell,
     ) -> None:
         """`watch` is told of output when it is made, `write` when it goes to the socket, `before_cut` before the log
-        is cut off in front."""
+        is cut off in front, `tell` what the broker does to messages."""
         self.rng = rng
+        self._events = 0
+        self._tell = tell
         means = Means(Draws(rng.getrandbits(64)), EXPRESSIONS.compile)
-        self.broker = Watched(limits, AmqpLetters(limits.frame_max), means)
+        self.broker = Watched(limits, WatchedLetters(limits.frame_max, self._told), means)
+        self.broker.now_ms = now_ms
         self.users = Users()
         self.fronts: list[Front] = []
         self.digest = 0
@@ -169,6 +174,7 @@ class Server:
             for record, offset in zip(entry.records, entry.starts, strict=True):
                 restore.apply(record, offset)
         restore.finish()
+        Watch(self.broker, self._told)
         self.broker.journal.started("simulation", new=not restore.records)
         self.scheduled = True
         self.store = store
@@ -185,6 +191,11 @@ class Server:
         self._buffer = bytearray(tail_bytes + READ_BYTES)
         self.tokens: list[str] = []
         """Random name parts that were drawn since this was last emptied."""
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the broker has asked to be looked at by now."""
+        return self.broker.deadlines.next_ms <= self.broker.now_ms
 
     @property
     def all_durable(self) -> bool:
@@ -243,7 +254,8 @@ class Server:
         broker = self.broker
         records = broker.end_turn()
         if records:
-            self._ticket = self.group.add(records, broker.journal.owners)
+            journal = broker.journal
+            self._ticket = self.group.add(records, journal.owners, journal.breaks)
         broker.seal(self._ticket)
 
     def release(self) -> None:
@@ -267,8 +279,9 @@ class Server:
 
     def step_pager(self, now_ns: int) -> None:
         """Reading goes on; what is there can be handed out."""
+        events = self._events
         self.pager.step(now_ns)
-        if self.broker.unfinished:
+        if self.broker.unfinished or self._events > events:
             self.scheduled = True
 
     def step_log(self, now_ns: int) -> None:
@@ -312,6 +325,10 @@ class Server:
         if writable:
             self.scheduled = True
 
+    def _told(self, event: Event) -> None:
+        self._events += 1
+        self._tell(event)
+
     def _write(self) -> None:
         for front in self._speaking:
             data = b"".join(front.data_to_send())
@@ -327,14 +344,3 @@ class Server:
         token = f"{self.rng.getrandbits(64):016x}"
         self.tokens.append(token)
         return token
-
-
-def order_of(broker: Broker, name: str, first: int) -> list[tuple[bytes, bytes]]:
-    """(header payload, body) of the messages that are ready in a queue from position `first` on."""
-    host = broker.vhosts["/"]
-    (queue,) = [each for each in (*host.queues.values(), *host.histories()) if each.name == name]
-    found = []
-    for span in queue.ready:
-        for i in range(max(span.start, first - span.base), span.stop):
-            found.append(parse_content(span.run.content(i)))
-    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import insort
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mansio.codec.amqp_values import Table
 from tests.sim.choices import CHOOSERS, EXPRESSIONS, Choices, Target, Way, place_of
@@ -13,6 +13,8 @@ from tests.sim.wire import Message
 if TYPE_CHECKING:
     from tests.sim.model import Channel, Connection, Consumer
 
+QUORUM_LIMIT = 20
+QUARANTINE = "mansio.quarantine"
 PREDECLARED = {
     "": "direct",
     "amq.direct": "direct",
@@ -34,11 +36,25 @@ class Entry:
     turn: int
     publisher: Channel
     number: int
-    """Of the publish on its channel, 0 without confirms, or COMMITTED."""
+    """Of the publish on its channel: 0 without confirms, or COMMITTED."""
     delivered: bool = False
+    arrived_ms: int = 0
+    level: int = 0
+    """Its priority, as far as its queue has that."""
+    expires_ms: int | None = None
+    deliveries: int = 0
+    """How often it was given back, in a queue that counts."""
+
+    def __repr__(self) -> str:
+        return f"{self.message} at {self.position}"
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Its place among what is ready."""
+        return -self.level, self.position
 
     def __lt__(self, other: Entry) -> bool:
-        return self.position < other.position
+        return self.order < other.order
 
 
 @dataclass(slots=True, eq=False)
@@ -59,6 +75,23 @@ class Queue:
     timeout_ms: int | None = None
     active: Consumer | None = None
     """The one that gets everything, if there is to be a single one."""
+    ttl_ms: int | None = None
+    lease_ms: int | None = None
+    """How long it may be unused."""
+    letters_to: str | None = None
+    letter_key: str | None = None
+    letters_refused: bool = False
+    levels: int = 0
+    counts: bool = False
+    """How often its messages were given back is counted."""
+    limit: int = -1
+    """How often they may be; below 0: any number of times."""
+    used_ms: int = 0
+    last_put: dict[int, int] = field(default_factory=dict)
+    """By level: the highest position that a client has published."""
+    last_letter: int = -1
+    enforced: bool = False
+    """Its bound was enforced in this turn: nothing may be delivered from it any more."""
     deleted: bool = False
     hidden: bool = False
     """It holds what an exchange remembers."""
@@ -68,10 +101,13 @@ class Queue:
     """Entries that came since its bounds were last enforced."""
     next_position: int = 0
     consumers: list[Consumer] = field(default_factory=list)
-    by_number: dict[int, Entry] = field(default_factory=dict)
-    """Ready entries by the number of their message."""
+    by_message: dict[Message, list[Entry]] = field(default_factory=dict)
+    """Ready entries that are not delivered in this turn, by their message."""
     taken: list[Entry] = field(default_factory=list)
     """Entries that were delivered in this turn, still in `ready`."""
+
+    def __repr__(self) -> str:
+        return f"queue {self.name}"
 
     @property
     def logged(self) -> bool:
@@ -81,27 +117,79 @@ class Queue:
         """How a message of this queue is named in the log."""
         return self.name, self.incarnation, position
 
-    def append(self, message: Message, turn: int, publisher: Channel, number: int) -> Entry:
-        entry = Entry(self.next_position, message, turn, publisher, number)
-        self.next_position += 1
-        self.ready.append(entry)
-        self.by_number[message.number] = entry
+    def append(
+        self,
+        message: Message,
+        position: int,
+        turn: int,
+        publisher: Channel,
+        number: int,
+        now_ms: int,
+    ) -> Entry:
+        """Puts a message where the broker says that it went, at the end or not far from there."""
+        entry = self.make_entry(message, position, turn, publisher, number, now_ms)
+        self.next_position = max(self.next_position, position + 1)
+        self.put_back(entry)
         self.fresh += 1
+        return entry
+
+    def make_entry(
+        self,
+        message: Message,
+        position: int,
+        turn: int,
+        publisher: Channel,
+        number: int,
+        now_ms: int,
+    ) -> Entry:
+        """A message as this queue keeps it."""
+        entry = Entry(position, message, turn, publisher, number, arrived_ms=now_ms)
+        entry.level = min(message.priority, self.levels)
+        times = [ms for ms in (self.ttl_ms, message.expiration_ms) if ms is not None]
+        if self.hidden:
+            times.clear()
+        entry.expires_ms = now_ms + min(times) if times else None
         return entry
 
     def put_back(self, entry: Entry) -> None:
         insort(self.ready, entry)
-        self.by_number[entry.message.number] = entry
+        self.by_message.setdefault(entry.message, []).append(entry)
+
+    def take(self, message: Message) -> Entry | None:
+        """The first entry of this message that is ready, and was not taken in this turn."""
+        entries = self.by_message.get(message)
+        if not entries:
+            return None
+        entry = min(entries)
+        self._forget(entry)
+        return entry
 
     def take_head(self) -> Entry:
         entry = self.ready.pop(0)
-        del self.by_number[entry.message.number]
+        self._forget(entry)
         return entry
 
-    def take_tail(self) -> Entry:
-        entry = self.ready.pop()
-        del self.by_number[entry.message.number]
-        return entry
+    def newest(self) -> Entry:
+        """What came last of what is ready."""
+        return max(self.ready, key=lambda entry: entry.position)
+
+    def remove(self, entry: Entry) -> None:
+        """It is not ready any more."""
+        self.ready.remove(entry)
+        self._forget(entry)
+
+    def _forget(self, entry: Entry) -> None:
+        entries = self.by_message[entry.message]
+        entries.remove(entry)
+        if not entries:
+            del self.by_message[entry.message]
+
+    def head_expired(self, now_ms: int) -> bool:
+        """Whether what would be delivered next may not be any more."""
+        if not self.ready:
+            return False
+        expires_ms = self.ready[0].expires_ms
+        return expires_ms is not None and expires_ms <= now_ms
 
     @property
     def too_much(self) -> bool:
@@ -124,8 +212,19 @@ class Queue:
     def clear(self) -> int:
         count = len(self.ready)
         self.ready.clear()
-        self.by_number.clear()
+        self.by_message.clear()
         return count
+
+
+def _ask(queue: Queue, arguments: Any) -> None:
+    queue.ttl_ms = arguments.get("x-message-ttl")
+    queue.lease_ms = arguments.get("x-expires")
+    queue.letters_to = arguments.get("x-dead-letter-exchange")
+    queue.letter_key = arguments.get("x-dead-letter-routing-key")
+    queue.levels = arguments.get("x-max-priority", 0)
+    if arguments.get("x-queue-type") == "quorum":
+        queue.counts = True
+        queue.limit = arguments.get("x-delivery-limit", QUORUM_LIMIT)
 
 
 @dataclass(slots=True, eq=False)
@@ -193,7 +292,10 @@ class Topology:
         queue.strategy = str(arguments.get("x-dispatch-strategy", "round-robin"))
         timeout_ms = arguments.get("x-consumer-timeout")
         queue.timeout_ms = timeout_ms if isinstance(timeout_ms, int) else None
-        queue.rejects = arguments.get("x-overflow") == "reject-publish"
+        overflow = arguments.get("x-overflow")
+        queue.rejects = overflow in ("reject-publish", "reject-publish-dlx")
+        queue.letters_refused = overflow == "reject-publish-dlx"
+        _ask(queue, arguments)
         if queue.logged:
             self.declared[name] = queue.incarnation + 1
         self.queues[name] = queue
@@ -215,6 +317,13 @@ class Topology:
         """Those that clients can name, and those that hold what exchanges remember."""
         found = [each.history for each in self.exchanges.values() if each.history is not None]
         return [*self.queues.values(), *found]
+
+    def find(self, name: str) -> Queue | None:
+        """A queue of this name, also one that holds what an exchange remembers."""
+        found = self.queues.get(name)
+        if found is None:
+            found = next((each for each in self.all_queues() if each.name == name), None)
+        return found
 
     def remove_queue(self, name: str) -> None:
         del self.queues[name]

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 from mansio.codec import amqp_methods as m
 from mansio.codec.amqp_properties import Properties
@@ -34,6 +35,8 @@ class Message:
     """The same as its consumers are to get it."""
     persistent: bool = False
     mandatory: bool = False
+    priority: int = 0
+    expiration_ms: int | None = None
     headers: Table = field(default_factory=dict)
     copies: tuple[str, ...] = ()
     """Further routing keys, of the CC and BCC headers."""
@@ -41,6 +44,8 @@ class Message:
     """Its properties, if they ask for a direct reply."""
     mistaken: bool = False
     """Its properties are not allowed."""
+    deaths: list[dict[str, Any]] = field(default_factory=list)
+    """The tables of its x-death header, the last death first."""
 
     def __repr__(self) -> str:
         kind = "persistent " if self.persistent else ""

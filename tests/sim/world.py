@@ -9,8 +9,10 @@ from mansio.codec import amqp_methods as m
 from tests.log.faulty import NO_FAULTS
 from tests.sim.client import Client, ClientChannel
 from tests.sim.model import Violation
-from tests.sim.network import SECOND_NS, START_MS, Network, Note, Party
+from tests.sim.network import SECOND_NS, START_MS, Network, Note, Party, unix_ms
 from tests.sim.operations import Operations
+
+SLEEPS_MS = (1, 2, 20, 100, 300, 900, 5000, 70_000)
 
 
 class World(Network):
@@ -26,7 +28,7 @@ class World(Network):
         """One operation, and some of what follows from it."""
         rng, profile = self.rng, self.profile
         self.steps += 1
-        self.now_ns += rng.randint(0, profile.step_ns)
+        self.pass_time(self.now_ns + rng.randint(0, profile.step_ns))
         self._step_log()
         if self.now_ns - self._tick_ns >= SECOND_NS:
             self._tick()
@@ -40,10 +42,9 @@ class World(Network):
         for _ in range(rng.choice((0, 1, 1, 2))):
             if self.parties:
                 self._pump(rng.choice(self.parties))
-        if self.server.broker.deadlines.next_ms <= START_MS + self.now_ns // 1_000_000:
-            self.server.scheduled = True
         if self.server.scheduled and rng.random() < profile.turn:
             self.end_turn()
+        self.check_time()
         self.check()
 
     def _crash(self) -> None:
@@ -66,12 +67,16 @@ class World(Network):
             self._begin(self._connect())
         if not self.parties:
             return
+        if rng.random() < 0.03 * taste["sleep"]:
+            self._sleep(rng.choice(SLEEPS_MS))
+            if not self.parties:
+                return
         party = rng.choice(self.parties)
         draw = rng.random()
         if draw < 0.004 * taste["cut"]:
             self._cut(party)
         elif draw < 0.006 * taste["cut"]:
-            self.now_ns += rng.randint(1, 30) * SECOND_NS
+            self.pass_time(self.now_ns + rng.randint(1, 30) * SECOND_NS)
         elif draw < 0.007 * taste["kick"]:
             self._kick(party)
         elif draw < 0.009 * taste["freeze"]:
@@ -82,6 +87,17 @@ class World(Network):
                 self.note(f"{party.client.name}: {name}")
         if not party.frozen and rng.random() < 0.9:
             self._pump(party)
+
+    def _sleep(self, ms: int) -> None:
+        """Time passes; what is due in the meantime is done, or found to be late."""
+        until_ns = self.now_ns + ms * 1_000_000
+        next_ms = self.server.broker.deadlines.next_ms
+        while self.rng.random() < 0.8 and next_ms <= unix_ms(until_ns):
+            self.pass_time(max(self.now_ns, (next_ms - START_MS) * 1_000_000))
+            if self.server.scheduled:
+                self.end_turn()
+            next_ms = self.server.broker.deadlines.next_ms
+        self.pass_time(until_ns)
 
     def _begin(self, party: Party) -> None:
         """Most clients get through the handshake at once."""
@@ -145,11 +161,11 @@ class World(Network):
                     moved = True
             next_ns = self.server.committer.next_ns()
             if next_ns is not None or not (self.server.all_durable or self.server.lost):
-                self.now_ns = max(self.now_ns, next_ns or 0)
+                self.pass_time(max(self.now_ns, next_ns or 0))
                 self._step_log()
                 moved = True
             if self.server.pager.busy:
-                self.now_ns = max(self.now_ns, self.server.pager.next_ns())
+                self.pass_time(max(self.now_ns, self.server.pager.next_ns()))
                 self._step_log()
                 moved = True
             if self.server.scheduled:

@@ -62,7 +62,8 @@ class Bound:
             span = queue.newest() if self.reject else queue.ready[0]
             n = min(excess, span.stop - span.start)
             if self.reject:
-                if span.base not in self._arrived:  # older than this turn: it was accepted
+                # What is older than this turn was accepted.
+                if span.base not in self._arrived or not dead_letters.can_refuse(queue, span):
                     break
                 self._refuse(span, n)
                 dead_letters.refuse(queue, queue.take_tail(n))
@@ -91,10 +92,15 @@ class Bound:
         return excess
 
     def _excess_of_bytes(self, queue: "Queue", bytes_max: int) -> int:
-        """The same by size of bodies, which is what RabbitMQ counts, from the end that is kept."""
+        """The same by size of bodies, which is what RabbitMQ counts, from the end that is kept.
+
+        What is refused is what came last, whatever its priority.
+        """
         room = bytes_max
         kept = 0
         spans = list(queue.spans())
+        if self.reject:
+            spans.sort(key=_place)
         for span in spans if self.reject else reversed(spans):
             count = span.stop - span.start
             sizes = span.run.bodies
@@ -109,6 +115,10 @@ class Bound:
             if fitting < count:
                 return queue.ready_count - kept
         return 0
+
+
+def _place(span: Span) -> int:
+    return span.base + span.start
 
 
 def _fit(sizes: Iterable[int], room: int) -> tuple[int, int]:

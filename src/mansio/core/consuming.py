@@ -118,14 +118,19 @@ class Consuming:
             if channel.is_open:
                 channel.session.outbox.cancelled(channel, tag)
 
+    def before_get(self, queue: Queue) -> bool:
+        """What is not to be had any more goes, and the first message may be one that has to be read before `get`.
+
+        False for now: so much has expired that it cannot all go in this turn.
+        """
+        self.bring_up_to_date(queue)
+        return queue.expiry is None or queue.expiry.after()
+
     def get(self, channel: Channel, queue: Queue, no_ack: bool) -> Got | None:
-        """Takes the first ready message, or None. It must not be paged out, see `Loading.must_wait`."""
+        """Takes the first message, or None. Behind `before_get` it must not be paged out, see `Loading.must_wait`."""
         if queue.lease is not None:
             queue.lease.used()
-        self.bring_up_to_date(queue)
-        if queue.expiry is not None and not queue.expiry.after():
-            return None  # for now: so much has expired that it cannot all go in this turn
-        if not queue.ready_count:
+        if not self.before_get(queue) or not queue.ready_count:
             return None
         span = queue.take_head(1)
         tag = channel.next_tag

@@ -71,6 +71,13 @@ class DeadLetters:
         """A message that moves is in the log twice for a while."""
         return self._broker.journal.has_room(len(run.data) if run.persistent else 0)
 
+    def can_refuse(self, queue: "Queue", span: "Span") -> bool:
+        """Whether the newest messages of a full queue can be refused: letters may be paged out already, and stay."""
+        rules = queue.rules
+        if not rules.letters_refused or rules.dead_letter_exchange is None:
+            return True
+        return span.run.data != b""
+
     def drop(self, queue: "Queue", span: "Span", reason: str) -> None:
         """Ready messages that were taken out of their queue, which `can_take` allowed."""
         if queue.rules.dead_letter_exchange is None:
@@ -154,8 +161,9 @@ class DeadLetters:
         rules = queue.rules
         exchange = rules.dead_letter_exchange
         new_key = rules.dead_letter_key
+        goes_anywhere = reason == REJECTED
         if exchange is None:
-            exchange, new_key = "", QUARANTINE
+            exchange, new_key, goes_anywhere = "", QUARANTINE, True
             broker.definitions.keep_quarantine(queue.vhost)
         letters = broker.letters
         time_s = broker.now_ms // 1000
@@ -166,7 +174,7 @@ class DeadLetters:
             route = run.route(i)
             death = Death(queue.name, reason, route.exchange, route.routing_key, time_s, new_key)
             letter = letters.dead_letter(run, i, death)
-            refused = _cycle(letter.deaths) if reason != REJECTED else None
+            refused = None if goes_anywhere else _cycle(letter.deaths)
             forwarding.add(letter, refused, run.marks)
         forwarding.end()
         broker.journal.end()

@@ -162,6 +162,8 @@ class Dispatcher:
             queue.dirty = False
             expiry = queue.expiry
             if expiry is not None and not expiry.before():
+                if queue.bound is not None:  # publishers are told in this turn
+                    queue.bound.enforce(queue, self.dead_letters)
                 continue
             consumers = queue.consumers
             if queue.bound is not None and queue.bound.shut:
@@ -185,9 +187,16 @@ class Dispatcher:
                 expiry.after()
 
 
+def has_head(queue: "Queue") -> bool:
+    """Whether there is a message to be handed out next: what has expired in front of it is gone then."""
+    if queue.expiry is not None and not queue.expiry.head_lives():
+        return False
+    return queue.ready_count > 0 and queue.ready[0].run.data != b""
+
+
 def dispatch_in_turn(queue: "Queue", ring: Ring, settler: Settler) -> None:
     """Hands out ready messages until there are none, nobody has room, or the next one is paged out."""
-    while queue.ready_count and queue.ready[0].run.data:
+    while has_head(queue):
         each = queue.ready[0].run.bytes_each()
         able = able_in_turn(ring, each)
         if not able or not give_round(queue, ring, able, each, settler):
@@ -252,7 +261,10 @@ def is_crowded(queue: "Queue") -> bool:
 
 def dispatch_to_one(queue: "Queue", consumer: Consumer, settler: Settler) -> None:
     """Hands out ready messages until there are none, the consumer has no room, or the next one is paged out."""
+    expiry = queue.expiry
     while queue.ready_count:
+        if expiry is not None and not expiry.head_lives():
+            return
         span = queue.ready[0]
         if not span.run.data:
             return

@@ -45,7 +45,14 @@ class Expiry:
 
         False when the head has expired but is still there: nobody is to be served.
         """
-        return self._drop(self._looked_at)
+        lives = self._drop(self._looked_at)
+        if not lives:
+            self._looked_at = self._queue.next_position  # what came just now had its turn
+        return lives
+
+    def head_lives(self) -> bool:
+        """Whether there is a message that may be delivered next, once what has expired in front of it is gone."""
+        return self._drop(self._looked_at) and self._queue.ready_count > 0
 
     def after(self) -> bool:
         """Consumers were served, or a client asks for the first message: what has expired by now goes."""

@@ -93,9 +93,9 @@ class Route:
 
     `group`: (channel, queue id) of the queues: runs of several channels are never joined. `by_content`: a headers
     exchange is on the way, so every message is routed by itself and `group` holds all that may be reached. `looked_at`:
-    each message has to be looked at, for that or because a queue asks for its priority or its id; `sorts`: every queue
-    asks for priorities and has no bound. `window`: what the exchange remembers, if it does. `fresh` and `again` belong
-    to the front: what it needs to encode a delivery.
+    each message has to be looked at, for that or because a queue asks for its priority or its id; `levels`: up to which
+    priority all queues tell messages apart, 0 if one of them has a bound. `window`: what the exchange remembers, if it
+    does. `fresh` and `again` belong to the front: what it needs to encode a delivery.
     """
 
     __slots__ = (
@@ -107,12 +107,12 @@ class Route:
         "frame_max",
         "fresh",
         "group",
+        "levels",
         "looked_at",
         "mandatory",
         "queues",
         "routing_key",
         "skip",
-        "sorts",
         "window",
         "window_durable",
     )
@@ -133,8 +133,8 @@ class Route:
         # Another channel's publishes never join a run: confirms count by channel, and no order holds between channels.
         self.group = frozenset([(channel, queue.id) for queue in queues] or [(channel, 0)])
         self.by_content = by_content
-        self.sorts = bool(queues) and all(
-            queue.rules.levels and queue.bound is None for queue in queues
+        self.levels = min(
+            (queue.rules.levels if queue.bound is None else 0 for queue in queues), default=0
         )
         self.window: Window | None = None
         self.window_durable = False

@@ -197,7 +197,7 @@ class Settling:
         """Settles ready messages that were taken out of a queue."""
         first, count = span.base + span.start, span.stop - span.start
         self.settled(queue, span.run, first, count, 1, None, outcome, False)
-        if queue.hidden:
+        if queue.hidden and not (queue.ready and queue.ready[0].run is span.run):
             self.paging.let_go(span.run)
 
     def take_records(self) -> list[Parts]:

@@ -20,6 +20,7 @@ from mansio.core.dispatch import (
     dispatch_in_turn,
     give_head,
     give_round,
+    has_head,
 )
 from mansio.core.draws import Draws
 
@@ -59,7 +60,7 @@ class Random:
     def share(self, queue: "Queue", ring: Ring, settler: Settler) -> None:
         """See `Strategy`."""
         able = list(ring.consumers)
-        while able and queue.ready_count and queue.ready[0].run.data:
+        while able and has_head(queue):
             each = queue.ready[0].run.bytes_each()
             at = self._draws.below(len(able))
             if able[at].room(each) > 0:
@@ -84,7 +85,7 @@ class Weighted:
         for i, consumer in enumerate(ring.consumers):
             line.append((max(consumer.mark, self._front), i, consumer))
         heapify(line)
-        while line and queue.ready_count and queue.ready[0].run.data:
+        while line and has_head(queue):
             span = queue.ready[0]
             each = span.run.bytes_each()
             mark, i, consumer = line[0]
@@ -107,7 +108,7 @@ class LeastLoaded:
 
     def share(self, queue: "Queue", ring: Ring, settler: Settler) -> None:
         """See `Strategy`."""
-        while queue.ready_count and queue.ready[0].run.data:
+        while has_head(queue):
             each = queue.ready[0].run.bytes_each()
             able = able_in_turn(ring, each)
             if not able:

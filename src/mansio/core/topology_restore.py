@@ -62,7 +62,9 @@ class TopologyRestore:
         elif do == "declare queue":
             self._declare_queue(host, change)
         elif do == "delete queue":
-            host.remove_queue(host.queues[change["name"]])
+            queue = host.queues[change["name"]]
+            queue.deleted = True  # its lease may still be known
+            host.remove_queue(queue)
             return int(change["id"])
         elif do == "keep delays":
             self._keep_delays(host, change["id"])

@@ -227,6 +227,7 @@ class AmqpChannel(DefinitionMethods):
 
     def on_get(self, method: m.BasicGet) -> None:
         queue = self.queue(method.queue, method.ID)
+        self.broker.before_get(queue)
         if self.broker.paging.loading.must_wait(queue, self.connection):
             self.connection.waiting = True
             return

@@ -55,14 +55,17 @@ def publish(channel: "AmqpChannel", run: Run, flags: int) -> None:
         channel.broker.publish(channel.core, run, route.queues)
 
 
+_Alike = tuple[Route, Traits, list[bytes]]
+
+
 def _publish_each(channel: "AmqpChannel", run: Run) -> None:
     """Looks at every message: those that follow each other and are alike go to the Broker as one run.
 
-    Where only queues with priorities are reached, those of a priority need not follow each other.
+    Where only queues with priorities are reached, others may come between them, of another priority in each queue.
     """
     traits_of = channel.connection.traits.of
-    sorting = all(route.sorts for route in run.routes)
-    alike: dict[tuple[Route, Traits], list[bytes]] = {}
+    levels = min(route.levels for route in run.routes)
+    alike: dict[int, _Alike] = {}  # by priority
     delayed = Batch(channel)
     try:
         for i, message in enumerate(run.messages()):
@@ -75,21 +78,25 @@ def _publish_each(channel: "AmqpChannel", run: Run) -> None:
                 delayed.add(content, route, traits)
                 continue
             delayed.flush()
-            plain = traits is not None
-            kind = (route, traits)
-            if alike and not (plain and (sorting or kind in alike)):
+            if traits is None:
                 _publish_alike(channel, alike)
-            if traits is not None and plain:
-                alike.setdefault((route, traits), []).append(message)
-            else:
                 _publish_one(channel, message, route)
+                continue
+            priority = min(traits.priority, levels)
+            found = alike.get(priority)
+            if found is not None and found[0] is route and found[1] == traits:
+                found[2].append(message)
+                continue
+            if found is not None:
+                _publish_alike(channel, alike)
+            alike[priority] = route, traits, [message]
     finally:
         delayed.flush()
         _publish_alike(channel, alike)
 
 
-def _publish_alike(channel: "AmqpChannel", alike: dict[tuple[Route, Traits], list[bytes]]) -> None:
-    for (route, traits), messages in alike.items():
+def _publish_alike(channel: "AmqpChannel", alike: dict[int, _Alike]) -> None:
+    for route, traits, messages in alike.values():
         run = make_run(messages, route, traits.persistent)
         run.expiration_ms, run.priority = traits.expiration_ms, traits.priority
         channel.broker.publish(channel.core, run, route.queues)

@@ -1,0 +1,185 @@
+"""What the broker does to messages by itself, in the order in which it does that: only it can know when.
+
+The oracle is told of each, and judges whether it may happen then. What has to happen it knows itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mansio.core.broker import Broker
+from mansio.core.letters import Death, Letter
+from mansio.core.run import Run
+from mansio.protocol.amqp.letters import AmqpLetters
+from tests.sim.wire import parse_content
+
+Content = tuple[bytes, bytes]
+"""(header payload, body)."""
+
+
+@dataclass(slots=True)
+class Put:
+    """Messages came into these queues: (name, position of the first); `own`: they are dead letters."""
+
+    places: list[tuple[str, int]]
+    contents: list[Content]
+    routes: list[tuple[str, str]]
+    own: bool
+
+
+@dataclass(slots=True)
+class Drop:
+    """A queue drops `count` ready messages from this position on; `reason`: expired, maxlen, refused."""
+
+    queue: str
+    first: int
+    count: int
+    reason: str
+    late: bool = False
+    """Consumers were served before."""
+
+
+@dataclass(slots=True)
+class Died:
+    """A message of a queue is written again for its dead-letter exchange."""
+
+    queue: str
+    content: Content
+    reason: str
+
+
+@dataclass(slots=True)
+class Mark:
+    """The broker has answered what is in a queue; `what`: get, inquire."""
+
+    what: str
+    queue: str
+
+
+@dataclass(slots=True)
+class Gone:
+    """A queue is deleted, not by a client."""
+
+    queue: str
+
+
+Event = Put | Drop | Died | Mark | Gone
+Tell = Callable[[Event], None]
+
+
+class WatchedLetters(AmqpLetters):
+    """Letters, each of which is told of."""
+
+    def __init__(self, frame_max: int, tell: Tell) -> None:
+        super().__init__(frame_max)
+        self._tell = tell
+
+    def dead_letter(self, run: Run, i: int, death: Death) -> Letter:
+        self._tell(Died(death.queue, parse_content(run.content(i)), death.reason))
+        return super().dead_letter(run, i, death)
+
+
+class Watch:
+    """Tells what a broker does from now on."""
+
+    def __init__(self, broker: Broker, tell: Tell) -> None:
+        self._tell = tell
+        self._answering = self._refusing = self._firing = self._forwarding = False
+        self._watch_intake(broker)
+        self._watch_drops(broker)
+        self._watch_questions(broker)
+        self._watch_deadlines(broker)
+
+    def _watch_intake(self, broker: Broker) -> None:
+        put, forwarding = broker.intake.put, broker.forwarding
+        begin, end = forwarding.begin, forwarding.end
+
+        def told_begin(*about: Any) -> None:
+            self._forwarding = True
+            begin(*about)
+
+        def told_end() -> None:
+            end()
+            self._forwarding = False
+
+        forwarding.begin = told_begin  # type: ignore[method-assign]
+        forwarding.end = told_end  # type: ignore[method-assign]
+
+        def told(run: Run, queues: Any, channel: Any = None) -> bool:
+            first = {queue.id: queue.next_position for queue in queues}
+            there = put(run, queues, channel)
+            places = [(queue.name, first[queue.id]) for queue in queues if not queue.deleted]
+            if there:
+                contents = [parse_content(run.content(i)) for i in range(run.count)]
+                routes = [run.route(i) for i in range(run.count)]
+                keys = [(route.exchange, route.routing_key) for route in routes]
+                self._tell(Put(places, contents, keys, self._forwarding))
+            return there
+
+        broker.intake.put = told  # type: ignore[method-assign]
+
+    def _watch_drops(self, broker: Broker) -> None:
+        letters = broker.dead_letters
+        drop, refuse = letters.drop, letters.refuse
+
+        def told(queue: Any, span: Any, reason: str) -> None:
+            if not self._refusing:
+                self._tell_drop(queue, span, reason)
+            drop(queue, span, reason)
+
+        def told_refuse(queue: Any, span: Any) -> None:
+            self._tell_drop(queue, span, "refused")
+            self._refusing = True
+            refuse(queue, span)
+            self._refusing = False
+
+        letters.drop = told  # type: ignore[method-assign]
+        letters.refuse = told_refuse  # type: ignore[method-assign]
+
+    def _tell_drop(self, queue: Any, span: Any, reason: str) -> None:
+        first, count = span.base + span.start, span.stop - span.start
+        late = reason == "maxlen" and not self._firing
+        self._tell(Drop(queue.name, first, count, reason, late))
+
+    def _watch_questions(self, broker: Broker) -> None:
+        before, get, inquire = broker.before_get, broker.get, broker.bring_up_to_date
+
+        def told_before(queue: Any) -> bool:
+            was, self._answering = self._answering, True
+            there = before(queue)
+            self._answering = was
+            return there
+
+        def told_get(channel: Any, queue: Any, no_ack: bool) -> Any:
+            self._answering = True
+            got = get(channel, queue, no_ack)
+            self._answering = False
+            self._tell(Mark("get", queue.name))
+            return got
+
+        def told_inquire(queue: Any) -> None:
+            inquire(queue)
+            if not self._answering:
+                self._tell(Mark("inquire", queue.name))
+
+        broker.before_get = told_before  # type: ignore[method-assign]
+        broker.get = told_get  # type: ignore[method-assign]
+        broker.bring_up_to_date = told_inquire  # type: ignore[method-assign]
+
+    def _watch_deadlines(self, broker: Broker) -> None:
+        fire, drop_queue = broker.deadlines.fire, broker.definitions.drop_queue
+
+        def told_fire(now_ms: int) -> None:
+            self._firing = True
+            fire(now_ms)
+            self._firing = False
+
+        def told_drop_queue(queue: Any, session: Any = None) -> int:
+            if self._firing:
+                self._tell(Gone(queue.name))
+            return drop_queue(queue, session)
+
+        broker.deadlines.fire = told_fire  # type: ignore[method-assign]
+        broker.definitions.drop_queue = told_drop_queue  # type: ignore[method-assign]

@@ -1,0 +1,455 @@
+"""How messages move in the oracle: into queues, out of them, back, and on to where dead letters go.
+
+Only the broker knows in which order it does what it does by itself, so that it is followed by its `events`. An event
+has to be allowed when it is applied; what had to happen, and did not, is found at the end of a phase. While commands
+are applied, events wait until one of these explains them; everything else is judged at once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tests.sim.events import Died, Drop, Event, Gone, Mark, Put
+from tests.sim.letters import Cause, goes_round, make_letter, properties_of
+from tests.sim.model import (
+    COMMITTED,
+    DISPATCH,
+    NOBODY,
+    Channel,
+    Consumer,
+    Delivery,
+    Dying,
+    Model,
+    Spot,
+    Violation,
+)
+from tests.sim.topology import QUARANTINE, Entry, Exchange, Queue
+from tests.sim.wire import ID_BYTES, Message
+
+Link = tuple[tuple[str, int, int], list[tuple[str, int, int]]]
+"""A place in the log that is to be settled, and those that are to be filled, in one entry."""
+
+
+@dataclass(slots=True, eq=False)
+class Due:
+    """A letter that has to come into these queues now."""
+
+    message: Message
+    targets: set[str] | None
+    """None: chance decides."""
+    place: tuple[str, int, int] | None
+    """Where the log has the message that died."""
+    rounds: bool = False
+    """It does not go to queues that it has come from, so that chance may lead it nowhere."""
+
+    def is_(self, header: bytes, body: bytes) -> bool:
+        """Whether these are its properties and its body."""
+        return self.message.body == body and properties_of(self.message.header) == properties_of(
+            header
+        )
+
+
+class Moves(Model):
+    """The part of the model that is about messages in queues."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: deque[Event] = deque()
+        """What nothing has explained yet."""
+        self.dying: list[Dying] = []
+        self.leaving: Consumer | None = None
+        """A consumer that the broker is about to cancel."""
+        self.links: list[Link] = []
+        """What has to be in one entry of the log; taken by whoever reads that."""
+        self._due: deque[Due] = deque()
+        self._placed: dict[tuple[bytes, bytes, str], deque[int]] = {}
+        """Where the broker has put what clients publish: positions by header, number and queue."""
+        self._arrivals: dict[Queue, tuple[int, int]] = {}
+        """By queue: its next position before the first arrival of this phase, and how many there were."""
+        self._returned: dict[Queue, None] = {}
+
+    def adopt(self, message: Message, header: bytes) -> Message:
+        """The message with these header bytes: this one, or one that is known by them."""
+        raise NotImplementedError
+
+    # -- publishing
+
+    def enqueue(
+        self, channel: Channel, message: Message, queues: list[Queue], number: int
+    ) -> list[Spot]:
+        """Puts a message into its queues or returns it; what has to be in the log."""
+        live = [queue for queue in queues if not queue.deleted]
+        if all(queue.hidden for queue in live) and message.mandatory:
+            channel.connection.returns.append((channel.number, message.number))
+        spots: list[Spot] = []
+        for queue in live:
+            position = self._place_of(message, queue)
+            level = min(message.priority, queue.levels)
+            last = channel.last_put.get((queue, level), -1)
+            if not self.cross:
+                last = queue.last_put.get(level, -1)
+            if position <= last:
+                raise Violation(f"queue {queue.name}: {message!r} at {position} is out of order")
+            channel.last_put[queue, level] = queue.last_put[level] = position
+            entry = self._arrive(queue, message, position, channel, number)
+            if message.persistent and queue.logged:
+                spots.append((queue, entry))
+        return spots
+
+    def recall(self, source: Exchange, queue: Queue) -> None:
+        """The queue was bound to an exchange that remembers: it gets what that holds."""
+        if source.history is not None:
+            for entry in source.history.ready[-(source.history.length_max or 0) :]:
+                position = self._place_of(entry.message, queue)
+                self._arrive(queue, entry.message, position, NOBODY, 0)
+
+    def _place_of(self, message: Message, queue: Queue) -> int:
+        key = message.header, message.body[:ID_BYTES], queue.name
+        positions = self._placed.get(key)
+        if not positions:
+            raise Violation(f"{message!r} did not come into queue {queue.name}")
+        position = positions.popleft()
+        if not positions:
+            del self._placed[key]
+        return position
+
+    def _arrive(
+        self, queue: Queue, message: Message, position: int, publisher: Channel, number: int
+    ) -> Entry:
+        first, count = self._arrivals.get(queue, (queue.next_position, 0))
+        self._arrivals[queue] = first, count + 1
+        late = self.phase == DISPATCH
+        return queue.append(message, position, self.turn + late, publisher, number, self.now_ms)
+
+    # -- settling
+
+    def accept(self, deliveries: Iterable[Delivery]) -> list[Spot]:
+        """These are done with; what of it has to be in the log."""
+        spots: list[Spot] = []
+        for delivery in deliveries:
+            self._credit(delivery)
+            if _is_logged(delivery):
+                spots.append((delivery.queue, delivery.entry))
+        return spots
+
+    def reject(self, deliveries: Sequence[Delivery]) -> list[Spot]:
+        """Nobody wants these; what of it has to be in the log by now."""
+        for delivery in deliveries:
+            self._credit(delivery)
+            if delivery.queue.letters_to is not None and not delivery.queue.deleted:
+                self.dying.append(Dying(delivery.entry, delivery.queue, "rejected"))
+        self.pump()
+        waiting = {each.entry for each in self.dying}
+        return [
+            (each.queue, each.entry)
+            for each in deliveries
+            if _is_logged(each) and each.entry not in waiting
+        ]
+
+    def requeue(self, deliveries: Sequence[Delivery], counting: bool = True) -> None:
+        """These go back to their places, if they may; those of a queue that is gone are gone too.
+
+        `counting`: it is told from now on that they were given back.
+        """
+        for delivery in deliveries:
+            self._credit(delivery)
+            queue, entry = delivery.queue, delivery.entry
+            if queue.deleted:
+                continue
+            if queue.counts and counting:
+                if 0 <= queue.limit <= entry.deliveries:
+                    self.dying.append(Dying(entry, queue, "delivery_limit"))
+                    continue
+                entry.deliveries += 1
+            queue.put_back(entry)
+            self._returned[queue] = None
+        self.pump()
+
+    def _credit(self, delivery: Delivery) -> None:
+        delivery.queue.in_flight -= 1
+        if delivery.consumer is not None:
+            delivery.consumer.unsettled -= 1
+            delivery.consumer.channel.unsettled -= 1
+
+    # -- what the broker does by itself
+
+    def on_event(self, event: Event) -> None:
+        """The broker has done this."""
+        if isinstance(event, Put) and not event.own:
+            for name, base in event.places:
+                for position, (header, body) in enumerate(event.contents, base):
+                    key = header, body[:ID_BYTES], name
+                    self._placed.setdefault(key, deque()).append(position)
+        if self.phase != DISPATCH:
+            self.events.append(event)
+        elif not self._apply_event(event):
+            raise Violation(f"{event} must not happen")
+
+    def pump(self) -> None:
+        """Applies what is explained by now."""
+        while self.events and self._apply_event(self.events[0]):
+            self.events.popleft()
+
+    def answered(self, what: str, queue: Queue) -> None:
+        """The broker answers what is in a queue: it has done now what it does before that."""
+        self.pump()
+        if not self.events or self.events[0] != Mark(what, queue.name):
+            found = self.events[0] if self.events else "nothing"
+            raise Violation(f"{what} of {queue.name}: before it came {found}")
+        self.events.popleft()
+
+    def _apply_event(self, event: Event) -> bool:
+        if isinstance(event, Put):
+            return not event.own or self._take_letters(event)
+        if isinstance(event, Drop):
+            return self._drop(event)
+        if isinstance(event, Gone):
+            return self._expire(event)
+        return isinstance(event, Died) and self._die(event)
+
+    def _expire(self, event: Gone) -> bool:
+        """A queue goes that nobody has used for as long as it allows; or because its last consumer did."""
+        queue = self.topology.queues.get(event.queue)
+        if queue is None:
+            return True
+        if queue.auto_delete and self.leaving is not None and queue.consumers == [self.leaving]:
+            self.cancel(self.leaving)
+        elif queue.consumers or not self._is_overdue(queue):
+            return False
+        else:
+            self.drop_queue(queue)
+        return True
+
+    def _is_overdue(self, queue: Queue) -> bool:
+        return queue.lease_ms is not None and queue.used_ms + queue.lease_ms <= self.now_ms
+
+    def drop_queue(self, queue: Queue) -> int:
+        """Deletes a queue; how many ready messages it had."""
+        raise NotImplementedError
+
+    def cancel(self, consumer: Consumer) -> None:
+        """Ends a subscription, and an auto-delete queue with its last one."""
+        raise NotImplementedError
+
+    def _drop(self, event: Drop) -> bool:
+        """False if it may not happen now, or not all of it; what has happened is taken off the event."""
+        queue = self.topology.find(event.queue)
+        if queue is None:
+            return False
+        self.flush(queue)
+        dropped: list[Entry] = []
+        while event.count and self._may_drop(queue, event):
+            newest = event.reason == "refused"
+            entry = queue.newest() if newest else queue.ready[0]
+            queue.remove(entry)
+            event.first += not newest
+            event.count -= 1
+            dropped.append(entry)
+        for entry in sorted(dropped):
+            self._dropped(queue, entry, event.reason)
+        queue.enforced = queue.enforced or (self.phase == DISPATCH and event.late)
+        return not event.count
+
+    def _may_drop(self, queue: Queue, event: Drop) -> bool:
+        if not queue.ready:
+            return False
+        if event.reason == "refused":
+            entry = queue.newest()
+            fresh = entry.turn >= self.turn and entry.position == event.first + event.count - 1
+            return fresh and queue.rejects and queue.too_much
+        if queue.ready[0].position != event.first:
+            return False
+        if event.reason == "maxlen":
+            return queue.too_much and not queue.rejects
+        return event.reason == "expired" and queue.head_expired(self.now_ms)
+
+    def _dropped(self, queue: Queue, entry: Entry, reason: str) -> None:
+        if reason == "refused":
+            pending = entry.publisher.pending.get(entry.number)
+            if pending is not None:
+                pending.rejected = True
+            if entry.number == COMMITTED:
+                for commit in entry.publisher.commits:
+                    commit.refused = commit.refused or not commit.sealed
+            if not queue.letters_refused:
+                return
+            reason = "maxlen"
+        if queue.letters_to is not None:
+            self.dying.append(Dying(entry, queue, reason))
+
+    def _die(self, event: Died) -> bool:
+        found = None
+        for i, each in enumerate(self.dying):
+            message = each.entry.message
+            same = event.content == (message.header, message.body)
+            if same and (event.queue, event.reason) == (each.queue.name, each.reason):
+                found = self.dying.pop(i)
+                earlier = [other for other in self.dying[:i] if other.queue is each.queue]
+                if earlier and not self.lags:
+                    raise Violation(f"{each} is written before {earlier[0]}")
+                break
+        if found is not None:
+            self._write_letter(found)
+        return found is not None
+
+    def _write_letter(self, dying: Dying) -> None:
+        queue, entry = dying.queue, dying.entry
+        exchange, key = queue.letters_to, queue.letter_key
+        quarantined = exchange is None
+        if quarantined:
+            exchange, key = "", QUARANTINE
+            if QUARANTINE not in self.topology.queues:
+                self.topology.add_queue(QUARANTINE, True, False, None, {})
+        assert exchange is not None
+        cause = Cause(queue.name, dying.reason, self.now_ms // 1000, exchange, key)
+        letter = make_letter(entry.message, cause)
+        if exchange not in self.topology.exchanges:
+            return
+        logged = entry.message.persistent and queue.logged
+        place = queue.place(entry.position) if logged else None
+        rounds = not quarantined and dying.reason != "rejected"
+        queues = self.topology.route(letter, None)
+        if queues is None:
+            self._due.append(Due(letter, None, place, rounds))
+            return
+        targets = {
+            each.name for each in queues if not (rounds and goes_round(letter.deaths, each.name))
+        }
+        if targets:
+            self._due.append(Due(letter, targets, place))
+
+    def _take_letters(self, event: Put) -> bool:
+        names = {name for name, _ in event.places}
+        for i, (header, body) in enumerate(event.contents):
+            while self._due and self._due[0].targets is None and not self._due[0].is_(header, body):
+                self._due.popleft()
+            if not self._due:
+                return False
+            due = self._due.popleft()
+            expected = due.message
+            if body != expected.body or event.routes[i] != (expected.exchange, expected.key):
+                raise Violation(f"{expected!r} went to {event.routes[i]} as {body[:8]!r}")
+            if properties_of(header) != properties_of(expected.header):
+                raise Violation(
+                    f"{expected!r} has {properties_of(header)}, not {properties_of(expected.header)}"
+                )
+            message = self.adopt(expected, header)
+            if not self._may_go(due, message, names):
+                raise Violation(f"{expected!r} went to {names}, not {due.targets}")
+            self._put_letter(message, event.places, i, due.place)
+        return True
+
+    def _may_go(self, due: Due, message: Message, names: set[str]) -> bool:
+        if due.targets is not None:
+            return due.targets == names
+        if due.rounds:
+            return not any(goes_round(message.deaths, name) for name in names)
+        return self.topology.route(message, names) is not None
+
+    def _put_letter(
+        self,
+        message: Message,
+        places: list[tuple[str, int]],
+        i: int,
+        source: tuple[str, int, int] | None,
+    ) -> None:
+        filled = []
+        for name, base in places:
+            queue = self.topology.find(name)
+            assert queue is not None
+            self.flush(queue)
+            if base + i <= queue.last_letter:
+                raise Violation(f"queue {name}: {message!r} at {base + i} is out of order")
+            queue.last_letter = base + i
+            self._arrive(queue, message, base + i, NOBODY, 0)
+            if message.persistent and queue.logged:
+                filled.append(queue.place(base + i))
+        if source is not None and filled:
+            self.links.append((source, filled))
+
+    # -- what had to happen
+
+    def flush(self, queue: Queue) -> None:
+        """What was delivered from a queue in this turn were its first messages."""
+        taken, queue.taken = sorted(queue.taken), []
+        head = queue.ready[: len(taken)]
+        if taken != head:
+            late = next(entry for entry in head if entry not in taken)
+            raise Violation(
+                f"queue {queue.name}: position {taken[-1].position} was delivered, "
+                f"{late.position} ({late.message!r}) was not"
+            )
+        del queue.ready[: len(taken)]
+
+    def inquire(self, queue: Queue) -> None:
+        """Somebody asks what is in the queue."""
+        self.answered("inquire", queue)
+        if not queue.consumers:
+            if not self._may_lag(queue) and self._is_over(queue):
+                raise Violation(f"queue {queue.name} has too much when it is asked")
+            queue.fresh = 0
+
+    def end_moves(self) -> None:
+        """A phase has ended."""
+        self.pump()
+        while self._due and self._due[0].targets is None:
+            self._due.popleft()
+        for what in (self.events, self._placed, self._due):
+            if what:
+                raise Violation(f"nothing explains {what}")
+        for queue, (first, count) in self._arrivals.items():
+            if queue.next_position != first + count:
+                raise Violation(
+                    f"queue {queue.name}: {count} messages from {first} on, next is {queue.next_position}"
+                )
+        self._arrivals.clear()
+        if self.dying and not self.lags:
+            raise Violation(f"{self.dying} wait for nothing")
+        for queue in self._returned:
+            if not queue.deleted and not queue.rejects and not self._may_lag(queue):
+                if queue.bytes_max is None and queue.excess() > queue.fresh:
+                    raise Violation(f"queue {queue.name} got back more than it may have")
+        self._returned.clear()
+
+    def forget_moves(self) -> None:
+        """The broker is gone, with what it was about to do."""
+        self.events.clear()
+        self.dying.clear()
+        self.links.clear()
+        self._due.clear()
+        self._placed.clear()
+        self._arrivals.clear()
+        self._returned.clear()
+
+    def enforce_bounds(self, queue: Queue) -> None:
+        """A turn has ended: nothing is left that is too much, but for what came late."""
+        late = sum(entry.turn > self.turn for entry in queue.ready)
+        if not late and not self._may_lag(queue) and self._is_over(queue):
+            raise Violation(f"queue {queue.name} has too much at the end of a turn")
+        queue.fresh = late
+        queue.enforced = False
+
+    def _is_over(self, queue: Queue) -> bool:
+        return queue.too_much and not (queue.rejects and queue.newest().turn != self.turn)
+
+    def _may_lag(self, queue: Queue) -> bool:
+        return self.lags and queue.letters_to is not None
+
+    def check_idle(self) -> None:
+        """The broker has nothing left to do, and nothing is due."""
+        if self.dying:
+            raise Violation(f"{self.dying} are forgotten")
+        for queue in self.topology.all_queues():
+            if queue.head_expired(self.now_ms):
+                raise Violation(f"queue {queue.name}: {queue.ready[0]} has expired and is there")
+            if queue.too_much and not queue.rejects:
+                raise Violation(f"queue {queue.name} has too much and nothing happens")
+            if not queue.consumers and self._is_overdue(queue):
+                raise Violation(f"queue {queue.name} should be gone by now")
+
+
+def _is_logged(delivery: Delivery) -> bool:
+    queue = delivery.queue
+    return delivery.entry.message.persistent and queue.logged and not queue.deleted
