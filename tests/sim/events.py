@@ -28,6 +28,10 @@ class Put:
     routes: list[tuple[str, str]]
     own: bool
 
+    def __repr__(self) -> str:
+        headers = [header.hex() for header, _ in self.contents]
+        return f"Put({self.places}, {self.routes}, own={self.own}, {headers[:3]} of {len(headers)})"
+
 
 @dataclass(slots=True)
 class Drop:
@@ -48,6 +52,9 @@ class Died:
     queue: str
     content: Content
     reason: str
+
+    def __repr__(self) -> str:
+        return f"Died({self.queue}, {self.reason}, {self.content[0].hex()})"
 
 
 @dataclass(slots=True)

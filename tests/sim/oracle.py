@@ -339,7 +339,9 @@ class Oracle(Commands):
         """Confirms were sent. `lost`: nothing will be durable any more, so who has committed is turned away, and those
         who were `refused` because they wait for it."""
         if lost:
-            for connection in list(self.connections):
+            told = list(self._seen)  # in this order what they held went back
+            others = [each for each in self.connections if each not in self._seen]
+            for connection in [each for each in told if each in self.connections] + others:
                 channels = connection.channels.values()
                 if connection in refused or any(
                     commit.sealed for channel in channels for commit in channel.commits
