@@ -4,6 +4,7 @@ from unittest.mock import patch
 
 import pytest
 
+from mansio.core.check import InvariantBroken, check
 from mansio.core.deadlines import NEVER_MS
 from tests.core.play import START_MS, Client, make_timed, numbers_in, put, turn
 
@@ -155,6 +156,18 @@ def test_what_came_while_the_head_waited_to_be_read_is_not_offered_later() -> No
     broker.paging.loading.forget(head)
     turn(broker)
     assert (client.heard.take_numbers(), queue.ready_count) == ([], 0)
+
+
+def test_a_lost_timer_is_noticed() -> None:
+    broker, _ = make_timed()
+    client = Client(broker)
+    queue = client.declare(arguments={"x-message-ttl": 10})
+    put(client, queue, 1)
+    turn(broker, 0)
+    assert queue.expiry is not None
+    queue.expiry.deadline_ms = NEVER_MS
+    with pytest.raises(InvariantBroken):
+        check(broker)
 
 
 def test_a_full_queue_refuses_in_the_same_turn_though_its_head_waits_to_be_read() -> None:

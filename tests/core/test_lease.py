@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
+from mansio.core.check import InvariantBroken, check
+from mansio.core.deadlines import NEVER_MS
 from mansio.core.queue import Queue
 from tests.core.play import Client, make_timed, put, turn
 from tests.core.test_restore import Writer
@@ -73,6 +75,16 @@ def test_a_consumer_holds_it_and_the_time_runs_from_its_end() -> None:
     assert exists(client)
     turn(broker, 600)
     assert not exists(client)
+
+
+def test_a_lost_timer_is_noticed() -> None:
+    broker, _ = make_timed()
+    queue = Client(broker).declare(arguments=LEASE)
+    turn(broker, 0)
+    assert queue.lease is not None
+    queue.lease.deadline_ms = NEVER_MS
+    with pytest.raises(InvariantBroken):
+        check(broker)
 
 
 def test_what_comes_back_after_the_queue_is_gone_goes_with_it() -> None:

@@ -20,6 +20,7 @@ from mansio.core.check_delays import check_deferred, check_delays
 from mansio.core.check_log import check_retention
 from mansio.core.check_marks import check_marks
 from mansio.core.check_paging import check_paging, is_awaited
+from mansio.core.check_times import check_times
 from mansio.core.check_topology import InvariantBroken, check_vhost
 from mansio.core.limits import TURN_BYTES
 from mansio.core.sharing import needs_sharing
@@ -216,6 +217,7 @@ def _check_queue(queue: "Queue", broker: "Broker", tally: _Tally) -> None:
         queue.dirty or _has_expired(queue, broker) or is_awaited(queue, broker)
     ):
         _check_served(queue)
+    check_times(queue, broker)
 
 
 def _has_expired(queue: "Queue", broker: "Broker") -> bool:

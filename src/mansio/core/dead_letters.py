@@ -58,6 +58,10 @@ class DeadLetters:
         self._broker.deadlines.at(self._broker.now_ms + ROOM_LOOK_MS, self)
         return False
 
+    def is_blocked(self, queue: "Queue") -> bool:
+        """Whether the head of the queue waits for room in the log."""
+        return queue in self._blocked
+
     def due(self, now_ms: int) -> None:
         """See `Timed`: there may be room now."""
         blocked, self._blocked = self._blocked, {}

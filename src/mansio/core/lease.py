@@ -28,14 +28,18 @@ class Lease:
     def used(self) -> None:
         """The queue is in use now; also to be told when its last consumer goes."""
         self._used_ms = self._broker.now_ms
-        self._broker.deadlines.at(self._used_ms + self._expires_ms, self)
+        self._broker.deadlines.at(self.until_ms, self)
+
+    @property
+    def until_ms(self) -> int:
+        """When the queue goes if nobody uses it until then."""
+        return self._used_ms + self._expires_ms
 
     def due(self, now_ms: int) -> None:
         """See `Timed`."""
         if self._queue.deleted or self._queue.consumers:
             return
-        until_ms = self._used_ms + self._expires_ms
-        if until_ms > now_ms:
-            self._broker.deadlines.at(until_ms, self)
+        if self.until_ms > now_ms:
+            self._broker.deadlines.at(self.until_ms, self)
         else:
             self._broker.definitions.drop_queue(self._queue)
