@@ -320,11 +320,11 @@ class Commands(Definitions):
             raise Refused(406)
         tx, channel.tx = channel.tx, Tx()
         commit = Commit([], [])
+        channel.commits.append(commit)
         for message, queues in tx.publishes:
             commit.needs += self.enqueue(channel, message, queues, COMMITTED)
         for deliveries, outcome in tx.settled:
             commit.settles += self._finish(deliveries, outcome)
-        channel.commits.append(commit)
 
     def tx_rollback(self, channel: Channel, method: m.TxRollback) -> Reply:
         if channel.tx is None:
