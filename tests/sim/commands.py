@@ -239,9 +239,11 @@ class Commands(Definitions):
         self.pump()
         if not queue.ready or queue.head_expired(self.now_ms):
             self.answered("get", queue)
+            queue.fresh = queue.fresh if queue.consumers else 0
             return (m.BasicGetEmpty(),)
         entry = queue.take_head()
         self.answered("get", queue)
+        queue.fresh = queue.fresh if queue.consumers else 0
         again, entry.delivered = entry.delivered, True
         tag = channel.next_tag
         channel.next_tag += 1

@@ -432,7 +432,10 @@ class Moves(Model):
         queue.enforced = False
 
     def _is_over(self, queue: Queue) -> bool:
-        return queue.too_much and not (queue.rejects and queue.newest().turn != self.turn)
+        if not queue.too_much:
+            return False
+        accepted = not queue.fresh or queue.newest().turn != self.turn
+        return not (queue.rejects and accepted)
 
     def _may_lag(self, queue: Queue) -> bool:
         return self.lags and queue.letters_to is not None

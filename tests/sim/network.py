@@ -135,12 +135,12 @@ class Network:
     def _receive(self, party: Party, data: bytes) -> None:
         front, oracle = party.front, self.oracle
         party.fed_ns = self.now_ns
-        party.held = False
         oracle.phase = COMMANDS
         if data:
             self.server.receive(front, data, self.now_ns)
         else:
             self.server.go_on(front, self.now_ns)
+        party.held = front.paused or front.blocked
         oracle.chosen = dict(self.server.take_sent())
         commands = party.client.link.take_done(len(front.tail))
         oracle.tokens.extend(self.server.tokens)
@@ -263,6 +263,8 @@ class Network:
         """The server's turn ends."""
         oracle, server = self.oracle, self.server
         self._note("turn")
+        for party in self.parties:
+            party.held = party.held or party.front.paused or party.front.blocked
         oracle.phase = DISPATCH
         server.dispatch()
         oracle.end_dispatch(self._spent())
@@ -270,8 +272,6 @@ class Network:
         server.release()
         oracle.end_release(server.all_durable or server.lost, server.lost, self._refused())
         self._drop_ended()
-        for party in self.parties:
-            party.held = party.held or party.front.paused
         self.wake()
         if not server.broker.unfinished and not server.pager.busy and not server.is_due:
             oracle.check_idle()
