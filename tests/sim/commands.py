@@ -15,6 +15,7 @@ from mansio.codec.amqp_properties import Properties, encode_header_payload
 from tests.sim.definitions import Definitions, Reply
 from tests.sim.model import (
     COMMITTED,
+    REFUSED,
     Channel,
     Commit,
     Connection,
@@ -293,7 +294,7 @@ class Commands(Definitions):
             return self.accept(deliveries)
         if outcome == "reject":
             return self.reject(deliveries)
-        self.requeue(deliveries)
+        self.requeue(deliveries, REFUSED)
         return []
 
     def basic_recover(self, channel: Channel, method: m.BasicRecover) -> Reply:

@@ -204,7 +204,9 @@ class Definitions(Ends):
             return (m.QueueDeleteOk(0),)
         queue = self._queue(channel, name)
         self.inquire(queue)
-        if (method.if_unused and queue.consumers) or (method.if_empty and queue.ready):
+        if (method.if_unused and queue.consumers) or (
+            method.if_empty and (queue.ready or queue.deferred)
+        ):
             raise Refused(406)
         return (m.QueueDeleteOk(self.drop_queue(queue)),)
 

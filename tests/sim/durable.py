@@ -25,6 +25,8 @@ class Stored:
     settled: bool = False
     deliveries: int = 0
     """How often it was given back."""
+    due_ms: int = 0
+    """When it is ready again, 0: at once."""
 
 
 class Durable:
@@ -46,8 +48,9 @@ class Durable:
         self._store = store
         self._lineage = Lineage()
         self._seen = 0
-        self._carried: dict[Place, int] = {}
-        """What this entry has brought again, an entry that is to be cut off had it: how often it was given back."""
+        self._carried: dict[Place, tuple[int, int]] = {}
+        """What this entry has brought again, an entry that is to be cut off had it: how often it was given back, and
+        when it is ready again."""
         self.links: list[tuple[Place, list[Place]]] = []
         """A message that died, and the letters that were written for it: all of that is in one entry."""
 
@@ -63,15 +66,14 @@ class Durable:
                 self._check_entry()
 
     def _check_entry(self) -> None:
-        for place, deliveries in self._carried.items():
-            if self.places[place].deliveries < deliveries and not self.places[place].settled:
-                raise ValueError(
-                    f"{place} was carried, given back {deliveries} times, without that"
-                )
+        for place, before in self._carried.items():
+            now = self.places[place]
+            if (now.deliveries, now.due_ms) < before and not now.settled:
+                raise ValueError(f"{place} was carried, given back {before[0]} times, without that")
         open_links = []
         for source, targets in self.links:
-            before = self.places.get(source)
-            done = [before is not None and before.settled]
+            died = self.places.get(source)
+            done = [died is not None and died.settled]
             done += [target in self.places for target in targets]
             if any(done) and not all(done):
                 raise ValueError(f"{source} became {targets} in more than one entry: {done}")
@@ -103,7 +105,8 @@ class Durable:
             name, incarnation = self.declared[record.queue]
             for first, count, step in record.ranges:
                 for position in range(first, first + count * step, step):
-                    self.places[name, incarnation, position].deliveries = record.deliveries
+                    stored = self.places[name, incarnation, position]
+                    stored.deliveries, stored.due_ms = record.deliveries, record.due_ms
         elif isinstance(record, dict):
             if record["do"] == SNAPSHOT:
                 self._take_snapshot(record)
@@ -152,8 +155,8 @@ class Durable:
                 before = self.places.setdefault(place, Stored(frames, *traits))
                 if before.frames != frames or before.arrived_ms != record.arrived_ms:
                     raise ValueError(f"position {base + i} of {name} is published twice")
-                self._carried[place] = before.deliveries
-                before.deliveries = 0
+                self._carried[place] = before.deliveries, before.due_ms
+                before.deliveries = before.due_ms = 0
                 last = self.next_positions.get(place[:2], 0)
                 self.next_positions[place[:2]] = max(last, base + i + 1)
             start = stop

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from mansio.core.broker import Broker
+from mansio.core.deferred import Deferred
 from mansio.core.letters import Death, Letter
-from mansio.core.run import Run
+from mansio.core.queue import Queue
+from mansio.core.run import Run, Span
 from mansio.protocol.amqp.letters import AmqpLetters
 from tests.sim.wire import parse_content
 
@@ -72,7 +74,15 @@ class Gone:
     queue: str
 
 
-Event = Put | Drop | Died | Mark | Gone
+@dataclass(slots=True)
+class Back:
+    """Deferred messages are ready again: (position of the first, how many)."""
+
+    queue: str
+    places: list[tuple[int, int]]
+
+
+Event = Put | Drop | Died | Mark | Gone | Back
 Tell = Callable[[Event], None]
 
 
@@ -86,6 +96,34 @@ class WatchedLetters(AmqpLetters):
     def dead_letter(self, run: Run, i: int, death: Death) -> Letter:
         self._tell(Died(death.queue, parse_content(run.content(i)), death.reason))
         return super().dead_letter(run, i, death)
+
+
+class WatchedDeferred(Deferred):
+    """What a queue has deferred; told of when it is ready again."""
+
+    __slots__ = ("_tell",)
+
+    def __init__(self, broker: Broker, queue: Queue, tell: Tell) -> None:
+        super().__init__(broker, queue)
+        self._tell = tell
+
+    def _return(self, spans: list[Span]) -> None:
+        places = [(span.base + span.start, span.stop - span.start) for span in spans]
+        self._tell(Back(self._queue.name, places))
+        super()._return(spans)
+
+
+def watch_queues(broker: Broker, tell: Tell) -> None:
+    """Tells what queues do that the broker makes from now on."""
+    make = broker.definitions.make_queue
+
+    def watched(*about: Any) -> Queue:
+        queue = make(*about)
+        if queue.deferred is not None:
+            queue.deferred = WatchedDeferred(broker, queue, tell)
+        return queue
+
+    broker.definitions.make_queue = watched  # type: ignore[method-assign]
 
 
 class Watch:

@@ -15,6 +15,8 @@ from tests.sim.topology import Entry, Queue, Topology
 from tests.sim.wire import Message
 
 COMMANDS, DISPATCH, RELEASE, TIME = "commands", "dispatch", "release", "time"
+RETURNED, REFUSED, LATE = "returned", "refused", "late"
+"""Why deliveries go back: with all others of their channel, by their client's wish, not settled in time."""
 COMMITTED = -1
 """The number of a publish that is part of a transaction."""
 Spot = tuple[Queue, Entry]

@@ -10,13 +10,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from tests.sim.events import Died, Drop, Event, Gone, Mark, Put
+from tests.sim.events import Back, Died, Drop, Event, Gone, Mark, Put
 from tests.sim.letters import Cause, goes_round, make_letter, properties_of
 from tests.sim.model import (
     COMMITTED,
     DISPATCH,
+    LATE,
     NOBODY,
+    REFUSED,
+    RETURNED,
     Channel,
     Consumer,
     Delivery,
@@ -25,6 +29,7 @@ from tests.sim.model import (
     Spot,
     Violation,
 )
+from tests.sim.retries import Waiting, delay_range
 from tests.sim.topology import QUARANTINE, Entry, Exchange, Queue
 from tests.sim.wire import ID_BYTES, Message
 
@@ -136,36 +141,52 @@ class Moves(Model):
 
     def reject(self, deliveries: Sequence[Delivery]) -> list[Spot]:
         """Nobody wants these; what of it has to be in the log by now."""
+        tried = [each for each in deliveries if each.queue.retry is not None]
         for delivery in deliveries:
+            if delivery in tried:
+                continue
             self._credit(delivery)
             if delivery.queue.letters_to is not None and not delivery.queue.deleted:
                 self.dying.append(Dying(delivery.entry, delivery.queue, "rejected"))
-        self.pump()
+        self.requeue(tried, REFUSED)
         waiting = {each.entry for each in self.dying}
+        for delivery in tried:
+            waiting.update(each.entry for each in delivery.queue.deferred)
         return [
             (each.queue, each.entry)
             for each in deliveries
             if _is_logged(each) and each.entry not in waiting
         ]
 
-    def requeue(self, deliveries: Sequence[Delivery], counting: bool = True) -> None:
-        """These go back to their places, if they may; those of a queue that is gone are gone too.
-
-        `counting`: it is told from now on that they were given back.
-        """
+    def requeue(self, deliveries: Sequence[Delivery], why: str = RETURNED) -> None:
+        """These go back to their places, now or later, if they may; those of a queue that is gone are gone too."""
         for delivery in deliveries:
             self._credit(delivery)
             queue, entry = delivery.queue, delivery.entry
             if queue.deleted:
                 continue
-            if queue.counts and counting:
+            if queue.retry is not None and why != RETURNED:
+                self._put_off(queue, queue.retry, entry)
+                continue
+            if queue.counts and why != LATE:  # a task that takes long is no failure
                 if 0 <= queue.limit <= entry.deliveries:
                     self.dying.append(Dying(entry, queue, "delivery_limit"))
                     continue
                 entry.deliveries += 1
+                entry.due = 0, 0
             queue.put_back(entry)
             self._returned[queue] = None
         self.pump()
+
+    def _put_off(self, queue: Queue, rule: dict[str, Any], entry: Entry) -> None:
+        attempt = entry.deliveries + 1
+        delays = delay_range(rule, attempt)
+        if delays is None or attempt > queue.limit >= 0:
+            self.dying.append(Dying(entry, queue, "delivery_limit"))
+            return
+        entry.deliveries = attempt
+        entry.due = self.now_ms + delays[0], self.now_ms + delays[1]
+        queue.deferred.append(Waiting(entry, *entry.due))
 
     def _credit(self, delivery: Delivery) -> None:
         delivery.queue.in_flight -= 1
@@ -207,7 +228,26 @@ class Moves(Model):
             return self._drop(event)
         if isinstance(event, Gone):
             return self._expire(event)
+        if isinstance(event, Back):
+            return self._come_back(event)
         return isinstance(event, Died) and self._die(event)
+
+    def _come_back(self, event: Back) -> bool:
+        """Messages are ready again that were deferred."""
+        queue = self.topology.queues.get(event.queue)
+        if queue is None:
+            return False
+        self.flush(queue)
+        waiting = {each.entry.position: each for each in queue.deferred}
+        for first, count in event.places:
+            for position in range(first, first + count):
+                each = waiting.get(position)
+                if each is None or each.first_ms > self.now_ms:
+                    return False
+                queue.deferred.remove(each)
+                queue.put_back(each.entry)
+        self._returned[queue] = None
+        return True
 
     def _expire(self, event: Gone) -> bool:
         """A queue goes that nobody has used for as long as it allows; or because its last consumer did."""
@@ -449,6 +489,9 @@ class Moves(Model):
                 raise Violation(f"queue {queue.name}: {queue.ready[0]} has expired and is there")
             if queue.too_much and not queue.rejects:
                 raise Violation(f"queue {queue.name} has too much and nothing happens")
+            for each in queue.deferred:
+                if each.last_ms <= self.now_ms:
+                    raise Violation(f"queue {queue.name}: {each} is not back")
             if not queue.consumers and self._is_overdue(queue):
                 raise Violation(f"queue {queue.name} should be gone by now")
 

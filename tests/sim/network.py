@@ -256,7 +256,7 @@ class Network:
     def check_time(self) -> None:
         """Nothing is late of which the broker does not know."""
         server = self.server
-        if not server.scheduled and not server.pager.busy:
+        if not server.scheduled and not server.pager.busy and not server.is_due:
             self.oracle.check_idle()
 
     def end_turn(self) -> None:

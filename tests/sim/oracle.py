@@ -55,7 +55,7 @@ class Oracle(Commands):
         self.forget_moves()
         self.durable.links.clear()
         known = self.topology.choices
-        self.topology = rebuild(self.durable, self.message)
+        self.topology = rebuild(self.durable, self.message, self.now_ms)
         self.topology.choices = known
         for queue in self.topology.queues.values():
             queue.used_ms = self.now_ms
@@ -368,6 +368,8 @@ class Oracle(Commands):
             if queue.logged:
                 for entry in queue.ready:
                     self._check_stored(queue, entry, stored)
+                for each in queue.deferred:
+                    self._check_stored(queue, each.entry, stored)
         for connection in self.connections:
             for channel in connection.channels.values():
                 held = list(channel.unacked.values())
@@ -408,6 +410,11 @@ class Oracle(Commands):
         header, body = parse_content(found.frames)
         if header != message.header or body != message.body:
             _fail(f"queue {queue.name}: the log has other bytes for {message!r}")
+        if not entry.due[0] <= found.due_ms <= entry.due[1]:
+            _fail(
+                f"queue {queue.name}: {entry} is to be tried at {entry.due}, "
+                f"at {found.due_ms} says the log"
+            )
 
 
 def _fail(text: str) -> NoReturn:

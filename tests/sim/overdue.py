@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mansio.core import overdue
 from tests.sim.ends import Ends
-from tests.sim.model import Channel, Connection, Violation
+from tests.sim.model import LATE, Channel, Connection, Violation
 
 
 def give_back(model: Ends, channel: Channel, tag: str, name: str) -> None:
@@ -24,7 +24,7 @@ def give_back(model: Ends, channel: Channel, tag: str, name: str) -> None:
         del channel.unacked[each.tag]
         channel.withdrawn.add(each.tag)
     model.leaving = channel.consumers.get(tag)
-    model.requeue(held, counting=False)  # a task that takes long is no failure
+    model.requeue(held, LATE)
 
 
 def cancel(model: Ends) -> None:

@@ -125,7 +125,7 @@ def _count_forgotten() -> AbstractContextManager[Any]:
         self._counted.clear()
         put(self, queue, span)
 
-    return _rough(patch.object(Restore, "_put", forgetful))
+    return rough(patch.object(Restore, "_put", forgetful))
 
 
 def _count_not_carried() -> AbstractContextManager[Any]:
@@ -136,7 +136,7 @@ def _count_not_carried() -> AbstractContextManager[Any]:
         run.returns = None
         carry(self, run)
 
-    return _rough(patch.object(Journal, "_carry", forgetful))
+    return rough(patch.object(Journal, "_carry", forgetful))
 
 
 def _too_patient() -> AbstractContextManager[Any]:
@@ -159,7 +159,7 @@ def _born_again() -> AbstractContextManager[Any]:
             return found._replace(arrived_ms=0)
         return found
 
-    return _rough(patch.object(restore, "decode", decode))
+    return rough(patch.object(restore, "decode", decode))
 
 
 def _in_both_places() -> AbstractContextManager[Any]:
@@ -211,7 +211,7 @@ def _unused() -> AbstractContextManager[Any]:
 
 
 @contextmanager
-def _rough(bug: AbstractContextManager[Any]) -> Iterator[None]:
+def rough(bug: AbstractContextManager[Any]) -> Iterator[None]:
     """Worlds in which brokers crash often, and the log is cut often."""
     init = Profile.__init__
 

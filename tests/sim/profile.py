@@ -85,7 +85,8 @@ class Profile:
         asking = rng.choice((0.0, 0.4, 0.8))
         self.rejecting = rng.choice((0, 0, 2))
         """How much more clients reject than most do."""
-        self.queues = [_queue(rng, f"q{i}", asking) for i in range(rng.randint(1, 5))]
+        trying = rng.choice((0.0, 0.0, 0.3, 0.8))
+        self.queues = [_queue(rng, f"q{i}", asking, trying) for i in range(rng.randint(1, 5))]
         self.exchanges = [_exchange(rng, f"x{i}") for i in range(rng.randint(1, 5))]
         self.keys = rng.sample(KEYS, rng.randint(1, 4))
         self.patterns = [*rng.sample(PATTERNS, rng.randint(1, 4)), *self.keys]
@@ -147,8 +148,21 @@ TASTES = (
 LETTER_EXCHANGES = ("", "", "x0", "x1", "x2", "amq.fanout", "nowhere")
 
 
-def _queue(rng: Random, name: str, asking: float) -> QueueSpec:
-    """`asking`: the chance that its arguments ask for more than a bound."""
+RETRIES: tuple[Table, ...] = (
+    {"delays": [0]},
+    {"delays": [20]},
+    {"delays": [1, 300]},
+    {"delays": [300, 20, 5000]},
+    {"first": 1},
+    {"first": 20, "limit": 3},
+    {"first": 100, "factor": 3, "max": 1000},
+    {"first": 0, "limit": 0},
+    {"first": 300, "factor": 1, "jitter": 0.5, "limit": 2},
+)
+
+
+def _queue(rng: Random, name: str, asking: float, trying: float) -> QueueSpec:
+    """The chances that its arguments ask for more than a bound, and for retries."""
     arguments: Table = {}
     if rng.random() < 0.15:
         arguments["x-max-length"] = rng.choice((0, 1, 3, 10))
@@ -169,6 +183,8 @@ def _queue(rng: Random, name: str, asking: float) -> QueueSpec:
     spec = QueueSpec(name, rng.random() < 0.6, rng.random() < 0.15, exclusive, arguments)
     if rng.random() < asking:
         _ask(rng, spec)
+    if rng.random() < trying:
+        arguments["x-retry"] = rng.choice(RETRIES)
     return spec
 
 

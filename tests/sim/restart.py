@@ -8,11 +8,14 @@ from typing import Any
 from mansio.core.records import unpack_table
 from tests.sim.durable import Durable
 from tests.sim.model import NOBODY, Violation
+from tests.sim.retries import Waiting
 from tests.sim.topology import Binding, Exchange, Topology
 from tests.sim.wire import Message, parse_content
 
 
-def rebuild(durable: Durable, find: Callable[[bytes, bytes], Message | None]) -> Topology:
+def rebuild(
+    durable: Durable, find: Callable[[bytes, bytes], Message | None], now_ms: int
+) -> Topology:
     """Durable exchanges, queues and bindings with the messages that were not settled, all of them redelivered.
 
     `find` knows a message by its header payload and body.
@@ -37,7 +40,11 @@ def rebuild(durable: Durable, find: Callable[[bytes, bytes], Message | None]) ->
         if traits != (entry.level, message.expiration_ms):
             raise Violation(f"the log has {traits} for {message!r}")
         entry.delivered, entry.deliveries = True, stored.deliveries
-        queue.put_back(entry)
+        entry.due = stored.due_ms, stored.due_ms
+        if stored.due_ms > now_ms:
+            queue.deferred.append(Waiting(entry, stored.due_ms, stored.due_ms))
+        else:
+            queue.put_back(entry)
     for queue in named.values():
         queue.next_position = durable.next_positions.get((queue.name, queue.incarnation), 0)
     return topology

@@ -28,7 +28,7 @@ from mansio.protocol.base import Peer
 from mansio.protocol.expressions import Expressions
 from tests.log.faulty import Committer, Faults, FaultyLog
 from tests.sim.choices import CHOOSERS
-from tests.sim.events import Event, Tell, Watch, WatchedLetters
+from tests.sim.events import Event, Tell, Watch, WatchedLetters, watch_queues
 from tests.sim.pager import Pager
 from tests.sim.wire import Item, Parser, parse_content
 
@@ -157,6 +157,7 @@ class Server:
         means = Means(Draws(rng.getrandbits(64)), EXPRESSIONS.compile)
         self.broker = Watched(limits, WatchedLetters(limits.frame_max, self._told), means)
         self.broker.now_ms = now_ms
+        watch_queues(self.broker, self._told)
         self.users = Users()
         self.fronts: list[Front] = []
         self.digest = 0

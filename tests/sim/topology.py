@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mansio.codec.amqp_values import Table
 from tests.sim.choices import CHOOSERS, EXPRESSIONS, Choices, Target, Way, place_of
+from tests.sim.retries import Waiting
 from tests.sim.wire import Message
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Entry:
     expires_ms: int | None = None
     deliveries: int = 0
     """How often it was given back, in a queue that counts."""
+    due: tuple[int, int] = (0, 0)
+    """When it was to be ready again, the last time that this was counted: not before and not behind; 0: at once."""
 
     def __repr__(self) -> str:
         return f"{self.message} at {self.position}"
@@ -86,6 +89,9 @@ class Queue:
     """How often its messages were given back is counted."""
     limit: int = -1
     """How often they may be; below 0: any number of times."""
+    retry: dict[str, Any] | None = None
+    """When what clients give back is tried again; None: at once."""
+    deferred: list[Waiting] = field(default_factory=list)
     used_ms: int = 0
     last_put: dict[int, int] = field(default_factory=dict)
     """By level: the highest position that a client has published."""
@@ -210,8 +216,10 @@ class Queue:
         return count
 
     def clear(self) -> int:
-        count = len(self.ready)
+        """Empties it; how many there were, without those in flight."""
+        count = len(self.ready) + len(self.deferred)
         self.ready.clear()
+        self.deferred.clear()
         self.by_message.clear()
         return count
 
@@ -222,9 +230,11 @@ def _ask(queue: Queue, arguments: Any) -> None:
     queue.letters_to = arguments.get("x-dead-letter-exchange")
     queue.letter_key = arguments.get("x-dead-letter-routing-key")
     queue.levels = arguments.get("x-max-priority", 0)
+    queue.retry = arguments.get("x-retry")
     if arguments.get("x-queue-type") == "quorum":
-        queue.counts = True
-        queue.limit = arguments.get("x-delivery-limit", QUORUM_LIMIT)
+        usual = QUORUM_LIMIT if queue.retry is None else -1
+        queue.limit = arguments.get("x-delivery-limit", usual)
+        queue.counts = queue.retry is None or queue.limit >= 0
 
 
 @dataclass(slots=True, eq=False)

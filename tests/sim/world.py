@@ -168,7 +168,7 @@ class World(Network):
                 self.pass_time(max(self.now_ns, self.server.pager.next_ns()))
                 self._step_log()
                 moved = True
-            if self.server.scheduled:
+            if self.server.scheduled or self.server.is_due:
                 self.end_turn()
                 moved = True
             self.check()
@@ -189,9 +189,17 @@ class World(Network):
             method.arguments["x-consumer-timeout"] = 0
             client.consume(channel, method)
         self._rest()
-        while channel.unacked:
-            client.settle(channel, max(channel.unacked), "ack", True)
+        while channel.unacked or self._next_ms():
+            if channel.unacked:
+                client.settle(channel, max(channel.unacked), "ack", True)
+            else:
+                self.pass_time(max(self.now_ns, (self._next_ms() - START_MS) * 1_000_000))
             self._rest()
+
+    def _next_ms(self) -> int:
+        """When the next message comes back that is deferred; 0: there is none."""
+        waiting = [each for queue in self.oracle.topology.all_queues() for each in queue.deferred]
+        return min((each.last_ms for each in waiting), default=0)
 
     def _join(self) -> tuple[Client, ClientChannel]:
         """A new client with a channel."""
@@ -207,11 +215,12 @@ class World(Network):
 
     def _check_empty(self) -> None:
         for queue in self.oracle.topology.queues.values():
-            if queue.ready or queue.in_flight:
+            if queue.ready or queue.in_flight or queue.deferred:
                 raise Violation(f"queue {queue.name} is left with {queue.ready}, {queue.in_flight}")
         broker = self.server.broker
         for each in broker.vhosts["/"].queues.values():
-            if each.ready_count or each.in_flight:
+            deferred = each.deferred is not None and each.deferred.count
+            if each.ready_count or each.in_flight or deferred:
                 raise Violation(f"the broker's queue {each.name} is not empty")
         if broker.memory_bytes or broker.blocked or broker.waiting:
             raise Violation(f"{broker.memory_bytes} bytes are held, waiting: {broker.waiting}")
