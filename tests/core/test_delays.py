@@ -346,6 +346,19 @@ def test_what_is_due_waits_for_what_is_read_before_it() -> None:
 
 
 @pytest.mark.usefixtures("large")
+def test_a_message_larger_than_what_stays_in_memory_is_not_lost() -> None:
+    keeper = Keeper(4000)
+    keeper.client.declare(durable=True)
+    hold(keeper.client, [1], 10_000, persistent=True, size=1500)
+    keeper.turn()
+    assert keeper.paging.resident_bytes == 0
+    keeper.broker.now_ms += 10_000
+    drain(keeper)
+    assert ready(keeper.queue("q")) == [1]
+    assert not keeper.broker.notices
+
+
+@pytest.mark.usefixtures("large")
 def test_what_cannot_be_read_is_dropped_and_told() -> None:
     keeper = Keeper(4000)
     keeper.client.declare(durable=True)

@@ -323,8 +323,9 @@ class Delays:
         if self.reading is run:
             self.reading = None
         held = run.held
-        if not run.data and held is not None and held.left:
-            broker = self._broker
+        broker = self._broker
+        lost = run in broker.paging.loading.unreadable
+        if lost and held is not None and held.left:
             broker.notices.append(
                 f"{held.left} delayed messages in vhost '{self.vhost}' cannot be read, and are dropped: the log is"
                 " damaged there"

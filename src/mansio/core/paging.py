@@ -102,7 +102,7 @@ class Paging:
         self._hold(run)
         if run not in self._kept:
             run.home.held.move_to_end(run, last=False)
-        self._bound(run.home)
+        self._bound(run.home, run)
 
     def keep(self, run: Run) -> None:
         """It stays in memory, or does once it has been read, until it is let go as often."""
@@ -166,9 +166,11 @@ class Paging:
                 return
             excess -= self._page_out_of(pages)
 
-    def _bound(self, pages: Pages) -> None:
-        """What is too much in these pages goes, also within the budget."""
+    def _bound(self, pages: Pages, needed: Run | None = None) -> None:
+        """What is too much in these pages goes, also within the budget; not what was read just now, however large."""
         while pages.data_bytes > pages.most_bytes > 0:
+            if next(reversed(pages.held)) is needed:
+                return
             self._page_out_of(pages)
 
     def _page_out_of(self, pages: Pages) -> int:
