@@ -256,6 +256,21 @@ def test_a_duplicate_is_not_in_the_history_of_an_exchange() -> None:
     assert bodies(talker, "later") == [b"a", b"a", b"b"]
 
 
+def test_a_duplicate_that_only_a_history_would_take_is_returned_once() -> None:
+    _, talker = scene()
+    talker.call(1, m.ExchangeDeclare("h", "x-recent-history", arguments=DEDUP))
+    talker.call(1, m.QueueBind("q", "h", ""))
+    publish(talker, "a", "", exchange="h")
+    talker.call(1, m.QueueUnbind("q", "h", ""))
+    (returned,) = publish(talker, "a", "", exchange="h", mandatory=True)
+    assert returned.method.reply_code == 208
+    (returned,) = publish(talker, "b", "", exchange="h", mandatory=True)
+    assert returned.method.reply_code == 312
+    declare(talker, "later")
+    talker.call(1, m.QueueBind("later", "h", ""))
+    assert bodies(talker, "later") == [b"a", b"b"]
+
+
 @pytest.mark.parametrize("queue", [{}, {"x-cache-ttl": 10**6}])
 def test_what_a_full_queue_refused_is_not_remembered(queue: dict[str, Any]) -> None:
     arguments = DEDUP | {"x-max-length": 1, "x-overflow": "reject-publish"} | queue
@@ -285,6 +300,25 @@ def test_what_the_broker_moves_is_never_a_duplicate() -> None:
     assert bodies(talker) == [b"a"]
     publish(talker, "a")
     assert world.ready("q") == 1
+
+
+@pytest.mark.parametrize("receipt", [False, True])
+def test_a_dead_letter_holds_its_id_though_it_came_from_a_queue_that_does_not_look(
+    receipt: bool,
+) -> None:
+    world, talker = scene("q", x_message_deduplication=True)
+    declare(talker, "plain", x_dead_letter_exchange="", x_dead_letter_routing_key="q")
+    headers = {"x-deduplication-header": "a"} | ({"x-receipt": True} if receipt else {})
+    properties = Properties(headers=headers, delivery_mode=2, reply_to="nowhere")
+    talker.publish(1, "plain", b"a", properties=properties)
+    (got,) = talker.call(1, m.BasicGet("plain"))
+    talker.call(1, m.BasicReject(got.method.delivery_tag, requeue=False))
+    publish(talker, "a")
+    assert world.ready("q") == 1
+    world = world.restarted()
+    talker = world.client()
+    publish(talker, "a")
+    assert bodies(talker) == [b"a"]
 
 
 # -- restarts

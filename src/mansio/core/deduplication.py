@@ -213,7 +213,9 @@ class Deduplication:
         until_ms = window.until_ms(marks.ttl_ms, now_ms)
         window.remember(marks.id, until_ms, kept, now_ms)
         if kept:
-            self._fresh.setdefault(window, (*of, {}))[3][marks.id] = until_ms
+            fresh = self._fresh.setdefault(window, (*of, {}))[3]
+            fresh.pop(marks.id, None)  # the order is that in which they are forgotten
+            fresh[marks.id] = until_ms
 
     def settled(self, queue: "Queue", id: str) -> None:
         """A message with this id is done with in the queue."""

@@ -62,6 +62,12 @@ class Forwarding:
         if not queues:
             self._drop(letter, marks)
             return
+        if marks is None or marks.id is None:  # nobody before these has looked at it
+            for queue in queues:
+                if queue.dedup is not None:
+                    run = make_run([letter.frames], Route("", letter.keys[0], ()), self._persistent)
+                    marks = self._broker.letters.marks(run, 0)
+                    break
         self._gather(
             letter.frames, (letter.keys[0], queues, letter.priority, letter.expiration_ms), marks
         )

@@ -42,15 +42,14 @@ class Intake:
                 if channel.confirming:
                     self._broker.confirms.unrouted(channel, run.count)
             return False
+        broker = self._broker
+        if run.marks is not None and run.marks.id is not None:
+            live = broker.deduplication.admit(run, live, channel)
+            if not live:
+                self._refuse(channel, run)
+                return False
         if channel is not None and live[0].hidden:  # so are all: they come last
             self._give_back(channel, run)
-        broker = self._broker
-        if run.marks is not None:
-            if run.marks.id is not None:
-                live = broker.deduplication.admit(run, live, channel)
-                if not live:
-                    self._refuse(channel, run)
-                    return False
         run.arrived_ms = broker.now_ms
         self._settling.hold(run, len(live))
         places: list[Place] = []
