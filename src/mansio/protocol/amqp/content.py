@@ -1,8 +1,9 @@
 """Messages that need more than their bytes: put together frame by frame, or with properties that change their way."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from mansio.codec import amqp_methods as m
 from mansio.codec.amqp_fields import Fields
@@ -22,6 +23,7 @@ FRAME_HEAD_BYTES: Final = 7
 """Type, channel and size in front of a payload."""
 
 _PUBLISH = m.BasicPublish.ID
+_COPIES: Final = ("CC", "BCC")
 
 
 class Assembly:
@@ -174,19 +176,35 @@ class Content:
         return b"".join(parts + body_frames(self.body, channel, frame_max))
 
 
-def copies(properties: Properties) -> tuple[list[str], bool]:
-    """The routing keys of the CC and BCC headers, and whether there was a BCC (RabbitMQ: sender-selected routing)."""
-    headers = properties.headers or {}
-    keys: list[str] = []
-    for name in ("CC", "BCC"):
-        if name not in headers:
-            continue
-        value = headers[name]
-        if not isinstance(value, list):
-            wrong = f'{{unacceptable_type_in_header,"{name}",{type_name(value)}}}'
+def properties_of(frames: bytes, at: int = 0) -> bytes:
+    """The flag word and fields of the header frame that begins there."""
+    payload = at + FRAME_HEAD_BYTES
+    stop = payload + int.from_bytes(frames[at + 3 : payload], "big")
+    return frames[payload + HEADER_FIXED_BYTES : stop]
+
+
+def with_properties(frames: bytes, properties: bytes) -> bytes:
+    """The same message, a header frame and what is behind it, with other properties."""
+    stop = FRAME_HEAD_BYTES + int.from_bytes(frames[3:FRAME_HEAD_BYTES], "big")
+    size = (HEADER_FIXED_BYTES + len(properties)).to_bytes(4, "big")
+    fixed = frames[FRAME_HEAD_BYTES : FRAME_HEAD_BYTES + HEADER_FIXED_BYTES]
+    return b"".join((frames[:3], size, fixed, properties, frames[stop:]))
+
+
+def check_copies(headers: Mapping[str, Any]) -> None:
+    """Refuses CC and BCC headers that hold no routing keys."""
+    for name in _COPIES:
+        if name in headers and not isinstance(headers[name], list):
+            wrong = f'{{unacceptable_type_in_header,"{name}",{type_name(headers[name])}}}'
             raise Refusal(PRECONDITION_FAILED, f"invalid message: {wrong}", _PUBLISH)
-        keys += [key for key in value if isinstance(key, str)]
-    return keys, "BCC" in headers
+
+
+def copies(headers: Mapping[str, Any]) -> list[str]:
+    """The routing keys of the CC and BCC headers (RabbitMQ: sender-selected routing)."""
+    values = [headers.get(name) for name in _COPIES]
+    return [
+        key for keys in values if isinstance(keys, list) for key in keys if isinstance(key, str)
+    ]
 
 
 def expiration_ms(value: str) -> int:

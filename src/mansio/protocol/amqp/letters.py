@@ -17,12 +17,11 @@ from mansio.core.receipts import Receipt
 from mansio.core.routing import Arguments, Route
 from mansio.core.run import Run
 from mansio.core.view import View
-from mansio.protocol.amqp.content import FRAME_HEAD_BYTES, HEADER_FIXED_BYTES
+from mansio.protocol.amqp.content import copies, properties_of, with_properties
 from mansio.protocol.amqp.marks import marks_of_moved
 from mansio.protocol.amqp.message_view import view_frames
 
 _MEMO_MAX: Final = 1024
-_PROPERTIES_AT: Final = FRAME_HEAD_BYTES + HEADER_FIXED_BYTES
 
 
 class _Written(NamedTuple):
@@ -46,7 +45,7 @@ class AmqpLetters:
     def dead_letter(self, run: Run, i: int, death: Death) -> Letter:
         """See `Letters`."""
         frames = run.content(i)
-        properties = _properties(frames)
+        properties = properties_of(frames)
         written = self._memo.get((properties, death))
         if written is None:
             if len(self._memo) >= _MEMO_MAX:
@@ -75,24 +74,24 @@ class AmqpLetters:
     def again(self, run: Run, i: int) -> Letter:
         """See `Letters`."""
         frames = run.content(i)
-        properties = _properties(frames)
+        properties = properties_of(frames)
         headers = decode_properties(properties, 0, len(properties)).headers or {}
         if "BCC" in headers:
             fields = Fields(properties)
             fields.entries.pop("BCC")
             frames = with_properties(frames, fields.encode())
-        keys = [run.route(i).routing_key, *_copies(headers)]
+        keys = [run.route(i).routing_key, *copies(headers)]
         return Letter(frames, keys, headers, run.priority, run.expiration_ms, [])
 
     def marks(self, run: Run, i: int) -> Marks | None:
         """See `Letters`."""
-        properties = _properties(run.content(i))
+        properties = properties_of(run.content(i))
         return marks_of_moved(decode_properties(properties, 0, len(properties)))
 
     def counted(self, run: Run, i: int, deliveries: int) -> Run:
         """See `Letters`."""
         frames = run.content(i)
-        fields = Fields(_properties(frames))
+        fields = Fields(properties_of(frames))
         fields.set("x-delivery-count", Long(deliveries))
         fields.sort()
         data = with_properties(frames, fields.encode())
@@ -106,30 +105,17 @@ class AmqpLetters:
         return view_frames(frames, exchange, key)
 
 
-def _properties(frames: bytes) -> bytes:
-    """Flag word and fields of the header frame in front."""
-    return frames[_PROPERTIES_AT : FRAME_HEAD_BYTES + int.from_bytes(frames[3:7], "big")]
-
-
-def with_properties(frames: bytes, properties: bytes) -> bytes:
-    """The same message with other properties."""
-    stop = FRAME_HEAD_BYTES + int.from_bytes(frames[3:7], "big")
-    size = (HEADER_FIXED_BYTES + len(properties)).to_bytes(4, "big")
-    fixed = frames[FRAME_HEAD_BYTES:_PROPERTIES_AT]
-    return b"".join((frames[:3], size, fixed, properties, frames[stop:]))
-
-
 def _write_death(properties: bytes, death: Death) -> _Written:
     found = decode_properties(properties, 0, len(properties))
     headers: dict[str, Any] = dict(found.headers or {})
-    copies = _copies(headers)
+    copied = copies(headers)
     entry: dict[str, Value] = {
         "count": Long(1),
         "reason": death.reason,
         "queue": death.queue,
         "time": Timestamp(death.time_s),
         "exchange": death.exchange,
-        "routing-keys": [death.key, *copies],
+        "routing-keys": [death.key, *copied],
     }
     if found.expiration is not None:
         entry["original-expiration"] = found.expiration
@@ -137,7 +123,7 @@ def _write_death(properties: bytes, death: Death) -> _Written:
     deaths: list[Value] = _add_death(before, entry) if isinstance(before, list) else [entry]
     fields = Fields(properties)
     fields.fields.pop("expiration", None)
-    keys = [death.key, *copies]
+    keys = [death.key, *copied]
     if death.new_key is not None:
         keys = [death.new_key]
         fields.entries.pop("CC", None)
@@ -158,16 +144,6 @@ def _write_death(properties: bytes, death: Death) -> _Written:
         if isinstance(each, dict)
     ]
     return _Written(written, keys, headers, found.priority or 0, pairs)
-
-
-def _copies(headers: Arguments) -> list[str]:
-    """The keys of the CC and BCC headers."""
-    found: list[str] = []
-    for name in ("CC", "BCC"):
-        value = headers.get(name)
-        if isinstance(value, list):
-            found += [key for key in value if isinstance(key, str)]
-    return found
 
 
 def _add_death(before: list[Any], entry: dict[str, Value]) -> list[Value]:

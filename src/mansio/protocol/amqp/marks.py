@@ -28,24 +28,19 @@ class Unique(NamedTuple):
 
 def marks_of(properties: Properties, route: Route, queues: "tuple[Queue, ...]") -> Marks | None:
     """Of a message that goes to these queues; None when there is nothing to it."""
-    marks = None
-    headers = properties.headers or {}
-    if properties.reply_to and headers.get(RECEIPT) is True:
-        correlation = properties.correlation_id or properties.message_id
-        marks = Marks(reply_to=properties.reply_to, correlation=correlation)
-    if route.window is not None or any(queue.dedup is not None for queue in queues):
-        unique = unique_of(headers)
-        if unique is not None:
-            marks = marks or Marks()
-            marks.id, marks.ttl_ms = unique
-    return marks
+    unique = route.window is not None or any(queue.dedup is not None for queue in queues)
+    return _marks(properties, unique)
 
 
 def marks_of_moved(properties: Properties) -> Marks | None:
     """The same of a message that the broker publishes by itself, whoever it goes to."""
+    return _marks(properties, True)
+
+
+def _marks(properties: Properties, unique: bool) -> Marks | None:
     headers = properties.headers or {}
-    unique = unique_of(headers)
-    marks = Marks() if unique is None else Marks(*unique)
+    found = unique_of(headers) if unique else None
+    marks = Marks() if found is None else Marks(*found)
     if properties.reply_to and headers.get(RECEIPT) is True:
         marks.reply_to = properties.reply_to
         marks.correlation = properties.correlation_id or properties.message_id

@@ -9,14 +9,20 @@ from mansio.core.forwarding import make_run
 from mansio.core.names import REPLY_TO
 from mansio.core.routing import Route
 from mansio.core.run import Run
-from mansio.protocol.amqp.content import Assembly, Content, copies, expiration_ms
+from mansio.protocol.amqp.content import (
+    Assembly,
+    Content,
+    check_copies,
+    copies,
+    expiration_ms,
+    with_properties,
+)
 from mansio.protocol.amqp.delaying import Batch, delay_ms, spend_delay
-from mansio.protocol.amqp.letters import with_properties
 from mansio.protocol.amqp.marks import marks_of
 from mansio.protocol.amqp.message_view import MessageView
 from mansio.protocol.amqp.output import add_tails
 from mansio.protocol.amqp.replies import NOT_IMPLEMENTED, PRECONDITION_FAILED, Refusal
-from mansio.protocol.amqp.traits import Traits
+from mansio.protocol.amqp.traits import Traits, kind_of
 
 if TYPE_CHECKING:
     from mansio.core.queue import Queue
@@ -128,11 +134,13 @@ def _publish_one(channel: "AmqpChannel", message: bytes, route: Route) -> None:
     if properties.reply_to == REPLY_TO:
         properties.reply_to = _reply_address(channel)
         content = content.with_reply_to(properties.reply_to)
-    keys, blind = copies(properties)
+    headers = properties.headers or {}
+    check_copies(headers)
     if delay_ms(properties.headers):
         _publish_later(channel, content, properties, route)
         return
-    if blind:
+    keys = copies(headers)
+    if "BCC" in headers:
         content = content.without_header("BCC")
     queues: tuple[Queue, ...] = route.queues
     if keys or route.by_content:
@@ -144,11 +152,10 @@ def _publish_one(channel: "AmqpChannel", message: bytes, route: Route) -> None:
     if content is not plain:
         frames = content.frames(channel.number, channel.connection.frame_max)
         message = message[: route.skip] + frames
-    run = Run(message, 1, len(message), None, (route,), None, properties.delivery_mode == 2)
-    run.priority = properties.priority or 0
+    persistent, priority, lifetime = kind_of(properties)
+    run = Run(message, 1, len(message), None, (route,), None, persistent)
+    run.priority, run.expiration_ms = priority, lifetime
     run.marks = marks_of(properties, route, queues)
-    if properties.expiration is not None:
-        run.expiration_ms = expiration_ms(properties.expiration)
     channel.broker.publish(channel.core, run, queues)
 
 
@@ -157,12 +164,10 @@ def _publish_later(
 ) -> None:
     """A message that is held back, with all that decides where it goes."""
     delay = delay_ms(properties.headers)
-    lifetime = None if properties.expiration is None else expiration_ms(properties.expiration)
-    kind = (properties.delivery_mode == 2, properties.priority or 0, lifetime)
     content = content.with_properties(spend_delay(content.raw_properties, delay))
     batch = Batch(channel)
     frames = content.frames(channel.number, channel.connection.frame_max)
-    batch.add(frames, route, Traits(*kind, delay))
+    batch.add(frames, route, Traits(*kind_of(properties), delay))
     if route.window is not None:
         batch.flush(route, marks_of(properties, route, ()))
     else:

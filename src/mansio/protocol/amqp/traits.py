@@ -2,10 +2,10 @@
 
 from typing import Final, NamedTuple
 
-from mansio.codec.amqp_properties import decode_properties
+from mansio.codec.amqp_properties import Properties, decode_properties
 from mansio.codec.amqp_values import CodecError
 from mansio.core.names import REPLY_TO
-from mansio.protocol.amqp.content import FRAME_HEAD_BYTES, HEADER_FIXED_BYTES, expiration_ms
+from mansio.protocol.amqp.content import expiration_ms, properties_of
 from mansio.protocol.amqp.delaying import delay_ms, spend_delay, split_delay, splits_at_delay
 from mansio.protocol.amqp.marks import RECEIPT
 from mansio.protocol.amqp.replies import Refusal
@@ -27,6 +27,12 @@ class Traits(NamedTuple):
     """What their properties are then, if they are held back."""
 
 
+def kind_of(found: Properties) -> tuple[bool, int, int | None]:
+    """The first three of `Traits`; Refusal for an expiration that is no time."""
+    lifetime = None if found.expiration is None else expiration_ms(found.expiration)
+    return found.delivery_mode == 2, found.priority or 0, lifetime
+
+
 _UNKNOWN: Final = Traits(False, -1, None)
 
 
@@ -40,9 +46,7 @@ class TraitsMemo:
 
     def of(self, message: bytes, skip: int) -> Traits | None:
         """Of a message whose header frame lies at `skip`; None when there is more to it, or something is wrong."""
-        at = skip + FRAME_HEAD_BYTES
-        stop = at + int.from_bytes(message[skip + 3 : at], "big")
-        properties = message[at + HEADER_FIXED_BYTES : stop]
+        properties = properties_of(message, skip)
         traits = self._known.get(properties, _UNKNOWN)
         if traits is not _UNKNOWN:
             return traits
@@ -79,8 +83,7 @@ def _look(properties: bytes) -> Traits | None:
             return None
         if found.delivery_mode not in (None, 1, 2):
             return None
-        lifetime = None if found.expiration is None else expiration_ms(found.expiration)
-        kind = (found.delivery_mode == 2, found.priority or 0, lifetime)
+        kind = kind_of(found)
         delay = delay_ms(found.headers)
         if not delay:
             return Traits(*kind)
