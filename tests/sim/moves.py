@@ -125,8 +125,10 @@ class Moves(Model):
     ) -> Entry:
         first, count = self._arrivals.get(queue, (queue.next_position, 0))
         self._arrivals[queue] = first, count + 1
-        late = self.phase == DISPATCH
-        return queue.append(message, position, self.turn + late, publisher, number, self.now_ms)
+        turn = self.turn + (self.phase == DISPATCH)
+        entry = queue.make_entry(message, position, turn, publisher, number, self.now_ms)
+        queue.append(entry)
+        return entry
 
     # -- settling
 

@@ -123,21 +123,11 @@ class Queue:
         """How a message of this queue is named in the log."""
         return self.name, self.incarnation, position
 
-    def append(
-        self,
-        message: Message,
-        position: int,
-        turn: int,
-        publisher: Channel,
-        number: int,
-        now_ms: int,
-    ) -> Entry:
+    def append(self, entry: Entry) -> None:
         """Puts a message where the broker says that it went, at the end or not far from there."""
-        entry = self.make_entry(message, position, turn, publisher, number, now_ms)
-        self.next_position = max(self.next_position, position + 1)
+        self.next_position = max(self.next_position, entry.position + 1)
         self.put_back(entry)
         self.fresh += 1
-        return entry
 
     def make_entry(
         self,

@@ -69,7 +69,7 @@ class DeadLetters:
             self._broker.dispatcher.touch(queue)
         postponed, self.postponed = self.postponed, []
         for piece, reason in postponed:
-            self._send([piece], reason)
+            self.reject([piece], reason)
 
     def _has_room(self, run: "Run") -> bool:
         """A message that moves is in the log twice for a while."""
@@ -102,9 +102,6 @@ class DeadLetters:
 
     def reject(self, pieces: Iterable[Piece], reason: str = REJECTED) -> None:
         """Deliveries that nobody wants; of `delivery_limit` also those that no exchange is named for."""
-        self._send(pieces, reason)
-
-    def _send(self, pieces: Iterable[Piece], reason: str) -> None:
         dropped: list[Piece] = []
         for piece in pieces:
             queue = piece.queue
@@ -150,7 +147,7 @@ class DeadLetters:
         for piece, reason in self.waiting.pop(run, ()):
             queue = piece.queue
             if run.data:
-                self._send([piece], reason)
+                self.reject([piece], reason)
                 continue
             if not queue.deleted:
                 self._broker.notices.append(
@@ -160,7 +157,7 @@ class DeadLetters:
             self._broker.settling.accept([piece], DROPPED)
 
     def _publish(self, queue: "Queue", run: "Run", numbers: Sequence[int], reason: str) -> None:
-        """Publishes messages of a run again, by way of the queue's exchange."""
+        """Publishes messages of a run again, by way of the exchange; the caller settles them in the same entry."""
         broker = self._broker
         rules = queue.rules
         exchange = rules.dead_letter_exchange
@@ -172,7 +169,6 @@ class DeadLetters:
         letters = broker.letters
         time_s = broker.now_ms // 1000
         forwarding = broker.forwarding
-        broker.journal.begin(0)
         forwarding.begin(queue.vhost, exchange, run.persistent)
         for i in numbers:
             route = run.route(i)
@@ -181,7 +177,6 @@ class DeadLetters:
             refused = None if goes_anywhere else _cycle(letter.deaths)
             forwarding.add(letter, refused, run.marks)
         forwarding.end()
-        broker.journal.end()
         broker.counts.dead_lettered += len(numbers)
 
 

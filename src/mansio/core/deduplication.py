@@ -179,31 +179,32 @@ class Deduplication:
         host = channel.session.vhost
         if route.window.knows(marks.id, broker.now_ms):
             broker.counts.deduplicated += 1
-            broker.counts.duplicates += 1
             broker.receipts.send(host, run, DUPLICATE)
-            if route.mandatory:
-                channel.session.outbox.duplicate(channel, run, 0, route)
+            broker.intake.refuse(channel, run)
             return False
-        kept = run.persistent and route.window_durable
-        self._remember(route.window, run, (host, "exchange", route.exchange), kept)
+        self._remember_in_exchange(run, host)
         return True
 
     def arrived(self, run: "Run", queues: "tuple[Queue, ...]", channel: "Channel | None") -> None:
         """A message is in these queues and in the records; so no window remembers one that is not."""
         marks = run.marks
         assert marks is not None and marks.id is not None
-        route = run.routes[0]
         routed = not all(queue.hidden for queue in queues)
-        if route.window is not None and channel is not None and routed:
-            kept = run.persistent and route.window_durable
-            of = (channel.session.vhost, "exchange", route.exchange)
-            self._remember(route.window, run, of, kept)
+        if channel is not None and routed:
+            self._remember_in_exchange(run, channel.session.vhost)
         for queue in queues:
             if isinstance(queue.dedup, Present):
                 queue.dedup.take(marks.id)
             elif queue.dedup is not None and channel is not None:
                 kept = run.persistent and queue.logged
                 self._remember(queue.dedup, run, (queue.vhost, "queue", queue.name), kept)
+
+    def _remember_in_exchange(self, run: "Run", vhost: str) -> None:
+        """For the exchange that it was published to, if that takes an id once."""
+        route = run.routes[0]
+        if route.window is not None:
+            kept = run.persistent and route.window_durable
+            self._remember(route.window, run, (vhost, "exchange", route.exchange), kept)
 
     def _remember(self, window: Window, run: "Run", of: tuple[str, str, str], kept: bool) -> None:
         marks = run.marks

@@ -166,11 +166,15 @@ class Definitions:
     def check_queue(self, session: "Session", name: str) -> Queue:
         """queue.declare, passive."""
         queue = self.queue(session, name)
+        self._asked(session, queue)
+        return queue
+
+    def _asked(self, session: "Session", queue: Queue) -> None:
+        """The session is told what is in a queue that there is; that counts as use."""
         self._broker.bring_up_to_date(queue)
         self.observed(session)
         if queue.lease is not None:
             queue.lease.used()
-        return queue
 
     def exists(self, session: "Session", name: str) -> bool:
         """Whether there is a queue of this name, whoever may use it."""
@@ -195,17 +199,13 @@ class Definitions:
         found = host.queues.get(name)
         if found is not None:
             host.check_same_queue(found, owner, durable, auto_delete, arguments)
-            self._broker.bring_up_to_date(found)
-            self.observed(session)
-            if found.lease is not None:
-                found.lease.used()
+            self._asked(session, found)
             return found
         check_queue_arguments(name, host.name, arguments)
         check_quorum(name, host.name, durable, exclusive, auto_delete, generated, arguments)
         queue = self.make_queue(
-            self.next_queue_id, host.name, name, durable, auto_delete, owner, arguments
+            self.take_id(), host.name, name, durable, auto_delete, owner, arguments
         )
-        self.next_queue_id += 1
         host.add_queue(queue)
         if owner is not None:
             session.owned[name] = queue
@@ -239,8 +239,7 @@ class Definitions:
         host = self._broker.vhosts[vhost]
         if QUARANTINE in host.queues:
             return
-        queue = Queue(self.next_queue_id, vhost, QUARANTINE, durable=True)
-        self.next_queue_id += 1
+        queue = Queue(self.take_id(), vhost, QUARANTINE, durable=True)
         host.add_queue(queue)
         self._write("declare queue", vhost, None, **queue_fields(queue))
 

@@ -231,7 +231,7 @@ def give_round(
         given = 0
         for consumer, _ in able[:waiting]:
             if consumer.room(each) > 0:
-                _give(queue, consumer, queue.take_head(1), 0, 1, 1, each, settler)
+                give_head(queue, consumer, 1, each, settler)
                 ring.turn = consumers.index(consumer) + 1
                 given += 1
         return given > 0
@@ -261,19 +261,13 @@ def is_crowded(queue: "Queue") -> bool:
 
 def dispatch_to_one(queue: "Queue", consumer: Consumer, settler: Settler) -> None:
     """Hands out ready messages until there are none, the consumer has no room, or the next one is paged out."""
-    expiry = queue.expiry
-    while queue.ready_count:
-        if expiry is not None and not expiry.head_lives():
-            return
+    while has_head(queue):
         span = queue.ready[0]
-        if not span.run.data:
-            return
         each = span.run.bytes_each()
         n = min(span.stop - span.start, consumer.room(each))
         if n <= 0:
             return
-        span = queue.take_head(n)
-        _give(queue, consumer, span, 0, n, 1, each, settler)
+        give_head(queue, consumer, n, each, settler)
 
 
 def give_head(queue: "Queue", consumer: Consumer, n: int, each: int, settler: Settler) -> None:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from mansio.core.queue import Queue
     from mansio.core.run import Run, Span
 
-_NONE: Final = 1 << 62
 _DROPPED_MAX: Final = 2048
 """Messages that one queue drops in a turn: to write them again for a dead-letter exchange takes its time."""
 
@@ -30,7 +29,7 @@ class Expiry:
         self._broker = broker
         self._queue = queue
         ttl_ms = queue.rules.ttl_ms
-        self._ttl_ms = _NONE if ttl_ms is None else ttl_ms
+        self._ttl_ms = NEVER_MS if ttl_ms is None else ttl_ms
         self._looked_at = 0  # positions from here on have come since consumers were last served
 
     def of(self, run: "Run") -> int:

@@ -46,7 +46,7 @@ class Intake:
         if run.marks is not None and run.marks.id is not None:
             live = broker.deduplication.admit(run, live, channel)
             if not live:
-                self._refuse(channel, run)
+                self.refuse(channel, run)
                 return False
         if channel is not None and live[0].hidden:  # so are all: they come last
             self._give_back(channel, run)
@@ -77,7 +77,7 @@ class Intake:
             self._paging.arrived(run, live)
         return True
 
-    def _refuse(self, channel: "Channel | None", run: Run) -> None:
+    def refuse(self, channel: "Channel | None", run: Run) -> None:
         """It is a duplicate. Its publisher is confirmed that it is there, once the first one is safe."""
         self._counts.duplicates += 1
         route = run.routes[0]

@@ -8,7 +8,7 @@ from mansio.core.dead_letters import DELIVERY_LIMIT, DeadLetters
 from mansio.core.deduplication import Deduplication
 from mansio.core.dispatch import Consumer, Dispatcher
 from mansio.core.inflight import Piece
-from mansio.core.marks import ACKED, DROPPED
+from mansio.core.marks import ACKED, DROPPED, Marks
 from mansio.core.paging import Paging
 from mansio.core.queue import Queue
 from mansio.core.receipts import Receipts
@@ -140,7 +140,7 @@ class Settling:
                 group = self._count_returns(queue, group)
             for piece in group:
                 if piece.run.marks is not None:
-                    self._count_return(queue, piece.run, piece)
+                    self._mark_return(queue, piece, piece.run.marks)
             queue.requeue(group)
             if queue.bound is not None:
                 queue.bound.returned(queue, self.dead_letters)
@@ -173,10 +173,9 @@ class Settling:
         if len(run.returns) > RETURNS_MAX + 2 * run.live:
             run.returns = _last(run.returns)
 
-    def _count_return(self, queue: Queue, run: Run, piece: Piece) -> None:
+    def _mark_return(self, queue: Queue, piece: Piece, marks: Marks) -> None:
         """A message that was given back may want to know in the end how often it was delivered."""
-        marks = run.marks
-        if marks is None or marks.reply_to is None:
+        if marks.reply_to is None:
             return
         deliveries = marks.count_return(queue.id)
         if not queue.rules.counts and queue.deferred is None:
