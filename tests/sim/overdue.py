@@ -18,12 +18,15 @@ def give_back(model: Ends, channel: Channel, tag: str, name: str) -> None:
         held = [each for each in held if each.consumer is not None and each.consumer.tag == tag]
     else:
         held = [each for each in held if each.consumer is None and 0 < each.due_ms() <= now_ms]
-    if not any(0 < each.due_ms() <= now_ms for each in held):
+    late = next((each for each in held if 0 < each.due_ms() <= now_ms), None)
+    if late is None:
         raise Violation(f"{what}: nothing is late")
+    # Another queue, or consumer, may have had the name before, and its deliveries are given back by themselves.
+    held = [each for each in held if each.queue is late.queue and each.consumer is late.consumer]
     for each in held:
         del channel.unacked[each.tag]
         channel.withdrawn.add(each.tag)
-    model.leaving = channel.consumers.get(tag)
+    model.leaving = late.consumer if channel.consumers.get(tag) is late.consumer else None
     model.requeue(held, LATE)
 
 
