@@ -222,6 +222,17 @@ def test_purging_and_deleting() -> None:
     assert receipts(talker) == [], "and that is not told twice"
 
 
+def test_a_rejected_message_that_waits_for_room_when_its_queue_is_deleted() -> None:
+    world, talker = scene(x_dead_letter_exchange="amq.fanout")
+    publish(talker)
+    tag = get(talker)
+    world.broker.journal.measured(0, True)
+    talker.call(1, m.BasicReject(tag, requeue=False))
+    world.broker.journal.measured(1 << 30, False)
+    talker.call(1, m.QueueDelete("q"))
+    assert receipts(talker) == [("dropped", "q")]
+
+
 def test_a_queue_that_goes_with_its_connection() -> None:
     world, talker = scene()
     owner = world.client()

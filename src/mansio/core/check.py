@@ -58,9 +58,8 @@ def check(broker: "Broker", topology: bool = True, turn_bytes: int = TURN_BYTES)
     tally = _Tally()
     for session in broker.sessions:
         _check_session(session, broker, turn_bytes, tally)
-    for waiting in (*broker.dead_letters.waiting.values(), broker.dead_letters.postponed):
-        for piece, _ in waiting:
-            _count(piece, _places(piece), tally)
+    for piece in broker.dead_letters.held_back():
+        _count(piece, _places(piece), tally)
     for consumer, count in tally.unsettled.items():
         if consumer.unsettled != count:
             raise InvariantBroken(

@@ -10,7 +10,7 @@ paged out has to be read first, and one that the log has no room for waits for t
 at the head of its queue, or, when a client has rejected it, among those in flight.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from mansio.core.deadlines import NEVER_MS
@@ -57,6 +57,12 @@ class DeadLetters:
         self._blocked[queue] = None
         self._broker.deadlines.at(self._broker.now_ms + ROOM_LOOK_MS, self)
         return False
+
+    def held_back(self) -> Iterator[Piece]:
+        """Deliveries that were rejected and are still in flight, for whatever they wait."""
+        for waiting in (*self.waiting.values(), self.postponed):
+            for piece, _ in waiting:
+                yield piece
 
     def is_blocked(self, queue: "Queue") -> bool:
         """Whether the head of the queue waits for room in the log."""

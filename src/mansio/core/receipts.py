@@ -104,5 +104,4 @@ class Receipts:
                         yield flight
                 for pieces, _ in channel.tx.settled if channel.tx is not None else ():
                     yield from (piece for piece in pieces if piece.queue is queue)
-        for waiting in broker.dead_letters.waiting.values():
-            yield from (piece for piece, *_ in waiting if piece.queue is queue)
+        yield from (piece for piece in broker.dead_letters.held_back() if piece.queue is queue)
