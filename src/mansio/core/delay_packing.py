@@ -10,10 +10,9 @@ from array import array
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from mansio.core.forwarding import make_run
 from mansio.core.held import Held
 from mansio.core.routing import Route
-from mansio.core.run import Run
+from mansio.core.run import Run, make_run
 
 if TYPE_CHECKING:
     from mansio.core.broker import Broker

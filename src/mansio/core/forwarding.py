@@ -3,14 +3,12 @@
 begin(vhost, exchange) ──► add(letter) … ──► end      letters with the same key and queues become one run
 """
 
-from array import array
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mansio.core.letters import Letter
 from mansio.core.marks import UNROUTED, Marks
 from mansio.core.routing import Exchange, Route
-from mansio.core.run import Run
+from mansio.core.run import Run, make_run
 
 if TYPE_CHECKING:
     from mansio.core.broker import Broker
@@ -149,17 +147,3 @@ class Forwarding:
         run.priority, run.expiration_ms = priority, expiration_ms
         run.marks, self._marks = self._marks, None
         self._broker.intake.put(run, queues)
-
-
-def make_run(frames: Sequence[bytes], route: Route, persistent: bool) -> Run:
-    """Messages with one route, as a run."""
-    data = b"".join(frames)
-    size = len(frames[0])
-    if all(len(each) == size for each in frames):
-        return Run(data, len(frames), size, None, (route,), None, persistent)
-    ends = array("I")
-    at = 0
-    for each in frames:
-        at += len(each)
-        ends.append(at)
-    return Run(data, len(frames), 0, ends.tobytes(), (route,), None, persistent)

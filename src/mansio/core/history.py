@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from mansio.core.matchers import HISTORY_LENGTH, HISTORY_LENGTH_DEFAULT
 from mansio.core.queue import Queue
 from mansio.core.routing import Binding, Exchange
-from mansio.core.run import Run
+from mansio.core.run import Run, make_run
 from mansio.core.view import View
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ class History(Queue):
 
 
 def _copy(run: Run, i: int) -> Run:
-    data = run.message(i)
-    copy = Run(data, 1, len(data), None, (run.route(i),), None, run.persistent)
+    copy = make_run([run.message(i)], run.route(i), run.persistent)
     copy.priority, copy.expiration_ms = run.priority, run.expiration_ms
     return copy
 

@@ -13,7 +13,7 @@ bytes may be *paged out*. What is left of it in memory then is what this class h
 """
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 from zlib import crc32
 
@@ -174,6 +174,20 @@ def _sum(data: bytes, ends: bytes | None, which: bytes | None) -> int:
     if which is not None:
         check = crc32(which, check)
     return check
+
+
+def make_run(frames: Sequence[bytes], route: "Route", persistent: bool) -> Run:
+    """Messages with one route, as a run."""
+    data = b"".join(frames)
+    size = len(frames[0])
+    if all(len(each) == size for each in frames):
+        return Run(data, len(frames), size, None, (route,), None, persistent)
+    ends = array("I")
+    at = 0
+    for each in frames:
+        at += len(each)
+        ends.append(at)
+    return Run(data, len(frames), 0, ends.tobytes(), (route,), None, persistent)
 
 
 class Span:

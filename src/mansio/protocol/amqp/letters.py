@@ -10,12 +10,11 @@ from mansio.codec import amqp_methods as m
 from mansio.codec.amqp_fields import Fields
 from mansio.codec.amqp_properties import Properties, decode_properties, encode_header_payload
 from mansio.codec.amqp_values import Long, Timestamp, Value
-from mansio.core.forwarding import make_run
 from mansio.core.letters import Death, Letter
 from mansio.core.marks import Marks
 from mansio.core.receipts import Receipt
 from mansio.core.routing import Arguments, Route
-from mansio.core.run import Run
+from mansio.core.run import Run, make_run
 from mansio.core.view import View
 from mansio.protocol.amqp.content import copies, properties_of, with_properties
 from mansio.protocol.amqp.marks import marks_of_moved
@@ -98,7 +97,7 @@ class AmqpLetters:
         route = run.route(i)
         same = Route(route.exchange, route.routing_key, (), channel=route.channel)
         same.frame_max = route.frame_max
-        return Run(data, 1, len(data), None, (same,), None, run.persistent)
+        return make_run([data], same, run.persistent)
 
     def view(self, frames: bytes, exchange: str, key: str) -> View:
         """See `Letters`."""

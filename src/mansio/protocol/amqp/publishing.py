@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING
 from mansio.codec import amqp_methods as m
 from mansio.codec.amqp import DELAYED, PERSISTENT, SPECIAL
 from mansio.codec.amqp_properties import Properties
-from mansio.core.forwarding import make_run
 from mansio.core.names import REPLY_TO
 from mansio.core.routing import Route
-from mansio.core.run import Run
+from mansio.core.run import Run, make_run
 from mansio.protocol.amqp.content import (
     Assembly,
     Content,
@@ -114,7 +113,7 @@ def publish_again(channel: "AmqpChannel", run: Run, flags: int) -> None:
     for i in range(run.count):
         message = run.message(i)
         route = make_route(channel, message[: run.route(i).skip])
-        publish(channel, Run(message, 1, len(message), None, (route,), None, run.persistent), flags)
+        publish(channel, make_run([message], route, run.persistent), flags)
 
 
 def publish_assembled(channel: "AmqpChannel", assembly: Assembly) -> None:
@@ -122,7 +121,7 @@ def publish_assembled(channel: "AmqpChannel", assembly: Assembly) -> None:
     route = make_route(channel, assembly.method_frame)
     data = assembly.frames(channel.number)
     flags = flags_of(assembly.properties())
-    publish(channel, Run(data, 1, len(data), None, (route,)), flags)
+    publish(channel, make_run([data], route, False), flags)
 
 
 def _publish_one(channel: "AmqpChannel", message: bytes, route: Route) -> None:
@@ -153,7 +152,7 @@ def _publish_one(channel: "AmqpChannel", message: bytes, route: Route) -> None:
         frames = content.frames(channel.number, channel.connection.frame_max)
         message = message[: route.skip] + frames
     persistent, priority, lifetime = kind_of(properties)
-    run = Run(message, 1, len(message), None, (route,), None, persistent)
+    run = make_run([message], route, persistent)
     run.priority, run.expiration_ms = priority, lifetime
     run.marks = marks_of(properties, route, queues)
     channel.broker.publish(channel.core, run, queues)
