@@ -309,6 +309,21 @@ def test_a_second_entry_follows_the_first_one() -> None:
     assert [each.placed[0].owner for each in landed] == [0, 1, 2]
 
 
+def test_a_little_waits_behind_one_in_flight() -> None:
+    commit = GroupCommit(EPOCH, NONCE, FENCE_SEQ, depth=2, ahead_bytes_min=30)
+    commit.add([b"a"])
+    first = commit.take()
+    assert first is not None, "nothing is in flight"
+    commit.add([b"b" * 10])
+    assert commit.take() is None, "the disk would sync once more for so little"
+    commit.add([b"c" * 20])
+    taken = commit.take()
+    assert taken is not None and decode_entry(taken[0]).records == [b"b" * 10, b"c" * 20]
+    assert commit.failed(Unavailable()) is State.UNKNOWN
+    assert commit.tail_read(FENCE_SEQ + 1, first[0]) == 1
+    assert commit.take() == taken, "what was sent ahead once is sent again, however small"
+
+
 @pytest.mark.parametrize("landed", [0, 1, 2])
 def test_what_of_two_entries_landed_is_found_out(landed: int) -> None:
     commit, *entries = two_in_flight()
@@ -399,11 +414,14 @@ STEPS = st.lists(
 
 
 @settings(max_examples=300)
-@given(STEPS, st.booleans(), st.integers(1, 3))
+@given(STEPS, st.booleans(), st.integers(1, 3), st.integers(0, 200))
 def test_promises_under_random_events(
-    steps: list[str | list[int]], fenced: bool, depth: int
+    steps: list[str | list[int]], fenced: bool, depth: int, ahead: int
 ) -> None:
-    model = Model(GroupCommit(EPOCH, NONCE, FENCE_SEQ, group_bytes_max=300, depth=depth))
+    commit = GroupCommit(
+        EPOCH, NONCE, FENCE_SEQ, group_bytes_max=300, depth=depth, ahead_bytes_min=ahead
+    )
+    model = Model(commit)
     for step in steps:
         durable = model.commit.durable
         if isinstance(step, list):

@@ -179,7 +179,10 @@ class Server:
         self.broker.journal.started("simulation", new=not restore.records)
         self.scheduled = True
         self.store = store
-        self.group = GroupCommit(epoch, nonce, seq, group_bytes_max, depth=depth)
+        ahead_bytes_min = 2000 * (epoch % 2)
+        self.group = GroupCommit(
+            epoch, nonce, seq, group_bytes_max, depth=depth, ahead_bytes_min=ahead_bytes_min
+        )
         self.committer = Committer(self.group, log)
         self._ticket = 0
         self.pager = Pager(rng, self.broker, store, faults)

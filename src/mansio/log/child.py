@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from mansio.log.base import LogError, Unavailable
+from mansio.log.patience import Patience
 from mansio.log.segments.files import DiskFiles
 from mansio.log.segments.settings import StoreSettings
 from mansio.log.segments.store import SegmentStore
@@ -79,6 +80,11 @@ class Inbox:
             return True
         return False
 
+    def wait(self) -> None:
+        """Until something is here. Errors: Closed."""
+        if self._start == self._end:
+            self._receive(0)
+
     def take(self, length: int) -> memoryview:
         """The next bytes, at most INBOX_BYTES; valid until the next call. Errors: Closed."""
         if self._start + length > len(self._buffer):
@@ -116,6 +122,10 @@ class Server:
         self._store = store
         self._interval_s = settings.interval_ms / 1000 if settings.sync == "interval" else None
         self._sync_at: float | None = None
+        self._spins = (
+            len(os.sched_getaffinity(0)) > 1
+        )  # alone, it would keep its parent from asking
+        self._patience = Patience()
         self._poll = select.poll()
         self._poll.register(connection, select.POLLIN)
         self._answers: dict[int, Callable[[int, int, int], Answer]] = {
@@ -131,7 +141,7 @@ class Server:
                 while more and self._inbox.empty:
                     more = self._store.tend()
                 if not more:
-                    self._wait()
+                    self._await_request()
                 self._answer()
                 self._sync_when_due()
         except (Closed, ConnectionError):
@@ -161,8 +171,20 @@ class Server:
         else:
             self.reply(value, behind)
 
-    def _wait(self) -> None:
-        """Until there is a request or, where nothing is to be synced, not at all: reading waits."""
+    def _await_request(self) -> None:
+        """Sleep, or look again and again if that is likely to be short."""
+        since_ns = now_ns = time.monotonic_ns()
+        until_ns = since_ns + self._patience.spin_ns if self._spins else 0
+        while now_ns < until_ns and self._inbox.empty:
+            now_ns = time.monotonic_ns()
+        if now_ns >= until_ns:
+            self._sync_until_asked()
+            self._inbox.wait()
+            now_ns = time.monotonic_ns()
+        self._patience.waited(now_ns - since_ns)
+
+    def _sync_until_asked(self) -> None:
+        """Returns when there is a request, or nothing is to be synced."""
         while self._sync_at is not None:
             left = self._sync_at - time.monotonic()
             if left > 0 and self._poll.poll(left * 1000):

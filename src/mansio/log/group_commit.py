@@ -2,7 +2,8 @@
 
 While `depth` entries are being made durable, the records of the next turns gather; they become the
 next entry. Latency at low load is one append; at high load the entry grows instead of the queue.
-With a depth of 2 the log has its next entry when it has written one, and need not wait for us.
+With a depth of 2 the log has its next entry when it has written one, and need not wait for us. A
+little waits all the same: an entry of its own costs the disk a whole sync, for which those behind wait.
 It does no IO: whoever drives it calls `take`, appends to the log, and reports what happened.
 
     add ──► pending ──take──► entry in flight ──appended──► durable: confirms may leave
@@ -48,6 +49,9 @@ Beyond it the pending turns are cut, between two turns, into several entries. A 
 by itself becomes an entry of its own: what it did is durable whole or not at all. Only a turn that
 is too large for any entry is cut as well: where it says, see `add`.
 """
+AHEAD_BYTES_MIN = 32 << 10
+"""Pending bytes from which on a second entry is sent ahead. At 5,000 messages a second, each in an entry of its own,
+two in flight made confirms take 0.7 to 1.2 ms, one 0.6 (measured); under full load far more than this is pending."""
 
 
 class Placed(NamedTuple):
@@ -105,7 +109,7 @@ class GroupCommit:
     """
 
     __slots__ = (
-        "_depth", "_entry_bytes_max", "_epoch", "_failed_from", "_flights", "_group_bytes_max",
+        "_ahead_bytes_min", "_depth", "_entry_bytes_max", "_epoch", "_failed_from", "_flights", "_group_bytes_max",
         "_landed", "_last_ticket", "_nonce", "_offered", "_taken_ticket", "_turns", "durable",
         "fatal", "last_seq", "pending_bytes", "state",
     )  # fmt: skip
@@ -118,13 +122,15 @@ class GroupCommit:
         group_bytes_max: int = GROUP_BYTES_MAX,
         entry_bytes_max: int = ENTRY_BYTES_MAX,
         depth: int = 1,
+        ahead_bytes_min: int = 0,
     ) -> None:
         """For the owner that opened the log with epoch and nonce.
 
         `last_seq`: what `open` returned. `group_bytes_max`: what turns are gathered up to.
         `entry_bytes_max`: the engine's capabilities.entry_bytes_max; only a turn that is larger
         is cut, between two records. `depth`: how many entries may be in flight; above 1 only for
-        an engine that gives them seqs without gaps, and where none lands behind an error.
+        an engine that gives them seqs without gaps, and where none lands behind an error; all but
+        the first one are taken only when `ahead_bytes_min` bytes are pending.
         """
         self.state = OPEN
         self.durable = 0
@@ -139,6 +145,7 @@ class GroupCommit:
         self._failed_from = 0
         self._turns: deque[_Turn] = deque()  # not taken yet
         self._depth = depth
+        self._ahead_bytes_min = ahead_bytes_min
         self._flights: deque[_Flight] = deque()
         self._offered = 0  # how many of them the driver has taken, or taken again
         self._taken_ticket = 0  # the highest ticket whose last record has been taken
@@ -192,6 +199,8 @@ class GroupCommit:
             return None
         if self._offered == len(self._flights):
             if not self._turns or self._offered == self._depth:
+                return None
+            if self._offered and self.pending_bytes < self._ahead_bytes_min:
                 return None
             self._flights.append(self._encode(self.last_seq + self._offered))
         self._go(Event.TAKE)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from mansio.log.base import Log, LogError, Unavailable
 from mansio.log.commit_states import State
 from mansio.log.entry import Record
-from mansio.log.group_commit import GroupCommit, Placed
+from mansio.log.group_commit import AHEAD_BYTES_MIN, GroupCommit, Placed
 from mansio.log.prompt import Prompt
 from mansio.server.appends import Appends
 from mansio.server.clock import Clock
@@ -60,8 +60,9 @@ class Committer:
         seq = await self._log.open(epoch, nonce)
         able = self._log.capabilities
         self._group = GroupCommit(
-            epoch, nonce, seq, entry_bytes_max=able.entry_bytes_max, depth=able.depth
-        )
+            epoch, nonce, seq, entry_bytes_max=able.entry_bytes_max, depth=able.depth,
+            ahead_bytes_min=AHEAD_BYTES_MIN,
+        )  # fmt: skip
         self._tasks.start(self._trim(), "log trimmer")
 
     @property
