@@ -162,6 +162,8 @@ class Scribe:
         """By number of the message, the last death first."""
         self.counted_as: list[tuple[int, int]] = []
         """(number, how often it was given back) of what was delivered with a count."""
+        self.numbered_as: list[tuple[int, int]] = []
+        """(number, offset) of what was given one."""
 
     def dead_letter(self, run: Run, i: int, death: Death) -> Letter:
         frames = run.content(i)
@@ -175,6 +177,13 @@ class Scribe:
         self.counted_as.append((int(run.content(i)[:8]), deliveries))
         data = run.content(i)
         return Run(data, 1, len(data), None, run.routes, None, run.persistent)
+
+    def numbered(self, run: Run, first: int) -> Run:
+        numbers = [int(run.content(i)[:8]) for i in range(run.count)]
+        self.numbered_as += zip(numbers, range(first, first + run.count), strict=True)
+        new = Run(run.data, run.count, run.stride, run.ends, run.routes, run.which, True)
+        new.arrived_ms = run.arrived_ms
+        return new
 
     def view(self, frames: bytes, exchange: str, key: str) -> View:
         raise NotImplementedError

@@ -16,11 +16,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from mansio.codec import amqp
+from mansio.codec.amqp_fields import Fields
 from mansio.codec.amqp_methods import (
     frame,
 )
 from mansio.codec.amqp_properties import decode_properties
-from mansio.codec.amqp_values import CodecError
+from mansio.codec.amqp_values import CodecError, Long
+from mansio.protocol.amqp.content import properties_of, with_properties
 from tests.fuzz import harness
 from tests.fuzz.harness import Choices
 from tests.fuzz.story import FRAME_MAX, Content, Story, key_of, plain, tell
@@ -194,6 +196,53 @@ def check_deliveries(reader: Reader, other: Reader, choices: Choices) -> None:
         assert other.codec.encode_deliveries(*arguments) == expected
 
 
+def check_offsets(reader: Reader, choices: Choices) -> None:
+    """Offsets in every run are the same from both forms and from `Fields`; nothing that is sound is refused."""
+    for item in reader.items:
+        if item[0] != amqp.RUN:
+            continue
+        _, frames, which, data, count, stride, ends, flags = item
+        skips = tuple(map(len, frames))
+        first = choices.byte() << choices.below(56)
+        found = stamped(amqp, data, count, stride, ends, skips, which, first)
+        assert found == stamped(PURE, data, count, stride, ends, skips, which, first)
+        if flags & amqp.SPECIAL and not all(
+            is_sound(data[a:b], skips[0])
+            for a, b in (PURE.bounds(i, stride, ends) for i in range(count))
+        ):
+            continue
+        assert found is not None
+        stop = 0
+        for i in range(count):
+            skip = skips[which[i] if which is not None else 0]
+            a, b = PURE.bounds(i, stride, ends)
+            fields = Fields(properties_of(data[a + skip : b]))
+            fields.set("x-stream-offset", Long(first + i))
+            fields.sort()
+            expected = with_properties(data[a + skip : b], fields.encode())
+            start, stop = PURE.bounds(i, *found[1:])
+            message = bytearray(found[0][start:stop])
+            message[skip + 20] &= 0xFC  # `Fields` leaves out what no property has
+            assert message == data[a : a + skip] + expected
+        assert stop == len(found[0])
+
+
+def stamped(codec: Any, *run: Any) -> Any:
+    """None if it is refused."""
+    try:
+        return codec.stamp_offsets(*run)
+    except ValueError:
+        return None
+
+
+def is_sound(message: bytes, skip: int) -> bool:
+    try:
+        Fields(properties_of(message, skip))
+    except CodecError:
+        return False
+    return True
+
+
 def with_channel(raw: bytes, channel: int) -> bytes:
     """The frames with another channel."""
     out = b""
@@ -230,6 +279,7 @@ def run(data: bytes) -> None:
         if not split.story.fault:
             assert split.tail == whole.tail
     check_deliveries(whole, pure, Choices(data))
+    check_offsets(whole, Choices(data))
 
 
 def seeds() -> list[bytes]:

@@ -24,6 +24,7 @@ PROPERTIES = (
     Properties(headers={"x": 1}, reply_to="amq.rabbitmq.reply-to"),
     Properties(headers={"x": "y"}, timestamp=1, correlation_id="c", reply_to="me", app_id="app"),
     Properties(user_id="guest"),
+    Properties(headers={"y": [{"a": None}], "x": 1.5, "x-stream-offset": 1}, delivery_mode=2),
 )
 
 
@@ -31,7 +32,7 @@ def publish(choices: Choices) -> bytes:
     """Some publishes with one route and properties of a kind."""
     channel = 1 + choices.below(2)
     method = method_frame(channel, BasicPublish("x" * choices.below(2), KEYS[choices.below(8)]))
-    properties = PROPERTIES[choices.below(8)]
+    properties = PROPERTIES[choices.below(len(PROPERTIES))]
     size = choices.below(256) + choices.below(2) * 250
     pieces = 1 + choices.below(4)
     parts: list[bytes] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+from itertools import accumulate
 from typing import Any
 
 import pytest
@@ -168,6 +170,41 @@ def test_a_count_of_deliveries_takes_the_place_of_a_clients_own() -> None:
     assert (route.exchange, route.routing_key) == ("x", "key")
     assert headers is not None and not isinstance(headers["x-delivery-count"], str)
     assert Long(3) == headers["x-delivery-count"]
+
+
+def test_a_run_of_a_stream_has_its_offsets_and_nothing_else_of_its_own() -> None:
+    method = m.method_frame(1, m.BasicPublish("x", "key"))
+    routes = Route("x", "key", (), skip=len(method)), Route("", "", (), skip=0)
+    messages = [
+        method + frames_of(Properties(headers={"z": 1}, expiration="5", priority=3)),
+        frames_of(Properties(headers={"x-stream-offset": "mine"}), b"other"),
+        method + frames_of(Properties(delivery_mode=1)),
+    ]
+    stops = array("I", accumulate(map(len, messages)))
+    run = Run(b"".join(messages), 3, 0, stops.tobytes(), routes, b"\0\1\0")
+    run.arrived_ms, run.expiration_ms, run.priority = 77, 5, 3
+    numbered = AmqpLetters(131_072).numbered(run, 2**40)
+    assert numbered is not run and run.data == b"".join(messages)
+    headers = [parse(numbered.content(i)).headers for i in range(3)]
+    assert headers == [
+        {"x-stream-offset": 2**40, "z": 1},
+        {"x-stream-offset": 2**40 + 1},
+        {"x-stream-offset": 2**40 + 2},
+    ]
+    assert [each.startswith(method) for each in numbered.messages()] == [True, False, True]
+    assert [each[-9:] for each in numbered.messages()] == [each[-9:] for each in run.messages()]
+    assert (numbered.routes, numbered.which, numbered.count) == (routes, b"\0\1\0", 3)
+    assert (numbered.persistent, numbered.arrived_ms) == (True, 77)
+    assert (numbered.expiration_ms, numbered.priority, numbered.marks) == (None, 0, None)
+
+
+def test_messages_of_one_size_have_one_size_with_offsets() -> None:
+    run = make_run(Properties(content_type="text/plain"))
+    run = Run(run.data * 4, 4, run.stride, None, run.routes)
+    numbered = AmqpLetters(131_072).numbered(run, 0)
+    assert numbered.ends is None and numbered.stride * 4 == numbered.data_bytes
+    headers = [parse(numbered.content(i)).headers for i in range(4)]
+    assert headers == [{"x-stream-offset": i} for i in range(4)]
 
 
 def test_letters_that_are_alike_are_written_alike() -> None:

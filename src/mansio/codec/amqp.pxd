@@ -22,6 +22,8 @@ cdef inline bytes new_bytes(const uchar* source, Py_ssize_t size):
 cdef unsigned int _u16(const uchar* p, Py_ssize_t i) noexcept
 cdef uint64_t _u32(const uchar* p, Py_ssize_t i) noexcept
 cdef uint64_t _u64(const uchar* p, Py_ssize_t i) noexcept
+@cython.locals(kind=int)
+cdef Py_ssize_t _value_end(const uchar* p, Py_ssize_t at, Py_ssize_t stop) noexcept
 
 cdef class Scan:
     cdef public Py_ssize_t frame_max
@@ -104,5 +106,34 @@ cdef bytes _encode(
 )
 cdef Py_ssize_t _start_of(const uint32_t* table, Py_ssize_t i, Py_ssize_t stride) noexcept
 cdef Py_ssize_t _end_of(const uint32_t* table, Py_ssize_t i, Py_ssize_t stride) noexcept
-cdef void _put_u32(uchar* w, uint32_t value) noexcept
+cdef void _put_u32(uchar* w, Py_ssize_t at, uint32_t value) noexcept
 cdef void _patch(uchar* w, Py_ssize_t size, int channel) noexcept
+
+cdef bytes _OFFSET, _OFFSET_ENTRY
+cdef Py_ssize_t _UNSORTED, _UNSOUND
+cdef int _CONTENT_TYPE, _ENCODING, _HEADERS
+
+@cython.locals(
+    table="const uint32_t*", p="const uchar*", w="uchar*", length=Py_ssize_t, room=Py_ssize_t, size=Py_ssize_t,
+    tops=list, at=Py_ssize_t, to=Py_ssize_t, skip=Py_ssize_t, i=Py_ssize_t, stop=Py_ssize_t, begin=Py_ssize_t,
+    result=bytes,
+)
+cdef tuple _stamp(
+    bytes data, Py_ssize_t count, Py_ssize_t stride, bytes ends, tuple skips, bytes which, uint64_t offset,
+)
+@cython.locals(
+    size=Py_ssize_t, last=Py_ssize_t, bits=int, at=Py_ssize_t, entries=Py_ssize_t, end=Py_ssize_t, place=Py_ssize_t,
+    header=Py_ssize_t, table=Py_ssize_t, ordered=bytes,
+)
+cdef Py_ssize_t _stamp_one(
+    uchar* w, Py_ssize_t to, const uchar* p, bytes data, Py_ssize_t start, Py_ssize_t head, Py_ssize_t stop,
+    uint64_t offset,
+) except? -9
+@cython.locals(place=Py_ssize_t, answer=Py_ssize_t, before=Py_ssize_t, value=Py_ssize_t, order=int)
+cdef Py_ssize_t _offset_place(const uchar* p, Py_ssize_t at, Py_ssize_t stop) noexcept
+@cython.locals(order=int)
+cdef int _compare(const uchar* p, Py_ssize_t a, const uchar* q, Py_ssize_t b) noexcept
+@cython.locals(found=dict, value=Py_ssize_t, end=Py_ssize_t)
+cdef bytes _order_entries(const uchar* p, bytes data, Py_ssize_t at, Py_ssize_t stop, object offset)
+@cython.locals(size=Py_ssize_t)
+cdef Py_ssize_t _copy(uchar* w, Py_ssize_t to, const uchar* p, Py_ssize_t start, Py_ssize_t stop) noexcept

@@ -49,9 +49,16 @@ WHOLE_BYTES_MAX = 131_072
 TABLE_DEPTH_MAX = 64
 """Nesting of field tables, as in `amqp_values`: a deeper one is refused."""
 
+OFFSET_MAX = (1 << 63) - 1
+"""The last offset that an x-stream-offset header holds."""
+
 _REPLY_TO = b"amq.rabbitmq.reply-to"
 _RECEIPT = b"x-receipt"
 _DELAY = b"x-delay"
+_OFFSET = b"x-stream-offset"
+_OFFSET_ENTRY = b"\x0fx-stream-offsetl"  # as it begins; i64 follows
+_OFFSET_ENTRY_BYTES = 25
+_UNSORTED, _UNSOUND = -1, -2
 _WAIT, _ALONE, _MISSING, _FAULTY, _LATER = 0, -1, -2, -3, -4
 _END = 0xCE
 # content-type, content-encoding | priority is one octet | correlation-id … cluster-id: short strings but for timestamp
@@ -70,6 +77,29 @@ def _u32(p: Any, i: int) -> int:
 
 def _u64(p: Any, i: int) -> int:
     return (_u32(p, i) << 32) | _u32(p, i + 4)
+
+
+def _value_end(p: Any, at: int, stop: int) -> int:
+    """Where the field value at `at` ends, whatever lies inside of it; -1 if it is none that ends in `stop`."""
+    kind = p[at]
+    at += 1
+    if kind == 83 or kind == 120 or kind == 70 or kind == 65:  # S x F A: u32 length, content
+        if stop - at < 4:
+            return -1
+        at += 4 + _u32(p, at)
+    elif kind == 116 or kind == 98 or kind == 66:  # t b B
+        at += 1
+    elif kind == 115 or kind == 117:  # s u
+        at += 2
+    elif kind == 73 or kind == 105 or kind == 102:  # I i f
+        at += 4
+    elif kind == 108 or kind == 76 or kind == 100 or kind == 84:  # l L d T
+        at += 8
+    elif kind == 68:  # D
+        at += 5
+    elif kind != 86:  # V
+        return -1
+    return at if at <= stop else -1
 
 
 class Scan:
@@ -353,32 +383,19 @@ class Scan:
         """Where the field value at `at` ends, or -1 if it is none (types: RabbitMQ's table of 4.2.1)."""
         p = self.p
         kind = p[at]
-        at += 1
-        if kind == 83 or kind == 120 or kind == 70 or kind == 65:  # S x F A: u32 length, content
-            if stop - at < 4 or depth >= TABLE_DEPTH_MAX:
-                return -1
-            end = at + 4 + _u32(p, at)
-            at += 4
-            if end > stop or (kind == 70 and self._table(at, end, depth + 1) < 0):
-                return -1
-            while kind == 65 and at < end:
-                at = self._value(at, end, depth + 1)
-                if at < 0:
-                    return -1
+        end = _value_end(p, at, stop)
+        if end < 0 or (kind != 83 and kind != 120 and kind != 70 and kind != 65):  # S x F A
             return end
-        if kind == 116 or kind == 98 or kind == 66:  # t b B
-            at += 1
-        elif kind == 115 or kind == 117:  # s u
-            at += 2
-        elif kind == 73 or kind == 105 or kind == 102:  # I i f
-            at += 4
-        elif kind == 108 or kind == 76 or kind == 100 or kind == 84:  # l L d T
-            at += 8
-        elif kind == 68:  # D
-            at += 5
-        elif kind != 86:  # V
+        if depth >= TABLE_DEPTH_MAX:
             return -1
-        return at if at <= stop else -1
+        at += 5
+        if kind == 70 and self._table(at, end, depth + 1) < 0:
+            return -1
+        while kind == 65 and at < end:
+            at = self._value(at, end, depth + 1)
+            if at < 0:
+                return -1
+        return end
 
     def _same_frame(self, pos: int, frame_len: int) -> bool:
         if self.route is None or frame_len != self.frame_len:
@@ -732,11 +749,11 @@ def _encode(
         w[0] = 1
         w[1] = channel >> 8
         w[2] = channel & 0xFF
-        _put_u32(w + 3, front_len + 7 + tail_len)
+        _put_u32(w, 3, front_len + 7 + tail_len)
         memcpy(w + 7, front, front_len)
         w += 7 + front_len
-        _put_u32(w, tag >> 32)
-        _put_u32(w + 4, tag & 0xFFFFFFFF)
+        _put_u32(w, 0, tag >> 32)
+        _put_u32(w, 4, tag & 0xFFFFFFFF)
         memcpy(w + 8, ending, tail_len)
         w += 8 + tail_len
         at = _start_of(table, i, stride) + skip
@@ -762,11 +779,11 @@ def _end_of(table: Any, i: int, stride: int) -> int:  # pragma: no cover - compi
     return table[i]  # type: ignore[no-any-return]
 
 
-def _put_u32(w: Any, value: int) -> None:  # pragma: no cover - compiled only
-    w[0] = (value >> 24) & 0xFF
-    w[1] = (value >> 16) & 0xFF
-    w[2] = (value >> 8) & 0xFF
-    w[3] = value & 0xFF
+def _put_u32(w: Any, at: int, value: int) -> None:
+    w[at] = (value >> 24) & 0xFF
+    w[at + 1] = (value >> 16) & 0xFF
+    w[at + 2] = (value >> 8) & 0xFF
+    w[at + 3] = value & 0xFF
 
 
 def _patch(w: Any, size: int, channel: int) -> None:  # pragma: no cover - compiled only
@@ -775,3 +792,197 @@ def _patch(w: Any, size: int, channel: int) -> None:  # pragma: no cover - compi
         w[at + 1] = channel >> 8
         w[at + 2] = channel & 0xFF
         at += _u32(w, at + 3) + 8
+
+
+def stamp_offsets(
+    data: bytes,
+    count: int,
+    stride: int,
+    ends: bytes | None,
+    skips: tuple[int, ...],
+    which: bytes | None,
+    first: int,
+) -> tuple[bytes, int, bytes | None]:
+    """The messages of a run with the header `x-stream-offset` (type l): `first`, `first + 1`, … Data, stride and ends.
+
+    `skips`: for each route of the run the length of its publish method frame. Headers get the order of their names, as
+    RabbitMQ 3.10.8 makes it when it adds this one; it takes the place of one of its name, and of others with one name
+    the first stays. All else stays byte for byte. ValueError: these are no whole messages with sound properties as far
+    as the headers; OverflowError: an offset below 0 or above `OFFSET_MAX`.
+    """
+    if first < 0 or first > OFFSET_MAX - count + 1:
+        raise OverflowError(f"{count} offsets from {first} on are not within 0 and {OFFSET_MAX}")
+    if count > len(data):
+        raise ValueError(f"{len(data)} bytes are no {count} messages")
+    if ends is not None and len(ends) != 4 * count:
+        raise ValueError(f"{len(ends)} bytes do not delimit {count} messages")
+    if which is not None and len(which) != count:
+        raise ValueError(f"{len(which)} bytes do not tell the routes of {count} messages")
+    return _stamp(data, count, stride, ends, skips, which, first)
+
+
+def _stamp(
+    data: bytes,
+    count: int,
+    stride: int,
+    ends: bytes | None,
+    skips: tuple[int, ...],
+    which: bytes | None,
+    offset: int,
+) -> tuple[bytes, int, bytes | None]:
+    """`stamp_offsets` of what has been checked as far as that is possible from outside."""
+    length = len(data)
+    room = length + count * (_OFFSET_ENTRY_BYTES + 4)
+    result: Any
+    if cython.compiled:
+        table = cython.NULL
+        if ends is not None:
+            table = numbers(ends)
+        p = chars(data)
+        result = new_bytes(cython.NULL, room)
+        w = chars(result)
+    else:
+        p = data
+        result = w = bytearray(room)
+    size = 0
+    tops: list[int] | None = None  # where messages end, once two are not of one size
+    at = 0
+    to = 0
+    skip = skips[0]
+    for i in range(count):
+        if cython.compiled:
+            stop = _end_of(table, i, stride)
+        else:
+            stop = bounds(i, stride, ends)[1]
+        if which is not None:
+            skip = skips[which[i]]
+        begin = to
+        to = _stamp_one(w, to, p, data, at, at + skip, min(stop, length), offset + i)
+        if to < 0:
+            raise ValueError(f"message {i} of {count} is cut off or has unsound properties")
+        if i == 0:
+            size = to
+        elif tops is None and to - begin != size:
+            tops = list(range(size, begin + 1, size))
+        if tops is not None:
+            tops.append(to)
+        at = stop
+    if at != length:
+        raise ValueError(f"{count} messages end at byte {at} of {length}")
+    if to < room or not cython.compiled:
+        result = bytes(result[:to])
+    return result, 0 if tops is not None else size, _pack(tops)
+
+
+def _stamp_one(
+    w: Any, to: int, p: Any, data: bytes, start: int, head: int, stop: int, offset: int
+) -> int:
+    """Writes the message in [start, stop), its header frame at `head`, to `w[to:]`: where it ends, -1 if it is none."""
+    if stop - head < 22 or head < start or p[head] != HEADER:
+        return -1
+    size = _u32(p, head + 3)
+    if size < 14 or size > stop - head - 8:
+        return -1
+    last = head + 7 + size
+    bits = _u16(p, head + 19)
+    at = head + 21
+    if bits & _CONTENT_TYPE:
+        at += 1 + p[at]
+    if bits & _ENCODING and at <= last:
+        at += 1 + p[at]
+    if bits & 1 or at > last:
+        return -1
+    entries = at
+    end = at
+    if bits & _HEADERS:
+        if last - at < 4:
+            return -1
+        entries = at + 4
+        end = entries + _u32(p, at)
+        if end > last:
+            return -1
+    place = _offset_place(p, entries, end)
+    if place == _UNSOUND:
+        return -1
+    header = to + head - start
+    to = _copy(w, to, p, start, at)
+    table = to
+    to += 4
+    if place == _UNSORTED:
+        ordered = _order_entries(p, data, entries, end, offset)
+        if cython.compiled:
+            to = _copy(w, to, chars(ordered), 0, len(ordered))
+        else:
+            to = _copy(w, to, ordered, 0, len(ordered))
+    else:
+        to = _copy(w, to, p, entries, place)
+        if cython.compiled:
+            to = _copy(w, to, chars(_OFFSET_ENTRY), 0, 17)
+        else:
+            to = _copy(w, to, _OFFSET_ENTRY, 0, 17)
+        _put_u32(w, to, offset >> 32)
+        _put_u32(w, to + 4, offset & 0xFFFFFFFF)
+        to = _copy(w, to + 8, p, place, end)
+    _put_u32(w, table, to - table - 4)
+    _put_u32(w, header + 3, size + (to - table) - (end - at))
+    w[header + 19] |= _HEADERS >> 8
+    return _copy(w, to, p, end, stop)
+
+
+def _offset_place(p: Any, at: int, stop: int) -> int:
+    """Where in the table entries [at, stop) x-stream-offset goes, by the order of names.
+
+    _UNSORTED if names do not rise, or it is there; _UNSOUND if these are no entries. This and `_order_entries` are all
+    that knows the order.
+    """
+    place = stop
+    answer = 0
+    before = -1
+    while at < stop:
+        value = at + 1 + p[at]
+        if value >= stop:
+            return _UNSOUND
+        if cython.compiled:
+            order = _compare(p, at, chars(_OFFSET_ENTRY), 0)
+        else:
+            order = _compare(p, at, _OFFSET_ENTRY, 0)
+        if order == 0 or (before >= 0 and _compare(p, before, p, at) >= 0):
+            answer = _UNSORTED
+        elif order > 0 and place == stop:
+            place = at
+        before = at
+        at = _value_end(p, value, stop)
+        if at < 0:
+            return _UNSOUND
+    return answer or place
+
+
+def _compare(p: Any, a: int, q: Any, b: int) -> int:
+    """Below 0, 0 or above 0: how the short string at `p[a]` compares with that at `q[b]`, by their bytes."""
+    if cython.compiled:
+        order: int = memcmp(p + a + 1, q + b + 1, min(p[a], q[b]))
+        return order if order else int(p[a]) - int(q[b])
+    left, right = bytes(p[a + 1 : a + 1 + p[a]]), bytes(q[b + 1 : b + 1 + q[b]])
+    return (left > right) - (left < right)
+
+
+def _order_entries(p: Any, data: bytes, at: int, stop: int, offset: int) -> bytes:
+    """The table entries [at, stop) in the order of their names, with this offset; of each name the first."""
+    found: dict[bytes, bytes] = {}
+    while at < stop:
+        value = at + 1 + p[at]
+        end = _value_end(p, value, stop)
+        found.setdefault(data[at + 1 : value], data[at:end])
+        at = end
+    found[_OFFSET] = _OFFSET_ENTRY + offset.to_bytes(8, "big")
+    return b"".join([found[name] for name in sorted(found)])
+
+
+def _copy(w: Any, to: int, p: Any, start: int, stop: int) -> int:
+    """Puts `p[start:stop]` to `w[to:]`: where it ends there."""
+    size = stop - start
+    if cython.compiled:
+        memcpy(w + to, p + start, size)
+    else:
+        w[to : to + size] = p[start:stop]
+    return to + size

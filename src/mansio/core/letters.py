@@ -61,6 +61,9 @@ class Letters(Protocol):
     def counted(self, run: Run, i: int, deliveries: int) -> Run:
         """Message `i` of a run as it is delivered for another time: with an x-delivery-count header."""
 
+    def numbered(self, run: Run, first: int) -> Run:
+        """The messages of a run as a stream holds them: persistent, with x-stream-offset headers from `first` on."""
+
     def view(self, frames: bytes, exchange: str, key: str) -> View:
         """A message, as runs hold it without a publish method frame, as routing sees it."""
 
@@ -83,6 +86,9 @@ class NoLetters:
         raise NotImplementedError("this broker cannot write messages")
 
     def counted(self, run: Run, i: int, deliveries: int) -> Run:
+        raise NotImplementedError("this broker cannot write messages")
+
+    def numbered(self, run: Run, first: int) -> Run:
         raise NotImplementedError("this broker cannot write messages")
 
     def view(self, frames: bytes, exchange: str, key: str) -> View:

@@ -7,6 +7,7 @@ sorted by name, `x-death` an array of tables with the last death first.
 from typing import Any, Final, NamedTuple
 
 from mansio.codec import amqp_methods as m
+from mansio.codec.amqp import stamp_offsets
 from mansio.codec.amqp_fields import Fields
 from mansio.codec.amqp_properties import Properties, decode_properties, encode_header_payload
 from mansio.codec.amqp_values import Long, Timestamp, Value
@@ -98,6 +99,16 @@ class AmqpLetters:
         same = Route(route.exchange, route.routing_key, (), channel=route.channel)
         same.frame_max = route.frame_max
         return make_run([data], same, run.persistent)
+
+    def numbered(self, run: Run, first: int) -> Run:
+        """See `Letters`."""
+        skips = tuple([route.skip for route in run.routes])
+        data, stride, ends = stamp_offsets(
+            run.data, run.count, run.stride, run.ends, skips, run.which, first
+        )
+        numbered = Run(data, run.count, stride, ends, run.routes, run.which, persistent=True)
+        numbered.arrived_ms = run.arrived_ms
+        return numbered
 
     def view(self, frames: bytes, exchange: str, key: str) -> View:
         """See `Letters`."""
