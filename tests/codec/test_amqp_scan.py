@@ -1,5 +1,7 @@
 """The scanner: every kind of input whole, in all ways to split it in two, byte by byte, and with bytes behind it."""
 
+from math import inf, isfinite, nan
+from struct import pack
 from typing import Any
 
 import pytest
@@ -252,6 +254,21 @@ def test_headers_of_other_names_or_deeper_down_are_nothing_special(
 ) -> None:
     ((_, _, flags),) = read(codec, publish("a", properties=Properties(headers=headers))).messages()
     assert not flags & SPECIAL
+
+
+@every_form
+@pytest.mark.parametrize(("kind", "form"), [("f", ">f"), ("d", ">d")])
+def test_floats_that_are_no_finite_numbers_are_looked_at_by_others(
+    codec: Any, kind: str, form: str
+) -> None:
+    largest = {"f": 3.4028234e38, "d": 1.7976931348623157e308}[kind]
+    for value in (0.0, -0.0, 1.5, largest, -largest, inf, -inf, nan, -nan):
+        entry = b"\x01a" + kind.encode() + pack(form, value)
+        for inner in (entry, b"\x01tF" + pack(">I", len(entry)) + entry):
+            table = pack(">I", len(inner)) + inner
+            header = b"\0\x3c\0\0" + bytes(8) + b"\x20\0" + table
+            ((_, _, flags),) = read(codec, raw_publish("a", header)).messages()
+            assert flags == (0 if isfinite(value) else SPECIAL), value
 
 
 @every_form

@@ -158,8 +158,7 @@ def check_flags(message: bytes, skip: int, flags: int) -> None:
     try:
         found = decode_properties(message, skip + 19, skip + 7 + size)
     except CodecError:
-        # Only what a headers table holds is not looked at.
-        assert flags & amqp.SPECIAL or message[skip + 19] & 0x20
+        assert flags & amqp.SPECIAL
         return
     if flags & amqp.SPECIAL:
         return

@@ -110,6 +110,10 @@ CONNECTION_ERRORS: dict[str, tuple[bytes, int, str]] = {
         in_content(encode_header_payload(3, Properties())) + m.frame(3, 1, b"abcd"),
         505, "expected content body",
     ),
+    "a float that is no number": (
+        in_content(b"\0\x3c" + bytes(10) + b"\x20\0\0\0\0\x0b\x01ad\x7f\xf8" + bytes(6)),
+        502, "float is not a finite number",
+    ),
     "a malformed method": (m.frame(1, 1, m.QueueDeclare("q").encode()[:-1]), 501, ""),
 }  # fmt: skip
 FAULTS: dict[str, tuple[bytes, int, str]] = {

@@ -380,10 +380,16 @@ class Scan:
         return acts
 
     def _value(self, at: int, stop: int, depth: int) -> int:
-        """Where the field value at `at` ends, or -1 if it is none (types: RabbitMQ's table of 4.2.1)."""
+        """Where the field value at `at` ends, or -1 if it is none (types: RabbitMQ's table of 4.2.1).
+
+        Floats that are no finite numbers are none either, as for `amqp_values`: who takes the message apart later, to
+        dead-letter it, could not read them.
+        """
         p = self.p
         kind = p[at]
         end = _value_end(p, at, stop)
+        if end > 0 and (kind == 102 or kind == 100) and p[at + 1] & 0x7F == 0x7F:  # f d
+            return end if p[at + 2] < (0x80 if kind == 102 else 0xF0) else -1
         if end < 0 or (kind != 83 and kind != 120 and kind != 70 and kind != 65):  # S x F A
             return end
         if depth >= TABLE_DEPTH_MAX:
