@@ -13,7 +13,7 @@ from mansio.core.records import Damaged, encode_topology
 from mansio.core.restore import Restore
 from mansio.core.run import Run
 from mansio.core.topology_records import take_snapshot
-from tests.core.play import SIZE, Client, make_run
+from tests.core.play import SIZE, Client, Scribe, make_run
 
 BUDGET = 40 * SIZE
 """A queue that is alone keeps half of it, and reads a quarter of it ahead."""
@@ -50,7 +50,7 @@ class Keeper:
     """A broker between a log and a spool in which a turn's records are durable at once."""
 
     def __init__(self, budget: int = BUDGET, spool: bool = True, **limits: Any) -> None:
-        self.broker = Broker(Limits(page_bytes=budget, **limits))
+        self.broker = Broker(Limits(page_bytes=budget, **limits), Scribe())
         self.paging = self.broker.paging
         self.loading = self.broker.paging.loading
         self.paging.spooling = spool

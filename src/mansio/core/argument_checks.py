@@ -7,6 +7,7 @@ from mansio.core.equivalence import type_name
 from mansio.core.limits import TIME_MAX_MS
 from mansio.core.routing import Arguments
 from mansio.core.strategies import STRATEGIES, WEIGHT_MAX
+from mansio.core.stream_arguments import duration_ms, is_offset
 
 Check = Callable[[Any, Arguments], str | None]
 """(value, all arguments) to what is wrong."""
@@ -44,6 +45,27 @@ def dead_letter_key(value: Any, arguments: Arguments) -> str | None:
     if not isinstance(value, str):
         return f"{{unacceptable_type,{type_name(value)}}}"
     return None if "x-dead-letter-exchange" in arguments else "routing_key_but_no_dlx_defined"
+
+
+def max_age(value: Any, _: Arguments) -> str | None:
+    if not isinstance(value, str):
+        return f"{{unacceptable_type,{type_name(value)}}}"
+    return None if duration_ms(value) else "invalid_max_age"
+
+
+def stream_offset(value: Any, _: Arguments) -> str | None:
+    if is_offset(value):
+        return None
+    kind = type_name(value)
+    return f"{{invalid_stream_offset_arg,{{{kind},{_erlang(value)}}}}}"
+
+
+def _erlang(value: Any) -> str:
+    return f'<<"{value}">>' if isinstance(value, str) else str(value).lower()
+
+
+def text(value: Any, _: Arguments) -> str | None:
+    return None if isinstance(value, str) else f"{{unacceptable_type,{type_name(value)}}}"
 
 
 def boolean(value: Any, _: Arguments) -> str | None:

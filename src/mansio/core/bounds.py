@@ -135,6 +135,8 @@ def _fit(sizes: Iterable[int], room: int) -> tuple[int, int]:
 def make_bound(arguments: Arguments) -> Bound | None:
     """The bound that a queue's arguments ask for."""
     count_max, bytes_max = arguments.get("x-max-length"), arguments.get("x-max-length-bytes")
+    if arguments.get("x-queue-type") == "stream":  # it goes by segments
+        return None
     if count_max is None and bytes_max is None:
         return None
     return Bound(

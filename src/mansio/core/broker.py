@@ -22,7 +22,7 @@ from mansio.core.definitions import Definitions
 from mansio.core.delays import Delays
 from mansio.core.dispatch import Dispatcher
 from mansio.core.draws import Draws
-from mansio.core.errors import NotAllowed, PreconditionFailed
+from mansio.core.errors import NotAllowed, PreconditionFailed, Unsupported
 from mansio.core.forwarding import Forwarding
 from mansio.core.inflight import Piece
 from mansio.core.intake import Intake
@@ -39,6 +39,7 @@ from mansio.core.routing import Route
 from mansio.core.run import Run
 from mansio.core.session import Channel, Outbox, Outcome, Session, Transaction
 from mansio.core.settling import REFUSED, Settling
+from mansio.core.streams import REFUSALS, Streams
 from mansio.core.topology import VHost
 from mansio.core.view import View, compile_nothing
 
@@ -78,6 +79,7 @@ class Broker(Consuming):
         self.receipts = self.settling.receipts = Receipts(self)
         self.settling.deduplication = self.deduplication
         self.dispatcher.dead_letters = self.settling.dead_letters = self.dead_letters
+        self.streams = self.dispatcher.streams = Streams(self)
         self.overdue = Overdue(self)
         self._delays: dict[str, Delays] = {}
         self.blocked = False  # publishers are to be held back
@@ -178,7 +180,8 @@ class Broker(Consuming):
     def settle(
         self, channel: Channel, first: int, last: int, multiple: bool, outcome: Outcome
     ) -> None:
-        """Settles tags [first, last], or all up to `last`; PreconditionFailed for an unknown tag."""
+        """Settles tags [first, last], or all up to `last`; PreconditionFailed for an unknown tag, Unsupported for
+        deliveries of a stream that are not accepted."""
         unknown = -1
         if not multiple:
             pieces, unknown = channel.ledger.settle(first, last)
@@ -192,6 +195,8 @@ class Broker(Consuming):
             if channel.tx is not None:
                 channel.tx.settled.append((pieces, outcome))
             else:
+                if self.streams and outcome is not Outcome.ACCEPT:
+                    self._check_refusal(pieces)
                 self._settle(pieces, outcome)
         if unknown >= 0:
             raise PreconditionFailed(f"unknown delivery tag {unknown}")
@@ -199,7 +204,8 @@ class Broker(Consuming):
     def _settle(self, pieces: list[Piece], outcome: Outcome) -> None:
         if outcome is Outcome.ACCEPT:
             self.settling.accept(pieces)
-        elif outcome is Outcome.REQUEUE:
+            return
+        if outcome is Outcome.REQUEUE:
             self.settling.requeue(pieces, REFUSED)
         else:
             self._reject(pieces)
@@ -212,9 +218,20 @@ class Broker(Consuming):
             pieces = [piece for piece in pieces if piece.queue.deferred is None]
         self.dead_letters.reject(pieces)
 
+    def _check_refusal(self, pieces: list[Piece], how: str = REFUSALS) -> None:
+        """The client's connection ends where one of them is a stream's; they are in no ledger any more."""
+        try:
+            self.streams.check_refusal(pieces, how)
+        except Unsupported:
+            self.settling.requeue(pieces)
+            raise
+
     def recover(self, channel: Channel) -> None:
-        """Requeues every unsettled delivery of the channel."""
-        self.settling.requeue(channel.ledger.take_all())
+        """Requeues every unsettled delivery of the channel; Unsupported for those of streams."""
+        pieces = channel.ledger.take_all()
+        if self.streams:
+            self._check_refusal(pieces, "basic.recover")
+        self.settling.requeue(pieces)
 
     # -- transactions
 
@@ -224,10 +241,17 @@ class Broker(Consuming):
             channel.tx = Transaction()
 
     def commit(self, channel: Channel) -> None:
-        """Applies the transaction in this turn, and in one log entry; `committed` follows when that is durable."""
+        """Applies the transaction in this turn, and in one log entry; `committed` follows when that is durable.
+
+        Unsupported, and nothing is applied, where it refuses deliveries of a stream.
+        """
         tx = channel.tx
         if tx is None:
             raise PreconditionFailed("channel is not transactional")
+        if self.streams:
+            for pieces, outcome in tx.settled:
+                if outcome is not Outcome.ACCEPT:
+                    self.streams.check_refusal(pieces, REFUSALS)
         channel.tx = Transaction()
         self.journal.begin(tx.bytes)
         for run, queues in tx.publishes:

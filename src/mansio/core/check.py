@@ -20,10 +20,12 @@ from mansio.core.check_delays import check_deferred, check_delays
 from mansio.core.check_log import check_retention
 from mansio.core.check_marks import check_marks
 from mansio.core.check_paging import check_paging, is_awaited
+from mansio.core.check_stream import check_stream
 from mansio.core.check_times import check_times
 from mansio.core.check_topology import InvariantBroken, check_vhost
 from mansio.core.limits import TURN_BYTES
 from mansio.core.sharing import needs_sharing
+from mansio.core.stream import Stream
 
 if TYPE_CHECKING:
     from mansio.core.broker import Broker
@@ -186,7 +188,8 @@ def _count(piece: "Piece", places: Sequence[int], tally: _Tally) -> int:
     if piece.start < 0 or piece.start + (piece.count - 1) * piece.step >= run.count:
         raise InvariantBroken(f"a delivery of tag {piece.first} is outside of its run")
     count = len(places)
-    tally.live[run] += count
+    if not piece.queue.keeps:
+        tally.live[run] += count
     tally.places[piece.queue].append(places)
     if run.marks is not None:
         tally.marked += [(piece.queue, run)] * count
@@ -212,7 +215,9 @@ def _check_queue(queue: "Queue", broker: "Broker", tally: _Tally) -> None:
         raise InvariantBroken(f"auto-delete queue {name} has lost its last consumer and is there")
     _check_ready(queue, tally)
     _check_consumers(queue)
-    if queue.ready_count and not (
+    if isinstance(queue, Stream):
+        check_stream(queue, broker)
+    elif queue.ready_count and not (
         queue.dirty or _has_expired(queue, broker) or is_awaited(queue, broker)
     ):
         _check_served(queue)
@@ -226,7 +231,9 @@ def _has_expired(queue: "Queue", broker: "Broker") -> bool:
 
 def _check_ready(queue: "Queue", tally: _Tally) -> None:
     flying = set(chain.from_iterable(tally.places.get(queue, ())))
-    if len(flying) != queue.in_flight:
+    if queue.keeps:
+        flying = set()  # they are read by many, and still there
+    elif len(flying) != queue.in_flight:
         raise InvariantBroken(f"queue {queue.name}: a message is in flight twice")
     end = ready = 0
     head = None

@@ -4,7 +4,7 @@ from mansio.core.dead_letters import DeadLetters
 from mansio.core.definitions import Definitions
 from mansio.core.dispatch import Consumer, Dispatcher
 from mansio.core.draws import Draws
-from mansio.core.errors import AccessRefused, NotAllowed
+from mansio.core.errors import AccessRefused, NotAllowed, unsupported
 from mansio.core.inflight import Flight
 from mansio.core.letters import Letters
 from mansio.core.limits import TURN_BYTES, Limits
@@ -16,6 +16,9 @@ from mansio.core.run import Run
 from mansio.core.session import Channel, Session
 from mansio.core.settling import Settling
 from mansio.core.sharing import Sharing, needs_sharing
+from mansio.core.stream import Reader, Stream
+from mansio.core.stream_arguments import offset_of
+from mansio.core.streams import Streams
 
 
 class Got:
@@ -42,6 +45,7 @@ class Consuming:
     settling: Settling
     draws: Draws
     overdue: Overdue
+    streams: Streams
     now_ms: int
 
     def __init__(self) -> None:
@@ -64,6 +68,9 @@ class Consuming:
                 f"reached maximum ({self.limits.consumers_per_channel_max}) of consumers per channel"
             )
         check_consumer_arguments(queue, arguments)
+        if isinstance(queue, Stream):
+            self.streams.check_consumer(queue, channel, no_ack)
+            exclusive = False  # accepted, without effect (RabbitMQ 3.10.8)
         single = queue.arguments.get("x-single-active-consumer") is True
         if queue.exclusive_consumer or (exclusive and (queue.consumers or single)):
             raise AccessRefused(f"queue '{queue.name}' in vhost '{queue.vhost}' in exclusive use")
@@ -72,7 +79,11 @@ class Consuming:
         queue.consumers.append(consumer)
         queue.exclusive_consumer = exclusive
         queue.had_consumer = True
-        if queue.sharing is not None:
+        if isinstance(queue, Stream):
+            consumer.reader = Reader(
+                offset_of(queue, arguments.get("x-stream-offset"), self.now_ms)
+            )
+        elif queue.sharing is not None:
             queue.sharing.add(consumer)
         elif needs_sharing(queue, consumer):
             queue.sharing = Sharing(queue, self.draws)
@@ -121,8 +132,10 @@ class Consuming:
     def before_get(self, queue: Queue) -> bool:
         """What is not to be had any more goes, and the first message may be one that has to be read before `get`.
 
-        False for now: so much has expired that it cannot all go in this turn.
+        False for now: so much has expired that it cannot all go in this turn. Unsupported for a stream.
         """
+        if queue.keeps:
+            raise unsupported("basic.get", queue)
         self.bring_up_to_date(queue)
         return queue.expiry is None or queue.expiry.after()
 

@@ -4,16 +4,19 @@ from typing import TYPE_CHECKING, Any
 
 from mansio.core.deferred import Deferred
 from mansio.core.equivalence import describe
-from mansio.core.errors import PreconditionFailed
+from mansio.core.errors import PreconditionFailed, unsupported
 from mansio.core.expiry import Expiry
+from mansio.core.group import SOURCE, Group
 from mansio.core.history import RECENT_HISTORY, History, replay
 from mansio.core.lease import Lease
 from mansio.core.names import QUARANTINE, REPLY_TO, check_not_default, check_not_reserved, clean
 from mansio.core.priority_queue import PriorityQueue
 from mansio.core.queue import Queue
-from mansio.core.queue_arguments import check_queue_arguments, check_quorum
+from mansio.core.queue_arguments import check_queue_arguments, check_replicated
 from mansio.core.records import encode_topology
 from mansio.core.routing import Arguments, Binding, Exchange
+from mansio.core.stream import Stream
+from mansio.core.stream_arguments import OFFSET, offset_of
 from mansio.core.topology_records import binding_fields, exchange_fields, queue_fields
 
 if TYPE_CHECKING:
@@ -202,10 +205,14 @@ class Definitions:
             self._asked(session, found)
             return found
         check_queue_arguments(name, host.name, arguments)
-        check_quorum(name, host.name, durable, exclusive, auto_delete, generated, arguments)
+        check_replicated(name, host.name, durable, exclusive, auto_delete, generated, arguments)
+        source = self._source(host, name, arguments)
         queue = self.make_queue(
             self.take_id(), host.name, name, durable, auto_delete, owner, arguments
         )
+        if isinstance(queue, Group) and source is not None:
+            begin = offset_of(source, arguments.get(OFFSET), self._broker.now_ms)
+            self._broker.streams.join(queue, source, begin)
         host.add_queue(queue)
         if owner is not None:
             session.owned[name] = queue
@@ -225,7 +232,13 @@ class Definitions:
     ) -> Queue:
         """A queue as its arguments ask for, which nobody knows of yet."""
         kind = PriorityQueue if arguments.get("x-max-priority") else Queue
+        if arguments.get("x-queue-type") == "stream":
+            kind = Stream
+        elif SOURCE in arguments:
+            kind = Group
         queue = kind(id, vhost, name, durable, auto_delete, owner, arguments)
+        if isinstance(queue, Stream):
+            self._broker.streams.made(queue)
         if queue.rules.ttl_ms is not None:
             queue.expiry = Expiry(self._broker, queue)
         if queue.rules.retry is not None:
@@ -233,6 +246,18 @@ class Definitions:
         if queue.rules.expires_ms is not None:
             queue.lease = Lease(self._broker, queue, queue.rules.expires_ms)
         return queue
+
+    def _source(self, host: "VHost", name: str, arguments: Arguments) -> Stream | None:
+        """The stream that is to feed a queue with these arguments; None for a queue of its own."""
+        if SOURCE not in arguments:
+            return None
+        source = host.queues.get(arguments[SOURCE])
+        if not isinstance(source, Stream):
+            resource = describe("queue", name, host.name)
+            raise PreconditionFailed(
+                f"invalid arg '{SOURCE}' for {resource}: no stream '{arguments[SOURCE]}'"
+            )
+        return source
 
     def keep_quarantine(self, vhost: str) -> None:
         """Declares the queue for messages that were given back too often, where there is none."""
@@ -244,7 +269,9 @@ class Definitions:
         self._write("declare queue", vhost, None, **queue_fields(queue))
 
     def purge_queue(self, session: "Session", queue: Queue) -> int:
-        """Settles every message that is ready or deferred; answers how many."""
+        """Settles every message that is ready or deferred; answers how many. Unsupported for a stream."""
+        if queue.keeps:
+            raise unsupported("queue.purge", queue)
         self._broker.bring_up_to_date(queue)
         count = self._broker.settling.drop_ready(queue)
         if count and queue.logged:
@@ -267,6 +294,12 @@ class Definitions:
     def drop_queue(self, queue: Queue, session: "Session | None" = None) -> int:
         """Deletes it without conditions, for a session or by itself, and tells its consumers."""
         queue.deleted = True
+        if isinstance(queue, Stream):
+            for group in list(queue.groups):  # there is nothing that they could get any more
+                self.drop_queue(group)
+            self._broker.streams.gone(queue)
+        elif isinstance(queue, Group) and queue.source is not None:
+            queue.source.groups.remove(queue)
         self._broker.receipts.deleted(queue)
         count = self._broker.settling.drop_ready(queue)
         self._broker.vhosts[queue.vhost].remove_queue(queue)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from mansio.core.queue import Queue
     from mansio.core.session import Channel
     from mansio.core.settling import Settling
+    from mansio.core.stream import Reader
+    from mansio.core.streams import Streams
 
 
 class Consumer:
@@ -40,6 +42,7 @@ class Consumer:
         "no_ack",
         "priority",
         "queue",
+        "reader",
         "tag",
         "timeout_ms",
         "unsettled",
@@ -68,6 +71,7 @@ class Consumer:
         self.weight: int = arguments.get("x-weight", 1)
         self.mark = 0
         self.timeout_ms = 0
+        self.reader: Reader | None = None  # where it is in a stream
         self.wire: Any = None
 
     def room(self, bytes_each: int) -> int:
@@ -132,7 +136,8 @@ class Dispatcher:
     """Queues that may have something to hand out; looked at once, at the end of the turn."""
 
     dead_letters: "DeadLetters"
-    """Where messages go that queues drop; set once by the Broker."""
+    """Where messages go that queues drop; this and the next one are set once by the Broker."""
+    streams: "Streams"
 
     def __init__(self, letters: Letters) -> None:
         self.dirty: list[Queue] = []
@@ -160,6 +165,9 @@ class Dispatcher:
         dirty, self.dirty = self.dirty, []
         for queue in dirty:
             queue.dirty = False
+            if queue.keeps:
+                self.streams.dispatch(queue)
+                continue
             expiry = queue.expiry
             if expiry is not None and not expiry.before():
                 if queue.bound is not None:  # publishers are told in this turn
@@ -237,7 +245,7 @@ def give_round(
         return given > 0
     span = queue.take_head(rounds * len(able))
     for offset, (consumer, _) in enumerate(able):
-        _give(queue, consumer, span, offset, rounds, len(able), each, settler)
+        deliver(queue, consumer, span, offset, rounds, len(able), each, settler)
     ring.turn = consumers.index(able[-1][0]) + 1
     return True
 
@@ -272,10 +280,10 @@ def dispatch_to_one(queue: "Queue", consumer: Consumer, settler: Settler) -> Non
 
 def give_head(queue: "Queue", consumer: Consumer, n: int, each: int, settler: Settler) -> None:
     """Delivers the first `n` messages of the first span, which has at least as many, of mean size `each`."""
-    _give(queue, consumer, queue.take_head(n), 0, n, 1, each, settler)
+    deliver(queue, consumer, queue.take_head(n), 0, n, 1, each, settler)
 
 
-def _give(
+def deliver(
     queue: "Queue",
     consumer: Consumer,
     span: Span,

@@ -20,10 +20,15 @@ QUEUE_ARGUMENTS = (
     "x-queue-leader-locator",
     "x-queue-mode",
     "x-queue-type",
+    "x-max-age",
+    "x-stream-max-segment-size-bytes",
+    "x-initial-cluster-size",
     "x-queue-version",
     "x-quorum-initial-group-size",
     "x-retry",
     "x-single-active-consumer",
+    "x-stream",
+    "x-stream-protected",
 )
 EXCHANGE_ARGUMENTS = ("alternate-exchange", "x-delayed-type")
 

@@ -1,5 +1,10 @@
 """What the Broker refuses, and why. Texts are those of RabbitMQ 3.10.8, since clients' users search for them."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mansio.core.queue import Queue
+
 
 class BrokerError(Exception):
     """A command that was refused. Nothing has changed; `text` says what, where and why."""
@@ -31,3 +36,13 @@ class NotAllowed(BrokerError):
 
 class InvalidCommand(BrokerError):
     """A value that the command cannot have, such as an unknown exchange type; closes the connection."""
+
+
+class Unsupported(BrokerError):
+    """What queues of this type cannot do; closes the connection."""
+
+
+def unsupported(command: str, queue: "Queue") -> Unsupported:
+    """The error for a command that a stream does not know."""
+    what = f"queue '{queue.name}' in vhost '{queue.vhost}'"
+    return Unsupported(f"{command} not supported by stream queues {what}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mansio.core.expiry import Expiry
 from mansio.core.marks import UNROUTED
 from mansio.core.run import Place, Run
+from mansio.core.stream import Stream
 
 if TYPE_CHECKING:
     from mansio.core.broker import Broker
@@ -33,9 +34,15 @@ class Intake:
         `channel`: who published it, and is to hear of it; None for what the broker itself puts there.
         """
         live = queues
+        streams: tuple[Queue, ...] = ()
         for queue in queues:
-            if queue.deleted:
-                live = tuple(queue for queue in queues if not queue.deleted)
+            if queue.deleted or queue.keeps:
+                streams = tuple(each for each in queues if each.keeps and not each.deleted)
+                live = tuple(each for each in queues if not each.deleted and not each.keeps)
+        if streams:
+            self._append(run, streams, channel)
+            if not live:
+                return True
         if not live:
             if channel is not None:
                 self._give_back(channel, run)
@@ -76,6 +83,14 @@ class Intake:
         if self._paging.budget_bytes:
             self._paging.arrived(run, live)
         return True
+
+    def _append(self, run: Run, streams: "tuple[Queue, ...]", channel: "Channel | None") -> None:
+        """A run goes to these streams, each of which has bytes of its own of it."""
+        for stream in streams:
+            assert isinstance(stream, Stream)
+            self._broker.streams.append(stream, run)
+        if channel is not None and self._broker.journal.behind:
+            channel.session.pressing = True
 
     def refuse(self, channel: "Channel | None", run: Run) -> None:
         """It is a duplicate. Its publisher is confirmed that it is there, once the first one is safe."""

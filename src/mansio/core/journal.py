@@ -156,8 +156,11 @@ class Journal:
         self._stirred = True
         self.retention.entry(seq, size)
         paging = self._broker.paging
+        streams = self._broker.streams
         for each in placed:
             self.retention.place(*each)
+            if streams and isinstance(each[0], Run):
+                streams.placed(each[0])
             if paging.budget_bytes and isinstance(each[0], Run) and each[0].live:
                 paging.placed(each[0])
 

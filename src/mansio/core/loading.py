@@ -62,6 +62,12 @@ class Loading:
             if mark is not None and head.base + head.start >= mark:
                 self._read_ahead(queue)
 
+    def wake_by(self, run: Run, queue: "Queue") -> None:
+        """The queue is looked at again when a run has been read that somebody wants."""
+        waiting = self._queues.setdefault(run, [])
+        if queue not in waiting:
+            waiting.append(queue)
+
     def must_wait(self, queue: "Queue", waiter: Any) -> bool:
         """Whether the queue's first message has to be read first: the waiter is woken then, and has to ask again.
 

@@ -31,13 +31,15 @@ ahead, and so the next part is on its way while a quarter of it is handed out.""
 class Pages:
     """Runs of a queue that are in memory and may go: those that were read back on the left, new ones on the right.
 
-    `most_bytes`: a bound of its own, beside the budget of all; 0 for none.
+    `most_bytes`: a bound of its own, beside the budget of all; 0 for none. `oldest_first`: what came, or was read, last
+    goes last, as its readers want it; otherwise what is handed out last goes first.
     """
 
-    __slots__ = ("data_bytes", "held", "mark", "most_bytes")
+    __slots__ = ("data_bytes", "held", "mark", "most_bytes", "oldest_first")
 
-    def __init__(self, most_bytes: int = 0) -> None:
+    def __init__(self, most_bytes: int = 0, oldest_first: bool = False) -> None:
         self.most_bytes = most_bytes
+        self.oldest_first = oldest_first
         self.held: OrderedDict[Run, None] = OrderedDict()
         self.data_bytes = 0
         self.mark: int | None = None  # once the queue's head is there, more is read ahead
@@ -101,7 +103,7 @@ class Paging:
         self.resident_bytes += run.data_bytes
         self._hold(run)
         if run not in self._kept:
-            run.home.held.move_to_end(run, last=False)
+            run.home.held.move_to_end(run, last=run.home.oldest_first)
         self._bound(run.home, run)
 
     def keep(self, run: Run) -> None:
@@ -174,8 +176,8 @@ class Paging:
             self._page_out_of(pages)
 
     def _page_out_of(self, pages: Pages) -> int:
-        """The newest run goes; how many bytes it has."""
-        run, _ = pages.held.popitem()
+        """A run goes; how many bytes it has."""
+        run, _ = pages.held.popitem(last=not pages.oldest_first)
         self._let_go(pages, run)
         if run.bucket is not None:
             self._drop(run)

@@ -34,6 +34,10 @@ class Queue:
 
     hidden: ClassVar[bool] = False
     """No client can name it, and what is only there counts as not routed: the history of an exchange."""
+    keeps: ClassVar[bool] = False
+    """Its messages stay when they are settled: a stream."""
+    fed: ClassVar[bool] = False
+    """Only a stream puts messages into it: a consumer group."""
 
     __slots__ = (
         "arguments",

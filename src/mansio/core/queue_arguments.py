@@ -8,6 +8,8 @@ from mansio.core.deduplication import wrong_argument
 from mansio.core.equivalence import describe, type_name
 from mansio.core.errors import PreconditionFailed
 from mansio.core.field_values import Arguments
+from mansio.core.group import PROTECTED, SOURCE
+from mansio.core.stream_arguments import OFFSET
 
 if TYPE_CHECKING:
     from mansio.core.queue import Queue
@@ -35,10 +37,19 @@ _TYPES: Final[dict[str, tuple[str, ...]]] = {
         "x-queue-leader-locator",
         "x-quorum-initial-group-size",
     ),
-    "stream": ("x-initial-cluster-size", "x-max-age", "x-stream-max-segment-size-bytes"),
+    "stream": (
+        "x-initial-cluster-size",
+        "x-max-age",
+        "x-max-length-bytes",
+        "x-queue-leader-locator",
+        "x-queue-type",
+        "x-stream-max-segment-size-bytes",
+    ),
 }
 """Arguments that each type of queue knows. Quorum queues have priorities here, which RabbitMQ refuses until 4.0."""
 _OTHERS: Final = frozenset(name for names in _TYPES.values() for name in names)
+_NOT_FOR_STREAMS: Final = frozenset(("x-dispatch-strategy", "x-message-deduplication", "x-retry"))
+"""Mansio's own arguments that only make sense where messages go when they are settled."""
 
 _VALUES: Final[dict[str, a.Check]] = {
     "x-expires": a.lease,
@@ -56,13 +67,33 @@ _VALUES: Final[dict[str, a.Check]] = {
     "x-single-active-consumer": a.boolean,
     "x-quorum-initial-group-size": a.positive,
     "x-queue-leader-locator": a.leader_locator,
+    "x-max-age": a.max_age,
+    "x-stream-max-segment-size-bytes": a.not_negative,
+    "x-initial-cluster-size": a.positive,
     "x-consumer-timeout": a.not_negative,
     "x-dispatch-strategy": a.strategy,
     "x-retry": lambda value, _: retry.fault(value),
 }
 """In the order in which they are checked; the last ones are Mansio's own, which any queue may have."""
 
-_QUEUE_TYPE: Final = a.one_of("queue type", "classic", "quorum")
+_NOT_FOR_GROUPS: Final = frozenset(
+    (
+        "x-max-length",
+        "x-max-length-bytes",
+        "x-max-priority",
+        "x-message-deduplication",
+        "x-message-ttl",
+        "x-overflow",
+    )
+)
+_GROUP_VALUES: Final[dict[str, a.Check]] = {
+    SOURCE: a.text,
+    OFFSET: a.stream_offset,
+    PROTECTED: a.boolean,
+}
+"""Of consumer groups: see group.py."""
+
+_QUEUE_TYPE: Final = a.one_of("queue type", "classic", "quorum", "stream")
 
 _CONSUMER_VALUES: Final[dict[str, a.Check]] = {
     "x-cancel-on-ha-failover": a.boolean,
@@ -73,7 +104,10 @@ _CONSUMER_VALUES: Final[dict[str, a.Check]] = {
 _CONSUMER_FOREIGN: Final = {
     "classic": ("x-stream-offset",),
     "quorum": ("x-stream-offset", "x-cancel-on-ha-failover"),
+    "stream": ("x-priority", "x-cancel-on-ha-failover"),
 }
+SEGMENT_BYTES_MAX: Final = 3_000_000_000
+"""Of `x-stream-max-segment-size-bytes` (RabbitMQ 3.10.8)."""
 
 
 def check_queue_arguments(name: str, vhost: str, arguments: Arguments) -> None:
@@ -83,15 +117,30 @@ def check_queue_arguments(name: str, vhost: str, arguments: Arguments) -> None:
         _check("x-queue-type", _QUEUE_TYPE, arguments, resource)
     kind = arguments.get("x-queue-type", "classic")
     known = _TYPES[kind]
-    _check_dead_letter_exchange(arguments, resource)
+    if kind != "stream":
+        _check_dead_letter_exchange(arguments, resource)
     for key, check in _VALUES.items():
         if key in arguments and (key in known or key not in _OTHERS):
             _check(key, check, arguments, resource)
     for key in arguments:
-        if key in _OTHERS and key not in known:
+        if (key in _OTHERS and key not in known) or (kind == "stream" and key in _NOT_FOR_STREAMS):
             raise _foreign(key, resource, kind)
+    if SOURCE in arguments:
+        _check_group(arguments, resource, kind)
     if (wrong := wrong_argument(arguments)) is not None:
         raise PreconditionFailed(f"invalid arg '{wrong[0]}' for {resource}: {wrong[1]}")
+
+
+def _check_group(arguments: Arguments, resource: str, kind: str) -> None:
+    """What a stream feeds cannot refuse messages, nor put them into another order."""
+    for key in arguments:
+        if key in _NOT_FOR_GROUPS or kind == "stream":
+            raise PreconditionFailed(
+                f"invalid arg '{key if kind != 'stream' else SOURCE}' for {resource}: a stream feeds it"
+            )
+    for key, check in _GROUP_VALUES.items():
+        if key in arguments:
+            _check(key, check, arguments, resource)
 
 
 def _check_dead_letter_exchange(arguments: Arguments, resource: str) -> None:
@@ -101,7 +150,7 @@ def _check_dead_letter_exchange(arguments: Arguments, resource: str) -> None:
         raise PreconditionFailed(f"invalid type '{kind}' for arg '{key}' in {resource}")
 
 
-def check_quorum(
+def check_replicated(
     name: str,
     vhost: str,
     durable: bool,
@@ -110,11 +159,12 @@ def check_quorum(
     generated: bool,
     arguments: Arguments,
 ) -> None:
-    """PreconditionFailed for a quorum queue that could not be one: it stays until somebody deletes it."""
-    if arguments.get("x-queue-type") != "quorum":
+    """PreconditionFailed for a quorum queue, or a stream, that could not be one: it stays until somebody deletes it."""
+    kind = arguments.get("x-queue-type", "classic")
+    if kind == "classic":
         return
     if generated:
-        text = "Cannot declare a server-named queue for type rabbit_quorum_queue"
+        text = f"Cannot declare a server-named queue for type rabbit_{kind}_queue"
         raise PreconditionFailed(text)
     wrong = None
     if auto_delete:
@@ -125,12 +175,16 @@ def check_quorum(
         wrong = "non-durable"
     if wrong is not None:
         raise PreconditionFailed(f"invalid property '{wrong}' for {describe('queue', name, vhost)}")
+    if arguments.get("x-stream-max-segment-size-bytes", 0) > SEGMENT_BYTES_MAX and kind == "stream":
+        raise PreconditionFailed("Exceeded max value for x-stream-max-segment-size-bytes")
 
 
 def check_consumer_arguments(queue: "Queue", arguments: Arguments) -> None:
     """PreconditionFailed for a consumer's argument that is wrong, or not for queues of this type."""
     resource = describe("queue", queue.name, queue.vhost)
     kind = str(queue.arguments.get("x-queue-type", "classic"))
+    if kind == "stream" and OFFSET in arguments:
+        _check(OFFSET, a.stream_offset, arguments, resource)
     for key in arguments:
         if key in _CONSUMER_FOREIGN[kind]:
             raise _foreign(key, resource, kind)

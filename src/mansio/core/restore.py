@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from mansio.core.deduplication import Present
 from mansio.core.delays import Delays
 from mansio.core.expiry import Expiry
+from mansio.core.group import Group
 from mansio.core.held import from_table
 from mansio.core.limits import ROUTES_MAX
 from mansio.core.queue import Queue
@@ -34,6 +35,7 @@ from mansio.core.records import (
 )
 from mansio.core.routing import Route
 from mansio.core.run import Range, Run, Span
+from mansio.core.stream import Stream
 from mansio.core.topology_restore import TopologyRestore
 
 if TYPE_CHECKING:
@@ -104,6 +106,8 @@ class Restore:
         for queue in queues:
             bytes_count = queue.bound is not None and queue.bound.bytes_max is not None
             for span in self._restore_queue(queue):
+                if span.run in runs:  # of the stream that feeds the queue
+                    continue
                 runs[span.run] = None
                 if bytes_count:
                     span.run.measure()
@@ -119,6 +123,10 @@ class Restore:
             if bucket is not None:
                 self._broker.journal.retention.hold(run, bucket, run.seq, run.offset, run.size)
         for queue in queues:
+            if isinstance(queue, Group):
+                queue.restored()
+            if isinstance(queue, Stream):
+                self._broker.streams.restored(queue)
             if queue.bound is not None or queue.expiry is not None:
                 self._broker.dispatcher.touch(queue)  # what is too much, or too old, goes
         self._spans.clear()
@@ -176,6 +184,8 @@ class Restore:
 
     def _restore_queue(self, queue: Queue) -> Iterable[Span]:
         by_base = self._spans.pop(queue.id, {})
+        if isinstance(queue, Group):
+            by_base = {span.base: span for span in _from(queue)}
         spans = [by_base[base] for base in sorted(by_base)]
         settled = _intervals(self._settled.get(queue.id, ()))
         returned = _intervals(self._returned.get(queue.id, ()))
@@ -241,6 +251,16 @@ class Restore:
             if not queue.rules.counts and queue.deferred is None:
                 returned = (queue.id, deliveries, due_ms, (position, 1, 1))
                 run.returns = [*(run.returns or ()), returned]
+
+
+def _from(group: Group) -> Iterator[Span]:
+    """What the stream has that feeds a group, from the offset on at which it began."""
+    stream = group.source
+    assert stream is not None
+    for span in stream.ready:
+        start = max(group.begin - span.base, 0)
+        if start < span.stop:
+            yield Span(span.run, start, span.stop, span.base)
 
 
 def _route(found: PublishedRoute) -> Route:

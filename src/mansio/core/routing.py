@@ -95,7 +95,9 @@ class Route:
     exchange is on the way, so every message is routed by itself and `group` holds all that may be reached. `looked_at`:
     each message has to be looked at, for that or because a queue asks for its priority or its id; `levels`: up to which
     priority all queues tell messages apart, 0 if one of them has a bound. `window`: what the exchange remembers, if it
-    does. `fresh` and `again` belong to the front: what it needs to encode a delivery.
+    does. `streams`: how many of the queues are streams.
+
+    `fresh` and `again` belong to the front: what it needs to encode a delivery.
     """
 
     __slots__ = (
@@ -113,6 +115,7 @@ class Route:
         "queues",
         "routing_key",
         "skip",
+        "streams",
         "window",
         "window_durable",
     )
@@ -143,6 +146,7 @@ class Route:
         self.looked_at = (
             by_content or self.deduplicates or any(queue.rules.levels for queue in queues)
         )
+        self.streams = sum(queue.keeps for queue in queues)
         self.mandatory = mandatory
         self.channel = channel
         self.skip = skip

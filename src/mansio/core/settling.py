@@ -7,6 +7,7 @@ from mansio.core.counts import Counts
 from mansio.core.dead_letters import DELIVERY_LIMIT, DeadLetters
 from mansio.core.deduplication import Deduplication
 from mansio.core.dispatch import Consumer, Dispatcher
+from mansio.core.group import Group
 from mansio.core.inflight import Piece
 from mansio.core.marks import ACKED, DROPPED, Marks
 from mansio.core.paging import Paging
@@ -80,13 +81,15 @@ class Settling:
             tag = None if consumer is None else consumer.tag
             self.receipts.settled(queue, run, outcome, tag, flown)
         run.live -= count
+        if isinstance(queue, Group):
+            queue.settled(run, count)
         if run.persistent and queue.logged:
             settled = (position, count, step)
             self._ranges.setdefault(queue.id, []).append(settled)
             if run.live:
                 if run.gone is None:
                     run.gone = []
-                run.gone.append((queue.id, settled))
+                add_gone(run.gone, queue.id, settled)
         if not run.live:
             self.release(run)
 
@@ -115,8 +118,9 @@ class Settling:
         for piece in pieces:
             queue = piece.queue
             queue.in_flight -= piece.count
-            first = piece.base + piece.start
-            self.settled(queue, piece.run, first, piece.count, piece.step, piece.consumer, outcome)
+            if not queue.keeps:
+                first, consumer = piece.base + piece.start, piece.consumer
+                self.settled(queue, piece.run, first, piece.count, piece.step, consumer, outcome)
             self.credit(piece)
             count += piece.count
         return count
@@ -130,7 +134,7 @@ class Settling:
             by_queue.setdefault(piece.queue.id, []).append(piece)
         for group in by_queue.values():
             queue = group[0].queue
-            if queue.deleted:
+            if queue.deleted or queue.keeps:
                 self._finish(group, DROPPED)
                 continue
             if queue.deferred is not None and why != RETURNED:
@@ -222,6 +226,16 @@ class Settling:
             self._dispatcher.touch_consumed(channel)
         elif consumer.limit:
             self._dispatcher.touch(consumer.queue)
+
+
+def add_gone(gone: list[tuple[int, Range]], queue_id: int, settled: Range) -> None:
+    """Notes that messages of a queue are settled, as one range with what was settled just before."""
+    if gone and settled[2] == 1:
+        last_id, (first, count, step) = gone[-1]
+        if last_id == queue_id and step == 1 and first + count == settled[0]:
+            gone[-1] = queue_id, (first, count + settled[1], 1)
+            return
+    gone.append((queue_id, settled))
 
 
 def _last(returns: list[Return]) -> list[Return]:

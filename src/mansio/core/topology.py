@@ -150,6 +150,9 @@ class VHost:
         """A new binding, or None if the same exists."""
         check_not_default(source_name)
         source = self.exchange(source_name)
+        if isinstance(destination, Queue) and destination.fed:
+            resource = describe("queue", destination.name, self.name)
+            raise PreconditionFailed(f"{resource} gets its messages from a stream: cannot be bound")
         binding = Binding(source, destination, key, arguments)
         source.matcher.check_binding(binding)
         identity = binding.identity()
@@ -293,7 +296,8 @@ class VHost:
         if (
             exchange.name == DEFAULT_EXCHANGE
         ):  # every queue is bound to it by its name (specification 3.1.3.1)
-            return [self.queues[key] for key in keys if key in self.queues]
+            found = [self.queues[key] for key in keys if key in self.queues]
+            return [queue for queue in found if not queue.fed]
         if guess:
             return [binding.destination for binding in exchange.bindings.values()]
         return [binding.destination for binding in exchange.matcher.match(keys, view)]

@@ -5,6 +5,7 @@ record, so that the records which built it up can be forgotten.
 from typing import TYPE_CHECKING, Any
 
 from mansio.core.deduplication import Window
+from mansio.core.group import Group
 from mansio.core.names import PREDECLARED_EXCHANGES
 from mansio.core.queue import Queue
 from mansio.core.records import pack_table
@@ -71,13 +72,14 @@ def exchange_fields(exchange: Exchange) -> dict[str, Any]:
 
 
 def queue_fields(queue: Queue) -> dict[str, Any]:
-    """A queue as records say it."""
-    return {
+    """A queue as records say it; `begin`: the first offset of a group."""
+    fields = {
         "name": queue.name,
         "id": queue.id,
         "auto_delete": queue.auto_delete,
         "arguments": pack_table(queue.arguments),
     }
+    return fields if not isinstance(queue, Group) else fields | {"begin": queue.begin}
 
 
 def binding_fields(binding: Binding) -> dict[str, Any]:

@@ -4,10 +4,12 @@ from typing import TYPE_CHECKING, Any
 
 from mansio.core.deduplication import REMEMBER, restore_ids
 from mansio.core.delays import Delays
+from mansio.core.group import SOURCE, Group
 from mansio.core.history import RECENT_HISTORY, History
 from mansio.core.queue import Queue
 from mansio.core.records import SNAPSHOT, Damaged, unpack_table
 from mansio.core.routing import Exchange
+from mansio.core.stream import Stream
 from mansio.core.topology_records import PREDECLARED
 
 if TYPE_CHECKING:
@@ -64,6 +66,10 @@ class TopologyRestore:
         elif do == "delete queue":
             queue = host.queues[change["name"]]
             queue.deleted = True  # its lease may still be known
+            if isinstance(queue, Stream):
+                self._broker.streams.gone(queue)
+            elif isinstance(queue, Group) and queue.source is not None:
+                queue.source.groups.remove(queue)
             host.remove_queue(queue)
             return int(change["id"])
         elif do == "keep delays":
@@ -137,6 +143,11 @@ class TopologyRestore:
             fields["id"], host.name, fields["name"], True, fields["auto_delete"], None, arguments
         )
         self._known(queue)
+        if isinstance(queue, Group):
+            stream = host.queues[arguments[SOURCE]]
+            if not isinstance(stream, Stream):
+                raise ValueError(f"group {queue.name!r} needs stream {stream.name!r}")
+            queue.join(stream, fields["begin"])
         host.add_queue(queue)
 
     def _known(self, queue: Queue) -> None:

@@ -82,9 +82,12 @@ class Flow(Login):
     def _has_room(self, channel: "AmqpChannel", publish: Publish) -> bool:
         """In a transaction it is the commit that needs the room."""
         journal = self.broker.journal
-        if channel.core.tx is not None or not publish.persistent:
+        streams = len(self.broker.streams)  # each writes down what it gets, also if it is transient
+        if streams and isinstance(publish, Run):
+            streams = max(route.streams for route in publish.routes)
+        if channel.core.tx is not None or not (publish.persistent or streams):
             return journal.has_room(0)
-        return journal.has_room(publish.data_bytes)
+        return journal.has_room(publish.data_bytes * (1 + streams))
 
     def must_wait(self, kind: int, number: int, payload: bytes) -> bool:
         """Whether a frame is not looked at now: it comes behind parked publishes, or commits what finds no room."""

@@ -50,6 +50,7 @@ BROKER_ERRORS: Final[dict[type[errors.BrokerError], int]] = {
     errors.PreconditionFailed: PRECONDITION_FAILED,
     errors.NotAllowed: NOT_ALLOWED,
     errors.InvalidCommand: COMMAND_INVALID,
+    errors.Unsupported: NOT_IMPLEMENTED,
 }
 
 CHANNEL_LEVEL: Final = frozenset(

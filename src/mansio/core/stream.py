@@ -1,0 +1,200 @@
+"""A stream: entries stay when they are read, and every reader has a place of its own.
+
+    publish ──► numbered, in the log ──durable──► readers, each at its offset
+    [segment 0][segment 1][segment 2 …]           acknowledgements give credit, and take nothing away
+     └ goes as a whole when there is too much, or it is too old; the last one stays
+
+It keeps its entries as a queue keeps what is ready: spans of runs by position, and a position is an offset. So they are
+stored, paged out, restored and given back as those of queues are. Every message has its offset in a header from the
+beginning, so that all readers share one copy of it. Nobody sees what is not durable: after a crash its offset would be
+another message's.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections import deque
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from mansio.core.field_values import Arguments
+from mansio.core.paging import Pages
+from mansio.core.queue import Queue
+from mansio.core.run import Run, Span
+from mansio.core.stream_arguments import SEGMENT_BYTES, duration_ms
+
+if TYPE_CHECKING:
+    from mansio.core.group import Group
+    from mansio.core.session import Session
+
+
+class Segment:
+    """Entries up to offset `stop`, exclusive, of `data_bytes`; the last of them came at `last_ms`."""
+
+    __slots__ = ("data_bytes", "last_ms", "stop")
+
+    def __init__(self) -> None:
+        self.stop = 0
+        self.data_bytes = 0
+        self.last_ms = 0
+
+
+class Reader:
+    """Where a consumer of a stream is: at `offset`, and in the run of this `number`; -1: not known yet."""
+
+    __slots__ = ("mark", "number", "offset")
+
+    def __init__(self, offset: int) -> None:
+        self.offset = offset
+        self.number = -1
+        self.mark = -1  # of the run at which more is read ahead, while it reads from the log
+
+
+class Entry(NamedTuple):
+    """A run in a stream, and the offset of its first message."""
+
+    run: Run
+    base: int
+
+
+class Stream(Queue):
+    """`committed`: all entries below this offset are durable. `removed`: how many runs are gone from the front."""
+
+    keeps: ClassVar[bool] = True
+
+    __slots__ = (
+        "committed",
+        "groups",
+        "max_age_ms",
+        "max_bytes",
+        "removed",
+        "segment_bytes",
+        "segments",
+    )
+
+    def __init__(
+        self,
+        id: int,
+        vhost: str,
+        name: str,
+        durable: bool = True,
+        auto_delete: bool = False,
+        owner: "Session | None" = None,
+        arguments: Arguments | None = None,
+    ) -> None:
+        super().__init__(id, vhost, name, durable, auto_delete, owner, arguments)
+        asked = self.arguments
+        self.committed = 0
+        self.groups: list[Group] = []
+        self.removed = 0
+        self.pages = Pages(oldest_first=True)
+        self.segments: deque[Segment] = deque()
+        self.max_age_ms: int | None = None
+        if "x-max-age" in asked:
+            self.max_age_ms = duration_ms(asked["x-max-age"])
+        self.max_bytes: int | None = asked.get("x-max-length-bytes")
+        self.segment_bytes: int = asked.get("x-stream-max-segment-size-bytes", SEGMENT_BYTES)
+
+    # -- entries
+
+    @property
+    def first(self) -> int:
+        """The offset of the oldest entry; that of the next one where there is none."""
+        return self.ready[0].base if self.ready else self.next_position
+
+    @property
+    def last_ms(self) -> int:
+        """When the newest entry came; 0: there is none."""
+        return self.segments[-1].last_ms if self.segments else 0
+
+    def put(self, span: Span) -> None:
+        """See `Queue`. Nothing in a stream has been delivered before, whoever has seen it."""
+        span.redelivered = False
+        self.ready.append(span)
+        if not self.segments or self.segments[-1].data_bytes >= self.segment_bytes:
+            self.segments.append(Segment())
+        segment = self.segments[-1]
+        segment.stop = span.base + span.stop
+        segment.data_bytes += span.run.data_bytes
+        segment.last_ms = max(span.run.arrived_ms, segment.last_ms)
+
+    def placed(self, run: Run) -> None:
+        """One of its runs is durable, and all before it."""
+        stop = run.places[0][1] + run.count
+        self.committed = max(self.committed, stop)
+
+    # -- readers
+
+    def run_at(self, reader: Reader) -> Entry | None:
+        """The run that the reader reads next; None where it has to wait for it. What it missed is skipped."""
+        ready = self.ready
+        if reader.offset >= self.committed or not ready:
+            return None
+        at = reader.number - self.removed
+        if reader.number < 0 or at < 0:
+            reader.offset = max(reader.offset, ready[0].base)
+            at = bisect_right(ready, reader.offset, key=_base) - 1
+            reader.number = at + self.removed
+            if reader.offset >= self.committed:
+                return None
+        span = ready[at]
+        return Entry(span.run, span.base)
+
+    def last_offset(self) -> int:
+        """Where the newest run begins that may be read."""
+        at = bisect_left(self.ready, self.committed, key=_base) - 1
+        return self.ready[at].base if at >= 0 else self.committed
+
+    def offset_at(self, when_ms: int) -> int:
+        """Where the first run begins that came at this time or later."""
+        at = bisect_left(self.ready, when_ms, key=_arrived)
+        return self.ready[at].base if at < len(self.ready) else self.committed
+
+    # -- the end of entries
+
+    def excess(self, now_ms: int) -> int:
+        """The offset below which entries are to go: those of segments that are too many, or too old."""
+        until = 0
+        needed = min([self.committed, *(g.floor for g in self.groups if g.protected)])
+        too_many = -1 if self.max_bytes is None else self._bytes() - self.max_bytes
+        oldest_ms = -1 if self.max_age_ms is None else now_ms - self.max_age_ms
+        for segment in self.segments:
+            if segment is self.segments[-1] or segment.stop > needed:
+                break
+            if too_many <= 0 and segment.last_ms >= oldest_ms:
+                break
+            until = segment.stop
+            too_many -= segment.data_bytes
+        return until
+
+    def next_excess_ms(self) -> int | None:
+        """When the oldest segment is too old; None: never, as long as nothing arrives."""
+        if self.max_age_ms is None or len(self.segments) < 2:
+            return None
+        return self.segments[0].last_ms + self.max_age_ms + 1
+
+    def cut(self, until: int) -> list[Run]:
+        """Takes the runs below this offset, where a segment ends."""
+        gone: list[Run] = []
+        while self.segments and self.segments[0].stop <= until:
+            self.segments.popleft()
+        while self.ready and self.ready[0].base < until:
+            run = self.ready.popleft().run
+            self.ready_count -= run.count
+            gone.append(run)
+        self.removed += len(gone)
+        return gone
+
+    def take_all(self) -> list[Span]:
+        """See `Queue`."""
+        self.segments.clear()
+        self.removed += len(self.ready)
+        return super().take_all()
+
+    def _bytes(self) -> int:
+        return sum(segment.data_bytes for segment in self.segments)
+
+
+def _base(span: Span) -> int:
+    return span.base
+
+
+def _arrived(span: Span) -> int:
+    return span.run.arrived_ms

@@ -1,0 +1,204 @@
+"""All streams of one broker: what is appended to them, handed out to their readers, and cut off."""
+
+from typing import TYPE_CHECKING, Final
+
+from mansio.core.deadlines import NEVER_MS
+from mansio.core.dispatch import Consumer, deliver
+from mansio.core.equivalence import describe
+from mansio.core.errors import PreconditionFailed, Unsupported, unsupported
+from mansio.core.group import PROTECTED, SOURCE, Group
+from mansio.core.inflight import Piece
+from mansio.core.run import Run, Span
+from mansio.core.stream import Reader, Stream
+
+if TYPE_CHECKING:
+    from mansio.core.broker import Broker
+    from mansio.core.queue import Queue
+    from mansio.core.session import Channel
+
+AHEAD_BYTES: Final = 4 << 20
+"""Read ahead from the log for one reader; the next part is asked for when half of it is used up."""
+REFUSALS: Final = "basic.nack and basic.reject"
+
+
+class Retainer:
+    """Calls when the oldest entries of a stream are too old."""
+
+    __slots__ = ("_streams", "deadline_ms", "stream")
+
+    def __init__(self, streams: "Streams", stream: Stream) -> None:
+        self._streams = streams
+        self.stream = stream
+        self.deadline_ms = NEVER_MS
+
+    def due(self, now_ms: int) -> None:
+        """See `Timed`."""
+        if not self.stream.deleted:
+            self._streams.retain(self.stream)
+
+
+class Streams:
+    """The Broker's streams, by id."""
+
+    def __init__(self, broker: "Broker") -> None:
+        self._broker = broker
+        self._retainers: dict[int, Retainer] = {}
+
+    def __len__(self) -> int:
+        return len(self._retainers)
+
+    def made(self, stream: Stream) -> None:
+        """There is one more."""
+        self._retainers[stream.id] = Retainer(self, stream)
+
+    def gone(self, stream: Stream) -> None:
+        """It is deleted."""
+        self._retainers.pop(stream.id, None)
+
+    # -- entries
+
+    def append(self, stream: Stream, run: Run) -> None:
+        """Messages that were published go to a stream, in bytes of their own: each with its offset."""
+        broker = self._broker
+        entry = broker.letters.numbered(run, stream.next_position)
+        entry.arrived_ms = max(broker.now_ms, stream.last_ms)
+        broker.settling.hold(entry, 1)
+        entry.places = ((stream.id, stream.append(entry)),)
+        broker.journal.publish(entry)
+        if broker.paging.budget_bytes:
+            broker.paging.arrived(entry, (stream,))
+        if len(stream.segments) > 1:
+            self.retain(stream)
+
+    def placed(self, run: Run) -> None:
+        """A run is durable; if it is one of a stream, its readers may have it."""
+        retainer = self._retainers.get(run.places[0][0]) if run.places else None
+        if retainer is not None:
+            stream = retainer.stream
+            stream.placed(run)
+            touch = self._broker.dispatcher.touch
+            touch(stream)
+            for group in stream.groups:
+                if group.feed(run, run.places[0][1]):
+                    touch(group)
+
+    def restored(self, stream: Stream) -> None:
+        """All that it had is back."""
+        stream.committed = stream.next_position
+        self.retain(stream)
+
+    def retain(self, stream: Stream) -> None:
+        """What is too much or too old goes."""
+        broker = self._broker
+        until = stream.excess(broker.now_ms)
+        if until:
+            first = stream.first
+            for group in stream.groups:
+                self._drop(group, until)
+            gone = stream.cut(until)
+            for run in gone[:-1]:
+                broker.settling.left(run, stream.id, run.count, ())
+            for run in gone[-1:]:
+                whole = (first, until - first, 1)
+                broker.settling.left(run, stream.id, run.count, (whole,))
+        when_ms = stream.next_excess_ms()
+        if when_ms is not None:
+            broker.deadlines.at(when_ms, self._retainers[stream.id])
+
+    # -- groups
+
+    def join(self, group: Group, stream: Stream, begin: int) -> None:
+        """A new group gets what the stream has from this offset on."""
+        group.join(stream, begin)
+        for span in stream.ready:
+            if span.base < stream.committed:
+                group.feed(span.run, span.base)
+
+    def _drop(self, group: Group, until: int) -> None:
+        """Entries below this offset go; a group that has not read them has lost them."""
+        lost = 0
+        while group.ready and group.ready[0].base + group.ready[0].start < until:
+            span = group.ready[0]
+            count = min(span.stop, until - span.base) - span.start
+            self._broker.settling.drop(group, group.take_head(count))
+            lost += count
+        if lost:
+            self._broker.notices.append(
+                f"{describe('queue', group.name, group.vhost)}: {lost} messages went with the oldest part of stream "
+                f"'{group.arguments[SOURCE]}' before they were read; '{PROTECTED}' would keep them"
+            )
+
+    # -- readers
+
+    def check_consumer(self, stream: Stream, channel: "Channel", no_ack: bool) -> None:
+        """PreconditionFailed or Unsupported for a consumer that a stream cannot have (texts of RabbitMQ 3.10.8)."""
+        resource = describe("queue", stream.name, stream.vhost)
+        if not channel.new_consumer_limit:
+            raise PreconditionFailed(f"consumer prefetch count is not set for '{resource}'")
+        if no_ack:
+            raise unsupported("automatic acknowledgement", stream)
+        if channel.limit:
+            raise Unsupported(f"{resource} does not support global qos")
+
+    def check_refusal(self, pieces: list[Piece], how: str) -> None:
+        """Deliveries are refused, or given back: Unsupported where one of them is a stream's."""
+        for piece in pieces:
+            if piece.queue.keeps:
+                raise unsupported(how, piece.queue)
+
+    def dispatch(self, queue: "Queue") -> None:
+        """Hands out what readers have room for; who comes first changes every time."""
+        assert isinstance(queue, Stream)
+        consumers = queue.consumers
+        if not consumers:
+            return
+        queue.turn = queue.turn % len(consumers)
+        for consumer in consumers[queue.turn :] + consumers[: queue.turn]:
+            self._hand_out(queue, consumer)
+        queue.turn += 1
+
+    def _hand_out(self, stream: Stream, consumer: Consumer) -> None:
+        reader = consumer.reader
+        assert reader is not None
+        settling = self._broker.settling
+        while (entry := stream.run_at(reader)) is not None:
+            run, base = entry
+            each = run.bytes_each()
+            i = reader.offset - base
+            n = min(run.count - i, consumer.room(each))
+            if n <= 0:
+                return
+            if not run.data:
+                self._wait(stream, reader, run)
+                return
+            if reader.number >= reader.mark >= 0:
+                self._read_ahead(stream, reader)
+            deliver(stream, consumer, Span(run, i, i + n, base), 0, n, 1, each, settling)
+            reader.offset += n
+            if i + n == run.count:
+                reader.number += 1
+
+    def _wait(self, stream: Stream, reader: Reader, run: Run) -> None:
+        """A run has to be read from the log, and those behind it. One that is damaged is where the reader stops."""
+        loading = self._broker.paging.loading
+        if run not in loading.unreadable:
+            loading.wake_by(run, stream)
+            self._read_ahead(stream, reader)
+
+    def _read_ahead(self, stream: Stream, reader: Reader) -> None:
+        """Asks for what is missing of the next part, from the reader's place on."""
+        loading = self._broker.paging.loading
+        at = reader.number - stream.removed
+        room = reach = min(AHEAD_BYTES, self._broker.paging.window_bytes // 2)
+        reader.mark = -1
+        ready = stream.ready
+        missing = False
+        while at < len(ready) and room > 0:
+            run = ready[at].run
+            if not run.data:
+                missing = True
+                loading.want(run)
+            room -= run.data_bytes
+            if missing and reader.mark < 0 and room * 2 <= reach:
+                reader.mark = at + stream.removed
+            at += 1

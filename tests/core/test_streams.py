@@ -1,0 +1,282 @@
+"""Streams: entries stay, readers have places of their own, old segments go; over paging and restarts."""
+
+from typing import Any
+
+import pytest
+
+from mansio.core.errors import PreconditionFailed, Unsupported
+from mansio.core.run import Run
+from mansio.core.session import Outcome
+from mansio.core.stream import Stream
+from tests.core.play import SIZE, Client, make_run
+from tests.core.test_paging import Keeper
+
+FIRST = {"x-stream-offset": "first"}
+
+
+class Timestamp(int):
+    """As the codec has it."""
+
+
+class Play(Keeper):
+    """A broker with a stream `s`, whose clock a test moves."""
+
+    def __init__(self, budget: int = 1 << 20, **arguments: Any) -> None:
+        super().__init__(budget)
+        asked = {"x-queue-type": "stream"} | {
+            "x-" + key.replace("_", "-"): value for key, value in arguments.items()
+        }
+        self.stream = self.client.declare("s", durable=True, arguments=asked)
+        self.turn()
+
+    def put(self, *numbers: int) -> Run:
+        """One run, in a turn of its own."""
+        run = self.client.publish(self.stream, *numbers)
+        self.turn()
+        return run
+
+    def reader(self, offset: Any = "first", prefetch: int = 100, name: str = "r") -> Client:
+        client = Client(self.broker, name)
+        self.broker.set_prefetch(client.channel, prefetch, False)
+        arguments = {} if offset is None else {"x-stream-offset": offset}
+        client.consume(self.broker.vhosts["/"].queues["s"], "c", arguments=arguments)
+        self.turn()
+        return client
+
+    def serve(self) -> None:
+        """Reads what is asked for until nobody asks any more."""
+        self.turn()
+        while self.loading.wanted:
+            self.load()
+            self.turn()
+
+
+def test_every_reader_gets_every_entry_in_order() -> None:
+    play = Play()
+    one, two = play.reader(), play.reader()
+    play.put(0, 1, 2)
+    play.put(3)
+    assert one.heard.take_numbers() == two.heard.take_numbers() == [0, 1, 2, 3]
+    assert play.reader().heard.take_numbers() == [0, 1, 2, 3], "they are still there"
+    assert play.stream.ready_count == 4
+
+
+def test_nobody_sees_what_is_not_durable() -> None:
+    play = Play()
+    reader = play.reader()
+    play.client.publish(play.stream, 7)
+    journal = play.broker.journal
+    records, owners = play.broker.end_turn(), journal.owners
+    play.broker.end_turn()
+    assert reader.heard.take_numbers() == [], "after a crash another message may have its offset"
+    journal.placed(*play.log.append(records, owners))
+    assert play.broker.unfinished
+    play.turn()
+    assert reader.heard.take_numbers() == [7]
+
+
+@pytest.mark.parametrize(
+    ("offset", "expected"),
+    [
+        ("first", [0, 1, 2, 3, 4, 5]),
+        ("last", [5]),
+        ("next", []),
+        (None, []),
+        (0, [0, 1, 2, 3, 4, 5]),
+        (2, [2, 3, 4, 5]),
+        (4, [4, 5]),
+        (-3, [0, 1, 2, 3, 4, 5]),
+        (Timestamp(0), [0, 1, 2, 3, 4, 5]),
+        (Timestamp(11), [2, 3, 4, 5]),
+        (Timestamp(20), [5]),
+        (Timestamp(21), []),
+        ("10s", [5]),
+        ("11s", [2, 3, 4, 5]),
+        ("1h", [0, 1, 2, 3, 4, 5]),
+    ],
+)
+def test_a_reader_begins_where_it_asks_to(offset: Any, expected: list[int]) -> None:
+    play = Play()
+    for at_ms, numbers in (0, (0, 1)), (15_000, (2, 3, 4)), (20_000, (5,)):
+        play.broker.now_ms = at_ms
+        play.put(*numbers)
+    play.broker.now_ms = 26_000
+    if offset == "10s":
+        play.broker.now_ms = 29_000
+    reader = play.reader(offset)
+    assert reader.heard.take_numbers() == expected
+    play.put(6)
+    assert reader.heard.take_numbers() == [6], "and goes on"
+
+
+def test_an_offset_that_is_not_there_yet_is_waited_for() -> None:
+    play = Play()
+    play.put(0, 1)
+    reader = play.reader(4)
+    play.put(2, 3)
+    assert reader.heard.take_numbers() == []
+    play.put(4, 5)
+    assert reader.heard.take_numbers() == [4, 5]
+
+
+def test_acknowledgements_give_credit() -> None:
+    play = Play()
+    play.put(*range(10))
+    reader = play.reader(prefetch=4)
+    assert reader.heard.take_numbers() == [0, 1, 2, 3]
+    reader.settle_until(3)
+    play.turn()
+    assert reader.heard.take_numbers() == [4, 5, 6]
+    play.broker.close_channel(reader.channel)
+    play.turn()
+    assert play.stream.in_flight == 0 and play.stream.ready_count == 10
+    assert [d[3] for d in play.reader().heard.deliveries] == [False] * 10, "never redelivered"
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REJECT, Outcome.REQUEUE])
+def test_what_was_read_cannot_be_given_back(outcome: Outcome) -> None:
+    play = Play()
+    play.put(0)
+    reader = play.reader()
+    with pytest.raises(
+        Unsupported, match=r"basic[.]nack and basic[.]reject not supported by stream"
+    ):
+        play.broker.settle(reader.channel, 1, 1, False, outcome)
+    play.turn()
+
+
+def test_transient_messages_stay_as_well() -> None:
+    play = Play()
+    play.put(0)
+    queue = play.client.declare("q")
+    play.broker.publish(play.client.channel, make_run([1]), (queue, play.stream))
+    play.turn()
+    again = play.restarted()
+    stream = again.queue("s")
+    assert isinstance(stream, Stream) and stream.ready_count == 2 == stream.committed
+    assert not [span for span in stream.spans() if span.redelivered]
+
+
+def test_a_restart_goes_on_with_the_offsets() -> None:
+    play = Play(max_length_bytes=4 * SIZE, stream_max_segment_size_bytes=2 * SIZE)
+    for number in range(9):
+        play.put(number)
+    assert (play.stream.first, play.stream.next_position) == (6, 9)
+    again = play.restarted()
+    stream = again.queue("s")
+    assert isinstance(stream, Stream)
+    assert (stream.first, stream.next_position, stream.committed) == (6, 9, 9)
+    again.client.publish(stream, 9)
+    again.turn()
+    assert stream.next_position == 10
+
+
+def test_segments_go_when_they_are_too_many() -> None:
+    play = Play(max_length_bytes=5 * SIZE, stream_max_segment_size_bytes=2 * SIZE)
+    reader = play.reader(prefetch=1)
+    for number in range(8):
+        play.put(number)
+    assert play.stream.first == 4 and play.stream.ready_count == 4
+    assert reader.heard.take_numbers() == [0]
+    reader.settle(1)
+    play.turn()
+    assert reader.heard.take_numbers() == [4], "what is gone is skipped"
+
+
+def test_the_last_segment_never_goes() -> None:
+    play = Play(max_length_bytes=1)
+    for number in range(4):
+        play.put(number)
+    assert play.stream.ready_count == 4
+
+
+def test_segments_go_when_they_are_too_old() -> None:
+    play = Play(max_age="10s", stream_max_segment_size_bytes=2 * SIZE)
+    for number in range(5):
+        play.broker.now_ms = number * 1000
+        play.put(number)
+    play.broker.now_ms = 11_000
+    play.turn()
+    assert play.stream.first == 0
+    assert play.broker.deadlines.next_ms == 11_001
+    play.broker.now_ms = 11_001
+    play.turn()
+    assert play.stream.first == 2
+    play.broker.now_ms = 60_000
+    play.turn()
+    assert play.stream.first == 4, "the last segment stays"
+
+
+def test_a_deleted_stream_leaves_nothing_in_the_log() -> None:
+    play = Play()
+    play.put(0, 1, 2)
+    reader = play.reader()
+    play.broker.definitions.delete_queue(play.client.session, play.stream, False, False)
+    play.turn()
+    assert ("cancelled", 1, "c") in reader.heard.take()
+    assert play.broker.memory_bytes == 0 and not len(play.broker.streams)
+    assert "s" not in play.restarted().broker.vhosts["/"].queues
+
+
+@pytest.mark.parametrize("prefetch", [1, 7, 1000])
+def test_readers_far_behind_read_from_the_log(prefetch: int) -> None:
+    play = Play(budget=20 * SIZE)
+    for number in range(0, 100, 2):
+        play.put(number, number + 1)
+    assert play.paging.resident_bytes <= 20 * SIZE
+    assert sum(not span.run.data for span in play.stream.ready) > 30
+    readers = [play.reader(offset, prefetch, f"r{offset}") for offset in ("first", 31, 90)]
+    seen: list[list[int]] = [[], [], []]
+    for _ in range(400):
+        play.serve()
+        for reader, numbers in zip(readers, seen, strict=True):
+            numbers += reader.heard.take_numbers()
+            reader.settle_until(0)
+    assert seen == [list(range(100)), list(range(31, 100)), list(range(90, 100))]
+    assert play.paging.resident_bytes <= 40 * SIZE
+
+
+def test_the_newest_entries_stay_in_memory() -> None:
+    play = Play(budget=20 * SIZE)
+    for number in range(60):
+        play.put(number)
+    resident = [bool(span.run.data) for span in play.stream.ready]
+    assert resident[-8:] == [True] * 8 and not any(resident[:30])
+
+
+def test_a_damaged_entry_stops_its_readers_and_no_others() -> None:
+    play = Play(budget=10 * SIZE)
+    for number in range(40):
+        play.put(number)
+    reader = play.reader("first")
+    for run in play.loading.take(1 << 40):
+        if run is play.stream.ready[0].run:
+            play.loading.lost(run)
+        else:
+            play.loading.loaded(run, play.record(run))
+    play.serve()
+    assert reader.heard.take_numbers() == []
+    other = play.reader("last")
+    play.serve()
+    assert other.heard.take_numbers() == [39]
+
+
+def test_what_a_stream_refuses() -> None:
+    play = Play()
+    client = Client(play.broker, "other")
+    with pytest.raises(PreconditionFailed, match="prefetch"):
+        client.consume(play.stream)
+    play.broker.set_prefetch(client.channel, 10, False)
+    with pytest.raises(Unsupported, match="automatic acknowledgement"):
+        client.consume(play.stream, no_ack=True)
+    with pytest.raises(PreconditionFailed, match="x-priority"):
+        client.consume(play.stream, arguments={"x-priority": 1})
+    with pytest.raises(PreconditionFailed, match="x-stream-offset"):
+        client.consume(play.stream, arguments={"x-stream-offset": "soon"})
+    with pytest.raises(Unsupported, match=r"basic[.]get"):
+        play.broker.get(client.channel, play.stream, False)
+    with pytest.raises(Unsupported, match=r"queue[.]purge"):
+        play.broker.definitions.purge_queue(client.session, play.stream)
+    with pytest.raises(PreconditionFailed, match="non-durable"):
+        client.declare("t", arguments={"x-queue-type": "stream"})
+    play.turn()
