@@ -1,6 +1,7 @@
 """The output of one connection: frames in order, written once a turn, and the outbox that the Broker delivers to."""
 
 from collections import deque
+from struct import Struct
 from typing import Any, Final
 
 from mansio.codec import amqp_methods as m
@@ -12,6 +13,8 @@ from mansio.core.run import Run
 from mansio.core.session import Channel
 from mansio.protocol.amqp.content import Content
 from mansio.protocol.amqp.replies import DUPLICATE, NO_ROUTE
+
+_METHOD_HEAD: Final = Struct(">BHI")
 
 LARGE_BYTES: Final = 4096
 """From this mean size on, contents are written from where they lie: a copy costs more than another buffer."""
@@ -168,15 +171,23 @@ class Output:
         """Deliveries whose contents go out from where they lie, without being copied together."""
         number = consumer.channel.number
         data = memoryview(run.data)
+        out = self._out
+        wire: bytes = consumer.wire
+        stride = run.stride
+        last = None
         for i in numbers:
             route = run.route(i)
-            start, stop = run.bounds(i)
-            skip, tail, source = route.again if redelivered else route.fresh
-            payload = consumer.wire + tag.to_bytes(8, "big") + tail[:-1]
-            self.send_raw(m.frame(m.FRAME_METHOD, number, payload))
+            if route is not last:
+                last = route
+                skip, tail, source = route.again if redelivered else route.fresh
+                size = len(wire) + 8 + len(tail) - 1
+                head = _METHOD_HEAD.pack(m.FRAME_METHOD, number, size) + wire
+            start, stop = (i * stride, (i + 1) * stride) if stride else run.bounds(i)
+            out.append(head + tag.to_bytes(8, "big") + tail)
             content = data[start + skip : stop]
-            self._out.append(content if source == number else rechannel(bytes(content), number))
+            out.append(content if source == number else rechannel(bytes(content), number))
             tag += 1
+        self.wake()
 
     def _deliver_reframed(
         self, consumer: Consumer, run: Run, numbers: range, tag: int, redelivered: bool
