@@ -17,6 +17,9 @@ class Place(Protocol):
     def wait(self, milliseconds: int) -> None:
         """Let time pass."""
 
+    def now_seconds(self) -> int:
+        """The broker's clock: Unix time."""
+
 
 class Sockets:
     """A broker that listens on a TCP port; time is the world's."""
@@ -31,3 +34,7 @@ class Sockets:
     def wait(self, milliseconds: int) -> None:
         """Sleep."""
         time.sleep(milliseconds / 1000)
+
+    def now_seconds(self) -> int:
+        """The time of this machine."""
+        return int(time.time())

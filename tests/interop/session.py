@@ -22,6 +22,7 @@ from tests.interop.wire import (
 )
 
 ANSWER_SECONDS_MAX = 5.0
+NOW = "$now"
 
 
 class Client(Listener):
@@ -87,6 +88,7 @@ class Session:
         """Carry out one C line; raises ValueError for a line that cannot be read."""
         head, _, rest = line.partition(" ")
         label = head.partition(".")[2]
+        self.names.known[NOW] = str(self.place.now_seconds())
         reader = Reader(rest, self.names.known)
         word = reader.take_word()
         if word == "wait":

@@ -4,7 +4,7 @@ import pytest
 
 from tests.interop.listener import Names
 from tests.interop.methods import BY_NAME
-from tests.interop.session import show_ranges
+from tests.interop.session import Session, show_ranges
 from tests.interop.transcript import parse
 from tests.interop.values import (
     Reader,
@@ -123,3 +123,19 @@ def test_only_waiting_moves_the_clock_of_a_virtual_broker() -> None:
     place.wait(10_005)
     assert place.broker.now_ms == START_MS + 10_005
     assert wire.call(1, "queue.declare", "queue.declare-ok", queue="q")["message_count"] == 0
+
+
+def test_the_time_of_the_broker_can_be_told_and_reckoned_with() -> None:
+    names = {"$now": "1700000000"}
+    table = Reader("{a=T:$now b=T:$now-5 c=T:$now+60 d=T:7}", names).take_value()[1]
+    times = {key: number for key, (_, number) in table.items()}
+    assert times == {"a": 1_700_000_000, "b": 1_699_999_995, "c": 1_700_000_060, "d": 7}
+
+
+def test_the_clock_of_a_section_is_that_of_its_broker() -> None:
+    place = VirtualBroker()
+    session = Session(place)
+    session.do("C login ch1")
+    place.wait(3000)
+    session.do("C ch1 exchange.declare exchange=amq.direct passive=1 arguments={x=T:$now}")
+    assert session.names.known["$now"] == str((START_MS + 3000) // 1000)

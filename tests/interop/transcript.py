@@ -37,7 +37,8 @@ C lines are sent, S lines are what came back before the next C line. `C.B` and `
 
 Within one step, S lines are in order per channel and sorted by connection and channel. Names that the broker makes
 up are shown as $gen1 (amq.gen-...), $ctag1 (amq.ctag-...), $reply1 (direct reply-to), $any (text of its own choice)
-and are used like that in C lines; the time in an x-death header is shown as T:$now. Where Mansio differs on purpose,
+and are used like that in C lines; the time in an x-death header is shown as T:$now, and a C line may say T:$now or
+T:$now-5 for the broker's time in seconds. Where Mansio differs on purpose,
 the step says why, and what Mansio answers:
 
     # differs on Mansio: why

@@ -214,7 +214,12 @@ class Reader:
             return ("A", items)
         quoted = self.line[self.pos : self.pos + 1] == '"'
         word = self.take_text()
-        return ("S", word) if quoted else plain_value(word)
+        return ("S", word) if quoted else plain_value(self._with_time(word))
+
+    def _with_time(self, word: str) -> str:
+        """T:$now and T:$now-5 with the time put in, in seconds; any other word as it is."""
+        found = re.fullmatch(r"T:(\$now)([+-]\d+)?", word)
+        return f"T:{int(self.names[found[1]]) + int(found[2] or 0)}" if found else word
 
     def take_pairs(self) -> Table:
         """`key=value` pairs up to the closing brace."""

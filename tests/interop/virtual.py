@@ -53,6 +53,10 @@ class VirtualBroker:
             self.broker.now_ms = min(self.broker.now_ms + STEP_MS, until_ms)
             self.turn()
 
+    def now_seconds(self) -> int:
+        """The broker's clock."""
+        return self.broker.now_ms // 1000
+
     def accept(self, wire: VirtualWire) -> AmqpConnection:
         """The front of a wire."""
         peer = Peer(f"127.0.0.1:{len(self.wires) + 1} -> 127.0.0.1:5672", loopback=True)
