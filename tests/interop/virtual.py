@@ -69,8 +69,11 @@ class VirtualBroker:
     def turn(self) -> None:
         """End turns until nothing is left to do."""
         for _ in range(TURNS_MAX):
-            self.broker.end_turn()
+            journal = self.broker.journal
+            records = self.broker.end_turn()
             ticket = next(self._tickets)
+            if records:
+                journal.placed(ticket, 1, [(owner, ticket, 0, 1) for _, owner in journal.owners])
             self.broker.seal(ticket)
             self.broker.durable(ticket)
             self._write()

@@ -56,12 +56,10 @@ def max_age(value: Any, _: Arguments) -> str | None:
 def stream_offset(value: Any, _: Arguments) -> str | None:
     if is_offset(value):
         return None
-    kind = type_name(value)
-    return f"{{invalid_stream_offset_arg,{{{kind},{_erlang(value)}}}}}"
-
-
-def _erlang(value: Any) -> str:
-    return f'<<"{value}">>' if isinstance(value, str) else str(value).lower()
+    if not isinstance(value, str):
+        return f"{{unacceptable_type,{type_name(value)}}}"
+    quoted = f'"{value}"' if value else ""
+    return f"{{invalid_stream_offset_arg,{{longstr,<<{quoted}>>}}}}"
 
 
 def text(value: Any, _: Arguments) -> str | None:

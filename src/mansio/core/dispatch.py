@@ -88,7 +88,7 @@ class Consumer:
             return room
         if self.limit:
             room = min(room, self.limit - self.unsettled)
-        if channel.limit:
+        if channel.limit and self.reader is None:  # not of streams (RabbitMQ 3.10.8)
             room = min(room, channel.limit - channel.unsettled)
         return room
 

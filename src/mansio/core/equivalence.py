@@ -20,15 +20,20 @@ QUEUE_ARGUMENTS = (
     "x-queue-leader-locator",
     "x-queue-mode",
     "x-queue-type",
-    "x-max-age",
-    "x-stream-max-segment-size-bytes",
-    "x-initial-cluster-size",
     "x-queue-version",
     "x-quorum-initial-group-size",
     "x-retry",
     "x-single-active-consumer",
     "x-stream",
     "x-stream-protected",
+)
+STREAM_ARGUMENTS = (
+    "x-max-length-bytes",
+    "x-queue-type",
+    "x-max-age",
+    "x-stream-max-segment-size-bytes",
+    "x-initial-cluster-size",
+    "x-queue-leader-locator",
 )
 EXCHANGE_ARGUMENTS = ("alternate-exchange", "x-delayed-type")
 

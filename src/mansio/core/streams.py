@@ -147,7 +147,7 @@ class Streams:
                 raise unsupported(how, piece.queue)
 
     def dispatch(self, queue: "Queue") -> None:
-        """Hands out what readers have room for; who comes first changes every time."""
+        """Hands out what readers have room for; another one comes first the next time if a connection was full."""
         assert isinstance(queue, Stream)
         consumers = queue.consumers
         if not consumers:
@@ -155,7 +155,8 @@ class Streams:
         queue.turn = queue.turn % len(consumers)
         for consumer in consumers[queue.turn :] + consumers[: queue.turn]:
             self._hand_out(queue, consumer)
-        queue.turn += 1
+        if any(queue.id in consumer.channel.session.starved for consumer in consumers):
+            queue.turn += 1
 
     def _hand_out(self, stream: Stream, consumer: Consumer) -> None:
         reader = consumer.reader

@@ -6,6 +6,7 @@ from mansio.core.deduplication import make_window, wrong_argument
 from mansio.core.equivalence import (
     EXCHANGE_ARGUMENTS,
     QUEUE_ARGUMENTS,
+    STREAM_ARGUMENTS,
     check_arguments,
     check_field,
     describe,
@@ -231,7 +232,8 @@ class VHost:
         if owner is None:  # whether an exclusive queue is durable makes no difference
             check_field(resource, "durable", durable, queue.durable)
         check_field(resource, "auto_delete", auto_delete, queue.auto_delete)
-        check_arguments(resource, QUEUE_ARGUMENTS, arguments, queue.arguments)
+        keys = STREAM_ARGUMENTS if queue.keeps else QUEUE_ARGUMENTS
+        check_arguments(resource, keys, arguments, queue.arguments)
 
     def histories(self) -> list[History]:
         """Those of the exchanges that remember messages."""
