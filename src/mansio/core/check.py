@@ -304,7 +304,7 @@ def _check_sharing(queue: "Queue") -> None:
 def _check_served(queue: "Queue") -> None:
     """A queue that is not to be dispatched: nobody with credit may wait for it, but for those of higher priority."""
     sharing = queue.sharing
-    if sharing is None or sharing.active is not None:
+    if sharing is None or sharing.active is not None or sharing.partition is not None:
         _check_starved(queue, queue.consumers if sharing is None else sharing.first)
         return
     for group in sharing.groups:

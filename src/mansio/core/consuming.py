@@ -5,6 +5,7 @@ from mansio.core.definitions import Definitions
 from mansio.core.dispatch import Consumer, Dispatcher
 from mansio.core.draws import Draws
 from mansio.core.errors import AccessRefused, NotAllowed, unsupported
+from mansio.core.group import Group
 from mansio.core.inflight import Flight
 from mansio.core.letters import Letters
 from mansio.core.limits import TURN_BYTES, Limits
@@ -87,6 +88,8 @@ class Consuming:
             queue.sharing.add(consumer)
         elif needs_sharing(queue, consumer):
             queue.sharing = Sharing(queue, self.draws)
+        if isinstance(queue, Group) and queue.rota is not None:
+            self._touch(queue.rota.subscribe(queue, consumer))
         consumer.timeout_ms = self.overdue.consumer_timeout_ms(queue, consumer)
         self.overdue.watch(channel, consumer.timeout_ms)
         self.dispatcher.touch(queue)
@@ -106,11 +109,18 @@ class Consuming:
             queue.exclusive_consumer = False
         if queue.sharing is not None:
             self._share_without(queue, consumer, queue.sharing)
+        if isinstance(queue, Group) and queue.rota is not None:
+            self._touch(queue.rota.unsubscribe(queue, consumer))
         if queue.lease is not None:
             queue.lease.used()
         if queue.auto_delete and not queue.consumers and not queue.deleted:
             self.definitions.drop_queue(queue)
         return True
+
+    def _touch(self, queues: list[Group]) -> None:
+        """Partitions that have changed hands."""
+        for queue in queues:
+            self.dispatcher.touch(queue)
 
     def _share_without(self, queue: Queue, consumer: Consumer, sharing: Sharing) -> None:
         """Others may have waited for this consumer."""

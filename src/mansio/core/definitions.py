@@ -239,6 +239,8 @@ class Definitions:
         queue = kind(id, vhost, name, durable, auto_delete, owner, arguments)
         if isinstance(queue, Stream):
             self._broker.streams.made(queue)
+        elif isinstance(queue, Group):
+            self._broker.streams.made_group(queue)
         if queue.rules.ttl_ms is not None:
             queue.expiry = Expiry(self._broker, queue)
         if queue.rules.retry is not None:
@@ -299,8 +301,6 @@ class Definitions:
             for group in list(queue.groups):  # there is nothing that they could get any more
                 self.drop_queue(group)
             self._broker.streams.gone(queue)
-        elif isinstance(queue, Group) and queue.source is not None:
-            queue.source.groups.remove(queue)
         self._broker.receipts.deleted(queue)
         count = self._broker.settling.drop_ready(queue)
         self._broker.vhosts[queue.vhost].remove_queue(queue)
@@ -310,6 +310,8 @@ class Definitions:
             channel = consumer.channel
             self._broker.cancel(channel, consumer.tag)
             self._broker.tell_cancelled(channel, consumer.tag)
+        if isinstance(queue, Group):
+            self._broker.streams.gone_group(queue)
         if queue.logged:
             self._write("delete queue", queue.vhost, session, name=queue.name, id=queue.id)
         self._write_dropped(self._broker.vhosts[queue.vhost])

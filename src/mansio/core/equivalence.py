@@ -25,6 +25,7 @@ QUEUE_ARGUMENTS = (
     "x-retry",
     "x-single-active-consumer",
     "x-stream",
+    "x-stream-group",
     "x-stream-protected",
 )
 STREAM_ARGUMENTS = (

@@ -19,6 +19,7 @@ from mansio.core.queue import Queue
 from mansio.core.run import Run, Span
 
 if TYPE_CHECKING:
+    from mansio.core.rota import Rota
     from mansio.core.session import Session
     from mansio.core.stream import Stream
 
@@ -31,7 +32,7 @@ class Group(Queue):
 
     fed: ClassVar[bool] = True
 
-    __slots__ = ("begin", "left", "protected", "source")
+    __slots__ = ("begin", "left", "protected", "rota", "source")
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class Group(Queue):
         self.begin = 0
         self.left: dict[Run, int] = {}
         self.source: Stream | None = None  # until it is joined to one
+        self.rota: Rota | None = None  # of the group that this is a partition of
 
     def join(self, stream: "Stream", begin: int) -> None:
         """From now on this stream feeds it, from this offset on."""

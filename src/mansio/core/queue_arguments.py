@@ -9,6 +9,7 @@ from mansio.core.equivalence import describe, type_name
 from mansio.core.errors import PreconditionFailed
 from mansio.core.field_values import Arguments
 from mansio.core.group import PROTECTED, SOURCE
+from mansio.core.rota import ROTA
 from mansio.core.stream_arguments import OFFSET
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ _GROUP_VALUES: Final[dict[str, a.Check]] = {
     SOURCE: a.text,
     OFFSET: a.stream_offset,
     PROTECTED: a.boolean,
+    ROTA: a.text,
 }
 """Of consumer groups: see group.py."""
 

@@ -224,7 +224,7 @@ class Settling:
         channel.unsettled -= piece.count
         if channel.limit:
             self._dispatcher.touch_consumed(channel)
-        elif consumer.limit:
+        elif consumer.limit or consumer.queue.sharing is not None:  # somebody else may wait for it
             self._dispatcher.touch(consumer.queue)
 
 

@@ -3,6 +3,7 @@
     priorities     consumers with a higher `x-priority` get messages as long as one of them has room;
                    among those of one priority the queue's strategy decides
     single active  one consumer gets all; when it goes, one of the highest priority follows: the first that came
+    partition      one consumer gets all, of the member that the group's rota has chosen
 
 (RabbitMQ 3.10.8 observed.) A consumer has no room when its prefetch is used up, or when its client does not read. That
 its connection was sent as much as goes into one turn does not count: it goes on in the next turn, and consumers of a
@@ -16,10 +17,12 @@ from typing import TYPE_CHECKING
 
 from mansio.core.dispatch import Consumer, dispatch_to_one
 from mansio.core.draws import Draws
+from mansio.core.group import Group as StreamGroup
 from mansio.core.strategies import Strategy, make_strategy
 
 if TYPE_CHECKING:
     from mansio.core.queue import Queue
+    from mansio.core.rota import Partition
     from mansio.core.settling import Settling
 
 
@@ -38,7 +41,7 @@ class Group:
 class Sharing:
     """How the consumers of one queue share its messages. `active` is the single active consumer, where there is one."""
 
-    __slots__ = ("_draws", "_strategy", "active", "groups", "single")
+    __slots__ = ("_draws", "_strategy", "active", "groups", "partition", "single")
 
     def __init__(self, queue: "Queue", draws: Draws) -> None:
         """For the consumers that the queue has."""
@@ -47,6 +50,9 @@ class Sharing:
         self.single: bool = queue.arguments.get("x-single-active-consumer", False)
         self.active: Consumer | None = None
         self.groups: list[Group] = []  # the highest priority first
+        self.partition: Partition | None = None
+        if isinstance(queue, StreamGroup) and queue.rota is not None:
+            self.partition = queue.rota.partitions[queue]
         for consumer in queue.consumers:
             self.add(consumer)
         for group in self.groups:
@@ -82,12 +88,20 @@ class Sharing:
     @property
     def first(self) -> list[Consumer]:
         """Those that get messages before all others."""
+        if self.partition is not None:
+            active = self.partition.active if self.partition.heir is None else None
+            return [] if active is None else [active]
         if self.active is not None:
             return [self.active]
         return self.groups[0].consumers if self.groups else []
 
     def dispatch(self, queue: "Queue", settling: "Settling") -> None:
         """Hands out what can be handed out; the queue has consumers."""
+        if self.partition is not None:
+            self.partition.take_over()
+            if self.partition.active is not None and self.partition.heir is None:
+                dispatch_to_one(queue, self.partition.active, settling)
+            return
         if self.active is not None:
             dispatch_to_one(queue, self.active, settling)
             return
@@ -110,6 +124,8 @@ def needs_sharing(queue: "Queue", consumer: Consumer) -> bool:
         return True
     if not arguments:
         return False
+    if isinstance(queue, StreamGroup) and queue.rota is not None:
+        return True
     return (
         arguments.get("x-dispatch-strategy", "round-robin") != "round-robin"
         or arguments.get("x-single-active-consumer") is True

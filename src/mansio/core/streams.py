@@ -8,6 +8,7 @@ from mansio.core.equivalence import describe
 from mansio.core.errors import PreconditionFailed, Unsupported, unsupported
 from mansio.core.group import PROTECTED, SOURCE, Group
 from mansio.core.inflight import Piece
+from mansio.core.rota import ROTA, Rota
 from mansio.core.run import Run, Span
 from mansio.core.stream import Reader, Stream
 
@@ -43,6 +44,7 @@ class Streams:
     def __init__(self, broker: "Broker") -> None:
         self._broker = broker
         self._retainers: dict[int, Retainer] = {}
+        self._rotas: dict[tuple[str, str], Rota] = {}  # by virtual host and name of the group
 
     def __len__(self) -> int:
         return len(self._retainers)
@@ -106,6 +108,22 @@ class Streams:
             broker.deadlines.at(when_ms, self._retainers[stream.id])
 
     # -- groups
+
+    def made_group(self, group: Group) -> None:
+        """There is one more; it may be a partition of a larger one."""
+        name = group.arguments.get(ROTA)
+        if name is not None:
+            group.rota = self._rotas.setdefault((group.vhost, name), Rota())
+            group.rota.join(group)
+
+    def gone_group(self, group: Group) -> None:
+        """It is deleted, and its consumers are cancelled."""
+        if group.source is not None:
+            group.source.groups.remove(group)
+        if group.rota is not None:
+            group.rota.leave(group)
+            if not group.rota.partitions:
+                del self._rotas[group.vhost, group.arguments[ROTA]]
 
     def join(self, group: Group, stream: Stream, begin: int) -> None:
         """A new group gets what the stream has from this offset on."""

@@ -68,8 +68,8 @@ class TopologyRestore:
             queue.deleted = True  # its lease may still be known
             if isinstance(queue, Stream):
                 self._broker.streams.gone(queue)
-            elif isinstance(queue, Group) and queue.source is not None:
-                queue.source.groups.remove(queue)
+            elif isinstance(queue, Group):
+                self._broker.streams.gone_group(queue)
             host.remove_queue(queue)
             return int(change["id"])
         elif do == "keep delays":
