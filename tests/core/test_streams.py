@@ -5,9 +5,13 @@ from typing import Any
 import pytest
 
 from mansio.core.errors import PreconditionFailed, Unsupported
+from mansio.core.marks import Marks
+from mansio.core.producers import Producers, producer_id
+from mansio.core.records import encode_topology
 from mansio.core.run import Run
 from mansio.core.session import Outcome
 from mansio.core.stream import Stream
+from mansio.core.topology_records import take_snapshot
 from tests.core.play import SIZE, Client, make_run
 from tests.core.test_paging import Keeper
 
@@ -280,3 +284,46 @@ def test_what_a_stream_refuses() -> None:
     with pytest.raises(PreconditionFailed, match="non-durable"):
         client.declare("t", arguments={"x-queue-type": "stream"})
     play.turn()
+
+
+def put_numbered(play: Play, number: int, producer: str = "p") -> None:
+    """A message with a publishing id, in a turn of its own."""
+    run = make_run([number])
+    run.marks = Marks(producer_id(producer, number))
+    play.broker.publish(play.client.channel, run, (play.stream,))
+    play.turn()
+
+
+def test_what_a_producer_publishes_again_is_stored_once() -> None:
+    play = Play(message_deduplication=True)
+    for number in (1, 2, 2, 5, 3, 6):
+        put_numbered(play, number)
+    put_numbered(play, 2, "other")
+    play.put(100)
+    assert play.reader().heard.take_numbers() == [1, 2, 5, 6, 2, 100]
+    assert play.broker.counts.deduplicated == 2
+
+
+def test_what_a_producer_has_published_is_known_after_a_restart() -> None:
+    play = Play(message_deduplication=True)
+    put_numbered(play, 7)
+    play.log.append([encode_topology(take_snapshot(play.broker))], [])
+    put_numbered(play, 8)
+    again = play.restarted()
+    stream = again.queue("s")
+    for number in (7, 8, 9):
+        run = make_run([number])
+        run.marks = Marks(producer_id("p", number))
+        again.broker.publish(again.client.channel, run, (stream,))
+    again.turn()
+    assert stream.ready_count == 3
+
+
+def test_producers_that_were_not_heard_for_longest_are_forgotten() -> None:
+    producers = Producers()
+    producers.size = 2
+    for name in ("a", "b", "a", "c"):
+        producers.remember(producer_id(name, 1), 0, True)
+    assert [producers.knows(producer_id(name, 1), 0) for name in "abc"] == [True, False, True]
+    producers.remember("an id of another kind", 0, True)
+    assert not producers.knows("an id of another kind", 0)

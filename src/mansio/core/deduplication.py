@@ -3,6 +3,7 @@
     a queue                    `Present`     until the one that it has is settled
     a queue with x-cache-ttl   `Window`   until so much time has passed since that one came
     an exchange                `Window`   the same, or while its id is among the last ones that are remembered
+    a stream                   `Producers`  for ever: by the number that its producer gave it, see producers.py
 
 Only what clients publish can be a duplicate. What the broker moves by itself, dead letters above all, is held but never
 refused: it would be lost. Nor is an id remembered of a message that led to no queue, or that a full queue refused: its
@@ -196,7 +197,7 @@ class Deduplication:
             if isinstance(queue.dedup, Present):
                 queue.dedup.take(marks.id)
             elif queue.dedup is not None and channel is not None:
-                kept = run.persistent and queue.logged
+                kept = (run.persistent or queue.keeps) and queue.logged
                 self._remember(queue.dedup, run, (queue.vhost, "queue", queue.name), kept)
 
     def _remember_in_exchange(self, run: "Run", vhost: str) -> None:

@@ -34,15 +34,12 @@ class Intake:
         `channel`: who published it, and is to hear of it; None for what the broker itself puts there.
         """
         live = queues
-        streams: tuple[Queue, ...] = ()
+        streams = False
         for queue in queues:
-            if queue.deleted or queue.keeps:
-                streams = tuple(each for each in queues if each.keeps and not each.deleted)
-                live = tuple(each for each in queues if not each.deleted and not each.keeps)
-        if streams:
-            self._append(run, streams, channel)
-            if not live:
-                return True
+            if queue.deleted:
+                live = tuple(queue for queue in queues if not queue.deleted)
+            elif queue.keeps:
+                streams = True
         if not live:
             if channel is not None:
                 self._give_back(channel, run)
@@ -55,7 +52,11 @@ class Intake:
             if not live:
                 self.refuse(channel, run)
                 return False
-        if channel is not None and live[0].hidden:  # so are all: they come last
+        if streams:
+            live = self._append(run, live, channel)
+            if not live:
+                return True
+        if channel is not None and live[0].hidden and not streams:  # so are all: they come last
             self._give_back(channel, run)
         run.arrived_ms = broker.now_ms
         self._settling.hold(run, len(live))
@@ -84,13 +85,20 @@ class Intake:
             self._paging.arrived(run, live)
         return True
 
-    def _append(self, run: Run, streams: "tuple[Queue, ...]", channel: "Channel | None") -> None:
-        """A run goes to these streams, each of which has bytes of its own of it."""
+    def _append(
+        self, run: Run, queues: "tuple[Queue, ...]", channel: "Channel | None"
+    ) -> "tuple[Queue, ...]":
+        """A run goes to the streams among these, each of which has bytes of its own of it; answers the others."""
+        broker = self._broker
+        streams = tuple(queue for queue in queues if queue.keeps)
         for stream in streams:
             assert isinstance(stream, Stream)
-            self._broker.streams.append(stream, run)
-        if channel is not None and self._broker.journal.behind:
+            broker.streams.append(stream, run)
+        if run.marks is not None and run.marks.id is not None:
+            broker.deduplication.arrived(run, streams, channel)
+        if channel is not None and broker.journal.behind:
             channel.session.pressing = True
+        return tuple(queue for queue in queues if not queue.keeps)
 
     def refuse(self, channel: "Channel | None", run: Run) -> None:
         """It is a duplicate. Its publisher is confirmed that it is there, once the first one is safe."""

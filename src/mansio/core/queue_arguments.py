@@ -49,7 +49,9 @@ _TYPES: Final[dict[str, tuple[str, ...]]] = {
 }
 """Arguments that each type of queue knows. Quorum queues have priorities here, which RabbitMQ refuses until 4.0."""
 _OTHERS: Final = frozenset(name for names in _TYPES.values() for name in names)
-_NOT_FOR_STREAMS: Final = frozenset(("x-dispatch-strategy", "x-message-deduplication", "x-retry"))
+_NOT_FOR_STREAMS: Final = frozenset(
+    ("x-cache-size", "x-cache-ttl", "x-dispatch-strategy", "x-retry")
+)
 """Mansio's own arguments that only make sense where messages go when they are settled."""
 
 _VALUES: Final[dict[str, a.Check]] = {

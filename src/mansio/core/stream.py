@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from mansio.core.field_values import Arguments
 from mansio.core.paging import Pages
+from mansio.core.producers import Producers
 from mansio.core.queue import Queue
 from mansio.core.run import Run, Span
 from mansio.core.stream_arguments import SEGMENT_BYTES, duration_ms
@@ -85,6 +86,7 @@ class Stream(Queue):
         self.groups: list[Group] = []
         self.removed = 0
         self.pages = Pages(oldest_first=True)
+        self.dedup = Producers() if asked.get("x-message-deduplication") else None
         self.segments: deque[Segment] = deque()
         self.max_age_ms: int | None = None
         if "x-max-age" in asked:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from mansio.codec.amqp_properties import Properties
 from mansio.core.limits import TIME_MAX_MS
 from mansio.core.marks import Marks
+from mansio.core.producers import producer_id
 from mansio.core.routing import Route
 
 if TYPE_CHECKING:
@@ -47,16 +48,29 @@ def _marks(properties: Properties, unique: bool) -> Marks | None:
     return None if marks.id is None and marks.reply_to is None else marks
 
 
+def _numbered(headers: Mapping[str, Any]) -> str | None:
+    """The id of a message that its producer has numbered, see `core.producers`."""
+    name, number = headers.get("x-producer"), headers.get("x-publishing-id")
+    if not isinstance(name, str) or isinstance(number, bool) or not isinstance(number, int):
+        return None
+    return producer_id(_short(name), number) if number >= 0 else None
+
+
+def _short(id: str) -> str:
+    if len(id) <= ID_CHARS_MAX:
+        return id
+    return "sha256:" + sha256(id.encode("utf-8", "surrogateescape")).hexdigest()
+
+
 def unique_of(headers: Mapping[str, Any]) -> Unique | None:
     """What the headers say of it. Ids that are not texts count by their texts, and long ones by a digest."""
     id = headers.get("x-deduplication-header")
     if id is None:
-        return None
+        numbered = _numbered(headers)
+        return None if numbered is None else Unique(numbered, None)
     if not isinstance(id, str):
         id = str(id).lower() if isinstance(id, bool) else str(id)
-    if len(id) > ID_CHARS_MAX:
-        id = "sha256:" + sha256(id.encode("utf-8", "surrogateescape")).hexdigest()
     ttl_ms = headers.get("x-cache-ttl")
     if isinstance(ttl_ms, bool) or not isinstance(ttl_ms, int) or not 0 <= ttl_ms <= TIME_MAX_MS:
         ttl_ms = None
-    return Unique(id, ttl_ms)
+    return Unique(_short(id), ttl_ms)
