@@ -231,7 +231,9 @@ def _has_expired(queue: "Queue", broker: "Broker") -> bool:
 
 def _check_ready(queue: "Queue", tally: _Tally) -> None:
     flying = set(chain.from_iterable(tally.places.get(queue, ())))
-    if queue.keeps:
+    if isinstance(queue, Stream):
+        if queue.packing is not None:
+            tally.live[queue.packing.run] += queue.packing.run.count
         flying = set()  # they are read by many, and still there
     elif len(flying) != queue.in_flight:
         raise InvariantBroken(f"queue {queue.name}: a message is in flight twice")

@@ -53,7 +53,7 @@ class Journal:
         self._breaks: list[int] = []
         self._part_bytes = 0  # of messages since the last break
         self._whole = 0  # transactions and moves that are being applied, one within the other
-        self._ended = False  # nothing may follow that a restart would take for work
+        self.ended = False  # nothing may follow that a restart would take for work
         self._stirred = True  # the log has grown since there was last something to tidy up
 
     def write(self, parts: Parts) -> None:
@@ -122,7 +122,7 @@ class Journal:
 
     def take(self) -> list[Parts]:
         """The turn's records; `owners` and `breaks` are theirs."""
-        if self._stirred and not self._ended:
+        if self._stirred and not self.ended:
             self._stirred = self._tidy()
         self._room_bytes = self.room_bytes
         records, self._records = self._records, []
@@ -170,7 +170,7 @@ class Journal:
 
     def stopped(self) -> None:
         """Nobody is connected any more: what waits to be delivered again is written down, and nothing behind it."""
-        self._ended = True
+        self.ended = True
         self._records += self._broker.settling.take_records()
         for host in self._broker.vhosts.values():
             for queue in host.queues.values():

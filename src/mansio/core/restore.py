@@ -154,7 +154,9 @@ class Restore:
                 run.measure()
             run.page_out()
         for queue_id, base in found.places:
-            self._spans.setdefault(queue_id, {})[base] = Span(run, 0, run.count, base)
+            spans = self._spans.setdefault(queue_id, {})
+            if base not in spans or spans[base].stop <= run.count:  # else it is packed in there
+                spans[base] = Span(run, 0, run.count, base)
 
     def _restore_delays(self, delays: Delays, runs: dict[Run, None]) -> None:
         by_base = self._spans.pop(delays.id, {})
@@ -187,6 +189,8 @@ class Restore:
         if isinstance(queue, Group):
             by_base = {span.base: span for span in _from(queue)}
         spans = [by_base[base] for base in sorted(by_base)]
+        if queue.keeps:
+            spans = _outermost(spans)
         settled = _intervals(self._settled.get(queue.id, ()))
         returned = _intervals(self._returned.get(queue.id, ()))
         for gone in settled[-1:]:
@@ -251,6 +255,15 @@ class Restore:
             if not queue.rules.counts and queue.deferred is None:
                 returned = (queue.id, deliveries, due_ms, (position, 1, 1))
                 run.returns = [*(run.returns or ()), returned]
+
+
+def _outermost(spans: list[Span]) -> list[Span]:
+    """Those that are not packed in one before them."""
+    found: list[Span] = []
+    for span in spans:
+        if not found or span.base >= found[-1].base + found[-1].stop:
+            found.append(span)
+    return found
 
 
 def _from(group: Group) -> Iterator[Span]:

@@ -23,6 +23,7 @@ from mansio.core.stream_arguments import SEGMENT_BYTES, duration_ms
 
 if TYPE_CHECKING:
     from mansio.core.group import Group
+    from mansio.core.packing import Packing
     from mansio.core.session import Session
 
 
@@ -65,6 +66,8 @@ class Stream(Queue):
         "groups",
         "max_age_ms",
         "max_bytes",
+        "packed",
+        "packing",
         "removed",
         "segment_bytes",
         "segments",
@@ -85,6 +88,8 @@ class Stream(Queue):
         self.committed = 0
         self.groups: list[Group] = []
         self.removed = 0
+        self.packed = 0  # the number of the first run that may be packed; see packing.py
+        self.packing: Packing | None = None
         self.pages = Pages(oldest_first=True)
         self.dedup = Producers() if asked.get("x-message-deduplication") else None
         self.segments: deque[Segment] = deque()

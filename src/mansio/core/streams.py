@@ -8,6 +8,7 @@ from mansio.core.equivalence import describe
 from mansio.core.errors import PreconditionFailed, Unsupported, unsupported
 from mansio.core.group import PROTECTED, SOURCE, Group
 from mansio.core.inflight import Piece
+from mansio.core.packing import Packer
 from mansio.core.rota import ROTA, Rota
 from mansio.core.run import Run, Span
 from mansio.core.stream import Reader, Stream
@@ -43,6 +44,7 @@ class Streams:
 
     def __init__(self, broker: "Broker") -> None:
         self._broker = broker
+        self._packer = Packer(broker)
         self._retainers: dict[int, Retainer] = {}
         self._rotas: dict[tuple[str, str], Rota] = {}  # by virtual host and name of the group
 
@@ -56,6 +58,7 @@ class Streams:
     def gone(self, stream: Stream) -> None:
         """It is deleted."""
         self._retainers.pop(stream.id, None)
+        self._packer.gone(stream)
 
     # -- entries
 
@@ -78,11 +81,14 @@ class Streams:
         if retainer is not None:
             stream = retainer.stream
             stream.placed(run)
+            self._packer.placed(stream, run)
             touch = self._broker.dispatcher.touch
-            touch(stream)
+            if stream.consumers:
+                touch(stream)
             for group in stream.groups:
                 if group.feed(run, run.places[0][1]):
                     touch(group)
+            self._packer.look(stream)
 
     def restored(self, stream: Stream) -> None:
         """All that it had is back."""
