@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from mansio.core.packing import PACK_RUNS
+from mansio.core.records import PUBLISH
 from tests.core.play import SIZE
 from tests.core.test_groups import group, member, offsets_in
 from tests.core.test_streams import Play
@@ -151,3 +152,17 @@ def test_messages_keep_their_routes(routes: int) -> None:
     packed = play.stream.ready[0].run
     assert packed.count == PACK_RUNS
     assert [packed.route(i).routing_key for i in range(3)] == ["key"] * 3
+
+
+def test_a_small_run_that_was_carried_does_not_take_the_large_one_s_place() -> None:
+    play = filled()
+    play.turn()
+    last = max(play.log.entries)
+    smalls = []
+    for seq, records in play.log.entries.items():
+        if seq < last - 1:  # the packed run and what came with it stay
+            smalls += [each for each in records if each[0] == PUBLISH and len(each) < 20 * SIZE]
+            play.log.entries[seq] = [each for each in records if each not in smalls]
+    play.log.append([(smalls[0],)], [])
+    assert len(smalls) > PACK_RUNS - 3
+    assert read(play.restarted()) == list(range(PACK_RUNS + 1))
