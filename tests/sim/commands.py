@@ -13,6 +13,7 @@ from typing import Any
 from mansio.codec import amqp_methods as m
 from mansio.codec.amqp_properties import Properties, encode_header_payload
 from tests.sim.definitions import Definitions, Reply
+from tests.sim.delaying import key_of
 from tests.sim.model import (
     COMMITTED,
     REFUSED,
@@ -27,6 +28,8 @@ from tests.sim.model import (
     Violation,
 )
 from tests.sim.model import Transaction as Tx
+from tests.sim.moves import DUPLICATE
+from tests.sim.repeats import id_of
 from tests.sim.topology import Queue
 from tests.sim.wire import ID_BYTES, Message
 
@@ -41,6 +44,8 @@ class Commands(Definitions):
         super().__init__()
         self.messages: dict[tuple[bytes, bytes], Message] = {}
         """By header payload and the first bytes of the body: one of these has the number."""
+        self.kept: dict[tuple[bytes, bytes], Message] = {}
+        """The same of delayed messages, by the header payload that they are held with."""
         self.variants: dict[int, list[Message]] = {}
         """By number: as they were published, and as they were written again."""
         self.chosen: dict[tuple[bytes, bytes], set[str]] = {}
@@ -54,6 +59,8 @@ class Commands(Definitions):
     def add_message(self, message: Message) -> None:
         """A message that a client publishes; the oracle knows it by its bytes."""
         self.messages[message.header, message.body[:ID_BYTES]] = message
+        if message.delay_ms:
+            self.kept[key_of(message)] = message
         variants = self.variants.setdefault(message.number, [])
         if message not in variants:
             variants.append(message)
@@ -152,27 +159,52 @@ class Commands(Definitions):
             raise Refused(406)
         if message.asks_reply is not None:
             self._set_reply_to(channel, message, message.asks_reply)
-        names = self.chosen.get((message.header, message.body))
-        queues = self.topology.route(message, names)
-        if queues is None:
-            raise Violation(f"{message!r} went to {names}")
+        message.window = exchange.window
+        queues: list[Queue] | None = []
+        if not message.delay_ms:
+            names = self.chosen.get((message.header, message.body))
+            queues = self.topology.route(message, names)
+            if queues is None:
+                raise Violation(f"{message!r} went to {names}")
         if channel.tx is not None:
             channel.tx.publishes.append((message, queues))
             return
         number = 0
         if channel.confirming:
             number = channel.published = channel.published + 1
-        needs = self.enqueue(channel, message, queues, number)
+        needs = self._take(channel, message, queues, number)
         if channel.confirming:
-            unrouted = all(queue.deleted for queue in queues)
+            unrouted = not message.delay_ms and all(queue.deleted for queue in queues)
             channel.pending[number] = Publish(needs, unrouted)
+
+    def _take(
+        self, channel: Channel, message: Message, queues: list[Queue], number: int
+    ) -> list[Spot]:
+        """It comes into its queues, or is held back; what has to be in the log."""
+        if message.delay_ms:
+            return self._hold(channel, message)
+        return self.enqueue(channel, message, queues, number)
+
+    def _hold(self, channel: Channel, message: Message) -> list[Spot]:
+        """It is held back, unless it is a duplicate for its exchange; what has to be in the log."""
+        ident, window = id_of(message.headers), message.window
+        if ident is None or window is None:
+            return self.store.hold(channel, message, self.now_ms)
+        seen = window.find(ident, self.now_ms)
+        if seen is not None:
+            if message.mandatory:
+                channel.connection.returns.append((channel.number, message.number, DUPLICATE))
+            return list(seen.needs)
+        needs = self.store.hold(channel, message, self.now_ms)
+        window.remember(message.headers, message.persistent, needs, self.now_ms)
+        return needs
 
     def _set_reply_to(self, channel: Channel, message: Message, properties: Properties) -> None:
         """The address of the channel's reply queue takes the place of the general one."""
         if channel.reply_queue is None:
             raise Refused(406)
         mine = replace(properties, reply_to=channel.reply_queue.name)
-        message.header = encode_header_payload(len(message.body), mine)
+        message.header = message.kept = encode_header_payload(len(message.body), mine)
         self.add_message(message)
 
     # -- consumers
@@ -325,7 +357,7 @@ class Commands(Definitions):
         commit = Commit([], [])
         channel.commits.append(commit)
         for message, queues in tx.publishes:
-            commit.needs += self.enqueue(channel, message, queues, COMMITTED)
+            commit.needs += self._take(channel, message, queues, COMMITTED)
         for deliveries, outcome in tx.settled:
             commit.settles += self._finish(deliveries, outcome)
 

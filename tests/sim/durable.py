@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mansio.core.deduplication import REMEMBER
 from mansio.core.records import SNAPSHOT, STARTED, Counted, Published, Settled, decode
 from mansio.log.entry import Lineage, decode_entry
 from mansio.log.memory import MemoryStore
+from tests.sim.delaying import STORE
+from tests.sim.repeats import FOREVER_MS
 from tests.sim.topology import history_of
 
 Place = tuple[str, int, int]
@@ -27,6 +31,8 @@ class Stored:
     """How often it was given back."""
     due_ms: int = 0
     """When it is ready again, 0: at once."""
+    held: tuple[int, int] = (0, -1)
+    """Of a delayed message: when it is due, and the first position that it had."""
 
 
 class Durable:
@@ -42,6 +48,8 @@ class Durable:
         """(name, incarnation) of the queues that are declared and not deleted, by id."""
         self.declared: dict[int, tuple[str, int]] = {}
         """The same of all that ever were declared."""
+        self.windows: dict[tuple[str, str], dict[str, int]] = {}
+        """Until when ids are remembered, by kind and name of what has seen them."""
         self._declared: dict[str, int] = {}
         self._histories: dict[str, int] = {}
         """Ids of the queues that hold what exchanges remember, by the names of these."""
@@ -110,8 +118,15 @@ class Durable:
         elif isinstance(record, dict):
             if record["do"] == SNAPSHOT:
                 self._take_snapshot(record)
-            if record["do"] in (SNAPSHOT, STARTED):
+            if record["do"] == "keep delays":
+                self._declare(record["id"], STORE)
+            if record["do"] == REMEMBER:
+                self._take_ids(record)
+            if record["do"] in (SNAPSHOT, STARTED, REMEMBER, "keep delays"):
                 return
+            for kind in ("exchange", "queue"):
+                if record["do"] == f"declare {kind}":
+                    self.windows[kind, record["name"]] = {}
             self.changes.append(record)
             if record["do"] == "declare queue":
                 self._declare(record["id"], record["name"])
@@ -122,6 +137,14 @@ class Durable:
                 self._histories[record["name"]] = record["history"]
             elif record["do"] == "delete exchange":
                 self.queues.pop(self._histories.pop(record["name"], 0), None)
+
+    def _take_ids(self, record: dict[str, Any]) -> None:
+        kind = "exchange" if "exchange" in record else "queue"
+        known = self.windows[kind, record[kind]]
+        for ident, until_ms in record["ids"]:
+            known.pop(ident, None)
+            if until_ms:
+                known[ident] = min(until_ms, FOREVER_MS)
 
     def _declare(self, ident: int, name: str) -> None:
         incarnation = self._declared.get(name, 0)
@@ -152,7 +175,10 @@ class Durable:
                 name, incarnation = self.declared[queue]
                 place = (name, incarnation, base + i)
                 traits = record.arrived_ms, record.expiration_ms, record.priority
-                before = self.places.setdefault(place, Stored(frames, *traits))
+                held = _held(record.due, record.messages, i, base + i)
+                before = self.places.setdefault(place, Stored(frames, *traits, held=held))
+                if before.held != held:
+                    raise ValueError(f"position {base + i} of {name} is due at {held}, {before}")
                 if before.frames != frames or before.arrived_ms != record.arrived_ms:
                     raise ValueError(f"position {base + i} of {name} is published twice")
                 self._carried[place] = before.deliveries, before.due_ms
@@ -160,3 +186,12 @@ class Durable:
                 last = self.next_positions.get(place[:2], 0)
                 self.next_positions[place[:2]] = max(last, base + i + 1)
             start = stop
+
+
+def _held(due: Sequence[int] | None, count: int, i: int, position: int) -> tuple[int, int]:
+    """When message `i` of `count` is due, and the first position that it had, as its record says."""
+    if due is None:
+        return 0, -1
+    if len(due) == 1:
+        return due[0], position
+    return due[i], due[count + i] if len(due) == 2 * count else position

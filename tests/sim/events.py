@@ -82,7 +82,22 @@ class Back:
     places: list[tuple[int, int]]
 
 
-Event = Put | Drop | Died | Mark | Gone | Back
+@dataclass(slots=True)
+class Stored:
+    """These messages are held back, from this position on; or were written anew."""
+
+    first: int
+    contents: list[Content]
+
+
+@dataclass(slots=True)
+class Fired:
+    """These messages were held back, and are published now."""
+
+    contents: list[Content]
+
+
+Event = Put | Drop | Died | Mark | Gone | Back | Stored | Fired
 Tell = Callable[[Event], None]
 
 
@@ -136,6 +151,7 @@ class Watch:
         self._watch_drops(broker)
         self._watch_questions(broker)
         self._watch_deadlines(broker)
+        self._watch_delays(broker)
 
     def _watch_intake(self, broker: Broker) -> None:
         put, forwarding = broker.intake.put, broker.forwarding
@@ -155,7 +171,8 @@ class Watch:
         def told(run: Run, queues: Any, channel: Any = None) -> bool:
             first = {queue.id: queue.next_position for queue in queues}
             there = put(run, queues, channel)
-            places = [(queue.name, first[queue.id]) for queue in queues if not queue.deleted]
+            took = [queue for queue in queues if queue.next_position > first[queue.id]]
+            places = [(queue.name, first[queue.id]) for queue in took]
             if there:
                 contents = [parse_content(run.content(i)) for i in range(run.count)]
                 routes = [run.route(i) for i in range(run.count)]
@@ -228,3 +245,21 @@ class Watch:
 
         broker.deadlines.fire = told_fire  # type: ignore[method-assign]
         broker.definitions.drop_queue = told_drop_queue  # type: ignore[method-assign]
+
+    def _watch_delays(self, broker: Broker) -> None:
+        delays = broker.delays("/")
+        enter, forward = delays.enter, delays._forward
+
+        def told_enter(held: Any) -> None:
+            run = held.run
+            contents = [parse_content(run.content(i)) for i in range(run.count)]
+            self._tell(Stored(delays.next_position, contents))
+            enter(held)
+
+        def told_forward(batch: Any) -> None:
+            runs = [(held.run, i) for held, numbers in batch for i in numbers]
+            self._tell(Fired([parse_content(run.content(i)) for run, i in runs]))
+            forward(batch)
+
+        delays.enter = told_enter  # type: ignore[method-assign]
+        delays._forward = told_forward  # type: ignore[method-assign]

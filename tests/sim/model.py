@@ -175,8 +175,8 @@ class Connection:
     expected: list[Expected] = field(default_factory=list)
     early: dict[int, range] = field(default_factory=dict)
     """By channel, publishes that led to no queue and may be confirmed now, since the channel is closed."""
-    returns: list[tuple[int, int]] = field(default_factory=list)
-    """(channel, number of the message) that the broker has to return now."""
+    returns: list[tuple[int, int, int]] = field(default_factory=list)
+    """(channel, number of the message, code) that the broker has to return now."""
 
     def expect(
         self, channel: int, method: m.Method, message: Message | None = None, deliveries: int = 0

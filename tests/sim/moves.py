@@ -8,11 +8,12 @@ are applied, events wait until one of these explains them; everything else is ju
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.sim.events import Back, Died, Drop, Event, Gone, Mark, Put
+from tests.sim.delaying import Store
+from tests.sim.events import Back, Died, Drop, Event, Fired, Gone, Mark, Put, Stored
 from tests.sim.letters import Cause, goes_round, make_letter, properties_of
 from tests.sim.model import (
     COMMITTED,
@@ -29,10 +30,13 @@ from tests.sim.model import (
     Spot,
     Violation,
 )
+from tests.sim.repeats import id_of
 from tests.sim.retries import Waiting, delay_range
 from tests.sim.topology import QUARANTINE, Entry, Exchange, Queue
 from tests.sim.wire import ID_BYTES, Message
 
+NO_ROUTE, DUPLICATE = 312, 208
+"""Why a message is returned."""
 Link = tuple[tuple[str, int, int], list[tuple[str, int, int]]]
 """A place in the log that is to be settled, and those that are to be filled, in one entry."""
 
@@ -48,6 +52,8 @@ class Due:
     """Where the log has the message that died."""
     rounds: bool = False
     """It does not go to queues that it has come from, so that chance may lead it nowhere."""
+    exact: bool = False
+    """Its header is known byte for byte."""
 
     def is_(self, header: bytes, body: bytes) -> bool:
         """Whether these are its properties and its body."""
@@ -63,6 +69,7 @@ class Moves(Model):
         super().__init__()
         self.events: deque[Event] = deque()
         """What nothing has explained yet."""
+        self.store = Store()
         self.dying: list[Dying] = []
         self.leaving: Consumer | None = None
         """A consumer that the broker is about to cancel."""
@@ -86,10 +93,13 @@ class Moves(Model):
     ) -> list[Spot]:
         """Puts a message into its queues or returns it; what has to be in the log."""
         live = [queue for queue in queues if not queue.deleted]
-        if all(queue.hidden for queue in live) and message.mandatory:
-            channel.connection.returns.append((channel.number, message.number))
-        spots: list[Spot] = []
-        for queue in live:
+        taken, spots = self._admit(message, live)
+        if all(queue.hidden for queue in taken) and message.mandatory:
+            code = DUPLICATE if live and not taken else NO_ROUTE
+            channel.connection.returns.append((channel.number, message.number, code))
+        entries: dict[Queue, Entry] = {}
+        own: list[Spot] = []
+        for queue in taken:
             position = self._place_of(message, queue)
             level = min(message.priority, queue.levels)
             last = channel.last_put.get((queue, level), -1)
@@ -98,10 +108,66 @@ class Moves(Model):
             if position <= last:
                 raise Violation(f"queue {queue.name}: {message!r} at {position} is out of order")
             channel.last_put[queue, level] = queue.last_put[level] = position
-            entry = self._arrive(queue, message, position, channel, number)
+            entry = entries[queue] = self._arrive(queue, message, position, channel, number)
             if message.persistent and queue.logged:
-                spots.append((queue, entry))
-        return spots
+                own.append((queue, entry))
+        self._remember(message, entries, own)
+        return spots + own
+
+    def _admit(self, message: Message, queues: list[Queue]) -> tuple[list[Queue], list[Spot]]:
+        """Those of the queues that take it, and what has to be in the log since the others do not."""
+        ident = id_of(message.headers)
+        if ident is None or not queues:
+            return queues, []
+        seen = message.window and message.window.find(ident, self.now_ms)
+        if seen:
+            return [], list(seen.needs)
+        taken: list[Queue] = []
+        needs: list[Spot] = []
+        for queue in queues:
+            first = self._find_first(queue, ident)
+            if first is None:
+                taken.append(queue)
+            else:
+                needs += first
+        if len(taken) < len(queues) and all(queue.hidden for queue in taken):
+            taken = []
+        return taken, needs
+
+    def _find_first(self, queue: Queue, ident: str) -> list[Spot] | None:
+        """What has to be in the log of the message with this id that a queue has had; None: it takes another one."""
+        if queue.window is not None:
+            seen = queue.window.find(ident, self.now_ms)
+            return None if seen is None else list(seen.needs)
+        for entry in self.entries(queue) if queue.unique else ():
+            if id_of(entry.message.headers) == ident:
+                return [(queue, entry)] * (entry.message.persistent and queue.logged)
+        return None
+
+    def _remember(self, message: Message, entries: dict[Queue, Entry], spots: list[Spot]) -> None:
+        """The message is in these queues: it must not come again where that counts."""
+        if id_of(message.headers) is None or all(queue.hidden for queue in entries):
+            return
+        headers, persistent = message.headers, message.persistent
+        if message.window is not None:
+            message.window.remember(headers, persistent, spots, self.now_ms)
+        for queue, entry in entries.items():
+            entry.windows = tuple(each for each in (message.window, queue.window) if each)
+            if queue.window is not None:
+                needs = [spot for spot in spots if spot[0] is queue]
+                queue.window.remember(headers, persistent, needs, self.now_ms)
+
+    def entries(self, queue: Queue) -> Iterator[Entry]:
+        """All messages of a queue, wherever they are."""
+        yield from queue.ready
+        yield from (each.entry for each in queue.deferred)
+        yield from (each.entry for each in self.dying if each.queue is queue)
+        for connection in self.connections:
+            for channel in connection.channels.values():
+                held = list(channel.unacked.values())
+                for deliveries, _ in channel.tx.settled if channel.tx is not None else ():
+                    held += deliveries
+                yield from (each.entry for each in held if each.queue is queue)
 
     def recall(self, source: Exchange, queue: Queue) -> None:
         """The queue was bound to an exchange that remembers: it gets what that holds."""
@@ -205,7 +271,10 @@ class Moves(Model):
                 for position, (header, body) in enumerate(event.contents, base):
                     key = header, body[:ID_BYTES], name
                     self._placed.setdefault(key, deque()).append(position)
-        if self.phase != DISPATCH:
+        if isinstance(event, Stored):
+            for position, (header, body) in enumerate(event.contents, event.first):
+                self.store.on_stored((header, body[:ID_BYTES]), position)
+        elif self.phase != DISPATCH:
             self.events.append(event)
         elif not self._apply_event(event):
             raise Violation(f"{event} must not happen")
@@ -232,7 +301,23 @@ class Moves(Model):
             return self._expire(event)
         if isinstance(event, Back):
             return self._come_back(event)
+        if isinstance(event, Fired):
+            return self._fire(event)
         return isinstance(event, Died) and self._die(event)
+
+    def _fire(self, event: Fired) -> bool:
+        """Messages are published that were delayed."""
+        for header, body in event.contents:
+            held = self.store.fire((header, body[:ID_BYTES]), self.now_ms)
+            message = held.message
+            if message.exchange not in self.topology.exchanges:
+                continue
+            place = self.store.place(held) if message.persistent else None
+            queues = self.topology.route(message, None)
+            targets = None if queues is None else {queue.name for queue in queues}
+            if targets is None or targets:
+                self._due.append(Due(message, targets, place, exact=True))
+        return True
 
     def _come_back(self, event: Back) -> bool:
         """Messages are ready again that were deferred."""
@@ -309,6 +394,8 @@ class Moves(Model):
 
     def _dropped(self, queue: Queue, entry: Entry, reason: str) -> None:
         if reason == "refused":
+            for window in entry.windows:
+                window.ids.pop(id_of(entry.message.headers) or "", None)
             pending = entry.publisher.pending.get(entry.number)
             if pending is not None:
                 pending.rejected = True
@@ -377,6 +464,8 @@ class Moves(Model):
                 raise Violation(
                     f"{expected!r} has {properties_of(header)}, not {properties_of(expected.header)}"
                 )
+            if due.exact and header != expected.header:
+                raise Violation(f"{expected!r} was delayed, and has other bytes now")
             message = self.adopt(expected, header)
             if not self._may_go(due, message, names):
                 raise Violation(f"{expected!r} went to {names}, not {due.targets}")
@@ -438,7 +527,7 @@ class Moves(Model):
         self.pump()
         while self._due and self._due[0].targets is None:
             self._due.popleft()
-        for what in (self.events, self._placed, self._due):
+        for what in (self.events, self._placed, self._due, self.store.placed):
             if what:
                 raise Violation(f"nothing explains {what}")
         for queue, (first, count) in self._arrivals.items():
@@ -484,6 +573,7 @@ class Moves(Model):
 
     def check_idle(self) -> None:
         """The broker has nothing left to do, and nothing is due."""
+        self.store.check_idle(self.now_ms)
         if self.dying:
             raise Violation(f"{self.dying} are forgotten")
         for queue in self.topology.all_queues():

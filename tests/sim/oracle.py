@@ -6,11 +6,12 @@ from a queue must be its first messages. Release: a confirm may only leave when 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from mansio.codec import amqp_methods as m
 from tests.sim.commands import Commands
+from tests.sim.delaying import STORE, Held
 from tests.sim.durable import Durable, Place, Stored
 from tests.sim.letters import split_count
 from tests.sim.model import (
@@ -24,6 +25,7 @@ from tests.sim.model import (
     Violation,
 )
 from tests.sim.overdue import check_in_time
+from tests.sim.repeats import Seen, Window, check_window
 from tests.sim.restart import rebuild
 from tests.sim.shares import check_shares, check_turn_of, first_in_line
 from tests.sim.topology import Entry, Queue
@@ -59,6 +61,30 @@ class Oracle(Commands):
         self.topology.choices = known
         for queue in self.topology.queues.values():
             queue.used_ms = self.now_ms
+        self.store.restart()
+        for place, stored in self.durable.live().items():
+            if place[0] == STORE:
+                message = self._find_held(stored)
+                self.store.bring_back(message, *stored.held, place[2])
+        for owner, window in self._windows():
+            for ident, until_ms in self.durable.windows.get(owner, {}).items():
+                window.ids[ident] = Seen(until_ms, True, [])
+
+    def _windows(self) -> Iterator[tuple[tuple[str, str], Window]]:
+        """What outlives restarts of what was seen."""
+        for exchange in self.topology.exchanges.values():
+            if exchange.window is not None and exchange.durable:
+                yield ("exchange", exchange.name), exchange.window
+        for queue in self.topology.queues.values():
+            if queue.window is not None and queue.logged:
+                yield ("queue", queue.name), queue.window
+
+    def _find_held(self, stored: Stored) -> Message:
+        header, body = parse_content(stored.frames)
+        message = self.kept.get((header, body[:ID_BYTES]))
+        if message is None or message.body != body:
+            _fail(f"the log holds {len(body)} bytes back that nobody has published")
+        return message
 
     # -- what the broker sends
 
@@ -250,10 +276,11 @@ class Oracle(Commands):
 
     def _compare(self, connection: Connection, items: list[Item]) -> None:
         replies: list[Item] = []
-        returned: list[tuple[int, int]] = []
+        returned: list[tuple[int, int, int]] = []
         for item in items:
             if isinstance(item.method, m.BasicReturn):
-                returned.append((item.channel, self._find(item).number))
+                number = self._find(item).number
+                returned.append((item.channel, number, item.method.reply_code))
             elif isinstance(item.method, m.BasicAck):
                 self._check_early(connection, item.channel, item.method)
             else:
@@ -378,11 +405,26 @@ class Oracle(Commands):
                 for delivery in held:
                     if delivery.queue.logged and not delivery.queue.deleted:
                         self._check_stored(delivery.queue, delivery.entry, stored)
+        for held in self.store.held.values():
+            if held.message.persistent:
+                self._check_held(held, stored.pop(self.store.place(held), None))
         for dying in self.dying:
             if dying.queue.logged:
                 self._check_stored(dying.queue, dying.entry, stored)
         if stored:
             _fail(f"the log would bring back {list(stored)}")
+        for owner, window in self._windows():
+            logged = self.durable.windows.get(owner, {})
+            fault = check_window(" ".join(owner), window, logged, self.now_ms)
+            if fault:
+                _fail(fault)
+
+    def _check_held(self, held: Held, found: Stored | None) -> None:
+        if found is None:
+            _fail(f"{held} is not in the log")
+        traits = held.message, held.order, held.message.priority, held.message.expiration_ms
+        if (self._find_held(found), found.held, found.priority, found.expiration_ms) != traits:
+            _fail(f"the log has {found.held} for {held}")
 
     def _read_log(self) -> None:
         """Reads what has landed, and what of it has to be in one entry."""

@@ -25,7 +25,7 @@ from mansio.core.settling import Settling
 from mansio.core.sharing import Sharing
 from mansio.core.strategies import LeastLoaded, RoundRobin, Weighted
 from mansio.core.topology import VHost
-from tests.sim import planted_delays, planted_letters
+from tests.sim import planted_delays, planted_letters, planted_repeats
 from tests.sim.profile import SLOW, Profile
 
 if TYPE_CHECKING:
@@ -318,6 +318,8 @@ PLANTED = (
     Planted("waiting for the deaf", _waiting_for_the_deaf),
     Planted("never late", _never_late),
     Planted("more taken back than is late", _taken_too_much),
-    *(Planted(name, plant, steps=400) for name, plant in planted_letters.BUGS),
-    *(Planted(name, plant, steps=400) for name, plant in planted_delays.BUGS),
+    *(
+        Planted(name, plant, steps=400)
+        for name, plant in (*planted_letters.BUGS, *planted_delays.BUGS, *planted_repeats.BUGS)
+    ),
 )

@@ -86,8 +86,18 @@ class Profile:
         self.rejecting = rng.choice((0, 0, 2))
         """How much more clients reject than most do."""
         trying = rng.choice((0.0, 0.0, 0.3, 0.8))
+        self.repeating = rng.choice((0.0, 0.0, 0.0, 0.2, 0.7))
+        """The chance of what looks at the ids of messages, and of messages with such."""
         self.queues = [_queue(rng, f"q{i}", asking, trying) for i in range(rng.randint(1, 5))]
         self.exchanges = [_exchange(rng, f"x{i}") for i in range(rng.randint(1, 5))]
+        for queue in self.queues:
+            if rng.random() < self.repeating:
+                deduplicate(rng, queue.arguments, 0.4)
+        for exchange in self.exchanges:
+            if rng.random() < self.repeating / 2:
+                deduplicate(rng, exchange.arguments, 0.6)
+                if not exchange.durable and rng.random() < 0.5:
+                    exchange.arguments["x-cache-size"] = rng.choice((1, 2, 4))
         self.keys = rng.sample(KEYS, rng.randint(1, 4))
         self.patterns = [*rng.sample(PATTERNS, rng.randint(1, 4)), *self.keys]
         system = ("amq.direct", "amq.fanout", "amq.headers", "amq.match", "amq.topic")
@@ -99,6 +109,10 @@ class Profile:
         """What stays in memory of messages; 0: all of it."""
         self.part_bytes = rng.choice((1 << 28, 1 << 28, 1 << 28, 500))
         """How much of what is published in a turn goes into one entry of the log."""
+        self.delaying = rng.choice((0.0, 0.0, 0.0, 0.05, 0.4))
+        """The chance that messages are delayed."""
+        self.loose_max = rng.choice((2, 20, 4096))
+        """So many delayed messages are packed."""
         self.depth = rng.choice((1, 2))
         """How many entries may be on their way to the log."""
         self.taste = {name: rng.choice((0.0, 0.3, 1.0, 1.0, 3.0)) for name in TASTES}
@@ -110,6 +124,7 @@ class Profile:
             patch("mansio.core.consuming.TURN_BYTES", self.turn_bytes),
             patch("mansio.core.session.TURN_BYTES", self.turn_bytes),
             patch("mansio.core.journal.PART_BYTES_MAX", self.part_bytes),
+            patch("mansio.core.delays.LOOSE_MAX", self.loose_max),
             patch("mansio.core.dispatch.CROWD_BYTES", self.crowd_bytes),
             patch("mansio.core.overdue.GRAIN_MS", (self.grain_ms, 60_000)),
             patch("mansio.core.inflight._COMPACT_AT", self.compact_at),
@@ -186,6 +201,13 @@ def _queue(rng: Random, name: str, asking: float, trying: float) -> QueueSpec:
     if rng.random() < trying:
         arguments["x-retry"] = rng.choice(RETRIES)
     return spec
+
+
+def deduplicate(rng: Random, arguments: Table, timed: float) -> None:
+    """`timed`: the chance that ids are remembered for a time."""
+    arguments["x-message-deduplication"] = True
+    if rng.random() < timed:
+        arguments["x-cache-ttl"] = rng.choice((1, 50, 3000, 60_000))
 
 
 def _ask(rng: Random, spec: QueueSpec) -> None:

@@ -7,10 +7,13 @@ from random import Random
 
 from mansio.codec.amqp_properties import Properties, encode_header_payload
 from mansio.codec.amqp_values import Table, Timestamp
+from tests.sim.delaying import delay_of, spent
 from tests.sim.profile import Profile
 from tests.sim.wire import ID_BYTES, Message, make_body
 
 SIZES = (0, 1, 7, 8, 9, 20, 64)
+DELAYS = (1, 5, 50, 50, 300, 3000, 20_000, 60_000, 5_000_000_000, "70", 0, -5, True, "soon")
+IDS = (*"abcdefgh", 1, True)
 EXPIRATIONS = ("0", "1", "20", "300", "4000", "60000")
 BIG = (1000, 4088, 4100, 9000, 40_000, 131_000, 131_100, 200_000)
 
@@ -24,8 +27,9 @@ class Shape:
     copies: tuple[str, ...] = ()
     blind: bool = False
     mistaken: bool = False
-    encoded: tuple[bytes, bytes] = (b"", b"")
-    """The header payload as it is sent and as it is delivered, where all messages have the same."""
+    encoded: tuple[bytes, bytes, bytes] = (b"", b"", b"")
+    """The header payload as it is sent, as it is delivered, and as it is held back, where all messages have the
+    same."""
 
 
 def make_shape(rng: Random, profile: Profile, queues: list[str]) -> Shape:
@@ -43,6 +47,13 @@ def make_shape(rng: Random, profile: Profile, queues: list[str]) -> Shape:
         properties.headers = make_headers(rng)
         if rng.random() < 0.1:
             properties.headers["x-recent-history-no-store"] = rng.choice((True, False, 1))
+    if rng.random() < profile.repeating:
+        ids: Table = {"x-deduplication-header": rng.choice(IDS)}
+        if rng.random() < 0.2:
+            ids["x-cache-ttl"] = rng.choice((0, 20, 5000))
+        properties.headers = {**(properties.headers or {}), **ids}
+    if rng.random() < profile.delaying:
+        properties.headers = {**(properties.headers or {}), "x-delay": rng.choice(DELAYS)}
     if rng.random() < 0.3:
         properties.content_type = "text/plain"
     if rng.random() < 0.2:
@@ -91,7 +102,8 @@ def make_headers(rng: Random) -> Table:
 def make_message(number: int, shape: Shape, exchange: str, key: str, mandatory: bool) -> Message:
     """One message; where its body has no room for the number, its message id has."""
     properties = shape.properties
-    headers = properties.headers or {}
+    delay_ms = delay_of(properties.headers or {})
+    headers = spent(properties.headers or {})
     if shape.blind:
         headers = {name: value for name, value in headers.items() if name != "BCC"}
     if shape.size < ID_BYTES:
@@ -99,23 +111,31 @@ def make_message(number: int, shape: Shape, exchange: str, key: str, mandatory: 
         shape.encoded = _encode(shape, headers)
     elif not shape.encoded[0]:
         shape.encoded = _encode(shape, headers)
-    sent, header = shape.encoded
+    sent, header, kept = shape.encoded
     body = make_body(number, shape.size)
     message = Message(number, exchange, key, body, sent, header, headers=headers)
     message.persistent = properties.delivery_mode == 2
     message.priority = properties.priority or 0
     if properties.expiration is not None:
         message.expiration_ms = int(properties.expiration)
+    message.delay_ms, message.kept = delay_ms, kept
     message.mandatory = mandatory
     message.copies = shape.copies
     message.mistaken = shape.mistaken
     if properties.reply_to is not None:
         message.asks_reply = replace(properties)
+        if delay_ms:
+            message.asks_reply.headers = headers
     return message
 
 
-def _encode(shape: Shape, headers: Table) -> tuple[bytes, bytes]:
-    sent = encode_header_payload(shape.size, shape.properties)
+def _encode(shape: Shape, headers: Table) -> tuple[bytes, bytes, bytes]:
+    properties = shape.properties
+    sent = kept = encode_header_payload(shape.size, properties)
+    delayed = delay_of(properties.headers or {})
+    if delayed:
+        waiting = replace(properties, headers=spent(properties.headers or {}))
+        kept = encode_header_payload(shape.size, waiting)
     if not shape.blind:
-        return sent, sent
-    return sent, encode_header_payload(shape.size, replace(shape.properties, headers=headers))
+        return sent, kept, kept
+    return sent, encode_header_payload(shape.size, replace(properties, headers=headers)), kept

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mansio.codec.amqp_values import Table
 from tests.sim.choices import CHOOSERS, EXPRESSIONS, Choices, Target, Way, place_of
+from tests.sim.repeats import Window, make_window
 from tests.sim.retries import Waiting
 from tests.sim.wire import Message
 
@@ -47,6 +48,8 @@ class Entry:
     """How often it was given back, in a queue that counts."""
     due: tuple[int, int] = (0, 0)
     """When it was to be ready again, the last time that this was counted: not before and not behind; 0: at once."""
+    windows: tuple[Window, ...] = ()
+    """What remembers its id."""
 
     def __repr__(self) -> str:
         return f"{self.message} at {self.position}"
@@ -92,6 +95,10 @@ class Queue:
     retry: dict[str, Any] | None = None
     """When what clients give back is tried again; None: at once."""
     deferred: list[Waiting] = field(default_factory=list)
+    unique: bool = False
+    """It takes no message that has the id of another one that it has."""
+    window: Window | None = None
+    """It takes no message with an id that this knows."""
     used_ms: int = 0
     last_put: dict[int, int] = field(default_factory=dict)
     """By level: the highest position that a client has published."""
@@ -220,6 +227,9 @@ def _ask(queue: Queue, arguments: Any) -> None:
     queue.letters_to = arguments.get("x-dead-letter-exchange")
     queue.letter_key = arguments.get("x-dead-letter-routing-key")
     queue.levels = arguments.get("x-max-priority", 0)
+    queue.window = make_window(arguments, queue.logged)
+    if "x-cache-ttl" not in arguments:
+        queue.unique, queue.window = queue.window is not None, None
     queue.retry = arguments.get("x-retry")
     if arguments.get("x-queue-type") == "quorum":
         usual = QUORUM_LIMIT if queue.retry is None else -1
@@ -253,6 +263,7 @@ class Exchange:
     arguments: Table = field(default_factory=dict)
     bindings: dict[tuple[bool, str, str, str], Binding] = field(default_factory=dict)
     history: Queue | None = None
+    window: Window | None = None
 
 
 def history_of(name: str) -> str:
@@ -303,6 +314,7 @@ class Topology:
 
     def add_exchange(self, exchange: Exchange) -> None:
         self.exchanges[exchange.name] = exchange
+        exchange.window = make_window(exchange.arguments, exchange.durable)
         if exchange.type == "x-recent-history":
             length = exchange.arguments.get("x-recent-history-length", 20)
             arguments: Table = {"x-max-length": length}

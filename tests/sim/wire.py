@@ -11,6 +11,7 @@ from typing import Any
 from mansio.codec import amqp_methods as m
 from mansio.codec.amqp_properties import Properties
 from mansio.codec.amqp_values import Table
+from tests.sim.repeats import Window
 
 HEARTBEAT = "heartbeat"
 FILLER = Random(0).randbytes(1 << 18)
@@ -40,6 +41,12 @@ class Message:
     headers: Table = field(default_factory=dict)
     copies: tuple[str, ...] = ()
     """Further routing keys, of the CC and BCC headers."""
+    delay_ms: int = 0
+    """How long it is held back before it is routed."""
+    kept: bytes = b""
+    """Its header as it is held with."""
+    window: Window | None = None
+    """What the exchange has seen that it was published to."""
     asks_reply: Properties | None = None
     """Its properties, if they ask for a direct reply."""
     mistaken: bool = False

@@ -197,9 +197,11 @@ class World(Network):
             self._rest()
 
     def _next_ms(self) -> int:
-        """When the next message comes back that is deferred; 0: there is none."""
-        waiting = [each for queue in self.oracle.topology.all_queues() for each in queue.deferred]
-        return min((each.last_ms for each in waiting), default=0)
+        """When the next message is due that is deferred or delayed; 0: there is none."""
+        oracle = self.oracle
+        times = [each.last_ms for queue in oracle.topology.all_queues() for each in queue.deferred]
+        times += [held.due_ms for held in oracle.store.held.values()]
+        return min(times, default=0)
 
     def _join(self) -> tuple[Client, ClientChannel]:
         """A new client with a channel."""
@@ -218,6 +220,8 @@ class World(Network):
             if queue.ready or queue.in_flight or queue.deferred:
                 raise Violation(f"queue {queue.name} is left with {queue.ready}, {queue.in_flight}")
         broker = self.server.broker
+        if self.oracle.store.held or broker.delays("/").count:
+            raise Violation(f"{list(self.oracle.store.held.values())} are still held back")
         for each in broker.vhosts["/"].queues.values():
             deferred = each.deferred is not None and each.deferred.count
             if each.ready_count or each.in_flight or deferred:

@@ -258,6 +258,8 @@ def _check_ready(queue: "Queue", tally: _Tally) -> None:
     if queue.deferred is not None:
         places = (range(span.base + span.start, span.base + span.stop) for span in queue.spans())
         check_deferred(queue, flying.union(*places), tally.live)
+        runs = (span.run for span in queue.deferred)
+        tally.marked += [(queue, run) for run in runs if run.marks is not None]
 
 
 def _check_span(queue: "Queue", span: "Span", low: int, flying: set[int]) -> int:

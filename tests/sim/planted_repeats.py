@@ -1,0 +1,81 @@
+"""Bugs that are put in on purpose, of messages that come again: duplicates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from random import Random
+from typing import Any
+from unittest.mock import patch
+
+from mansio.core import topology_restore
+from mansio.core.deduplication import Deduplication, Present, Window
+from mansio.core.restore import Restore
+from tests.sim.planted_letters import rough
+from tests.sim.profile import Profile, deduplicate
+
+Plant = Callable[[], AbstractContextManager[Any]]
+
+
+def _held_for_ever() -> AbstractContextManager[Any]:
+    """An id is not free again when its message is settled."""
+    return often_repeated(patch.object(Present, "settled", lambda self, id: None))
+
+
+def _refused_and_known() -> AbstractContextManager[Any]:
+    """What a full queue has refused is remembered."""
+    return often_repeated(patch.object(Deduplication, "refused", lambda self, queue, run: None))
+
+
+def _too_long() -> AbstractContextManager[Any]:
+    """What a message says of the time does not count."""
+    until_ms = Window.until_ms
+
+    def deaf(self: Window, ttl_ms: int | None, now_ms: int) -> int:
+        return until_ms(self, None, now_ms)
+
+    return often_repeated(patch.object(Window, "until_ms", deaf))
+
+
+def _not_written() -> AbstractContextManager[Any]:
+    """The log is not told what windows remember."""
+    return often_repeated(patch.object(Deduplication, "take_records", lambda self: []))
+
+
+def _window_lost() -> AbstractContextManager[Any]:
+    """After a restart windows have seen nothing."""
+    return rough(
+        often_repeated(patch.object(topology_restore, "restore_ids", lambda of, ids: None))
+    )
+
+
+def _present_lost() -> AbstractContextManager[Any]:
+    """After a restart queues do not know the ids of what they have."""
+    return rough(often_repeated(patch.object(Restore, "_mark", lambda *about: None)))
+
+
+@contextmanager
+def often_repeated(bug: AbstractContextManager[Any]) -> Iterator[None]:
+    """Worlds in which many messages come again, and many queues and exchanges look at that."""
+    init = Profile.__init__
+
+    def repeating(self: Profile, rng: Random) -> None:
+        init(self, rng)
+        if not self.repeating:
+            for spec in (*self.queues, *self.exchanges):
+                if rng.random() < 0.5:
+                    deduplicate(rng, spec.arguments, 0.5)
+        self.repeating = 0.7
+
+    with bug, patch.object(Profile, "__init__", repeating):
+        yield
+
+
+BUGS: tuple[tuple[str, Plant], ...] = (
+    ("id held for ever", _held_for_ever),
+    ("id of a refused message remembered", _refused_and_known),
+    ("id remembered for too long", _too_long),
+    ("ids not in the log", _not_written),
+    ("ids of windows lost at restart", _window_lost),
+    ("ids of queues lost at restart", _present_lost),
+)
