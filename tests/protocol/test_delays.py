@@ -328,6 +328,29 @@ def test_a_receipt_comes_when_it_is_settled(world: World) -> None:
     assert receipt is not None and receipt.properties.headers["x-receipt-outcome"] == "unrouted"  # type: ignore[index]
 
 
+def test_a_receipt_is_asked_for_at_the_very_end_of_the_properties(world: World) -> None:
+    client = world.client()
+    declare(client, "q", "r")
+    client.publish(
+        1, "q", properties=delayed(100, headers={"a": 1, "x-receipt": True}, reply_to="r")
+    )
+    wait(world, 100)
+    assert get(client) is not None and get(client, "r") is not None
+
+
+def test_a_receipt_says_that_the_exchange_is_gone(world: World) -> None:
+    client = world.client()
+    declare(client, "answers")
+    client.call(1, m.ExchangeDeclare("x", "fanout"))
+    properties = delayed(100, headers={"x-receipt": True}, reply_to="answers")
+    client.publish(1, "", properties=properties, exchange="x")
+    client.call(1, m.ExchangeDelete("x"))
+    wait(world, 100)
+    receipt = get(client, "answers")
+    assert receipt is not None and receipt.properties.headers["x-receipt-outcome"] == "unrouted"  # type: ignore[index]
+    assert world.broker.counts.dropped == len(world.broker.notices) == 1
+
+
 def test_an_exchange_that_deduplicates_takes_one(world: World) -> None:
     client = world.client()
     declare(client, "q")

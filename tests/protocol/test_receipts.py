@@ -274,6 +274,30 @@ def test_what_an_exchange_remembers_is_no_queue_that_gives_receipts() -> None:
     assert receipts(talker) == [("acked", "q")]
 
 
+def test_a_dead_letter_that_only_an_exchange_remembers_came_to_no_queue() -> None:
+    _, talker = scene(x_dead_letter_exchange="e")
+    talker.call(1, m.ExchangeDeclare("e", "x-recent-history"))
+    publish(talker)
+    talker.call(1, m.BasicReject(get(talker), requeue=False))
+    assert receipts(talker) == [("unrouted", None), ("dead-lettered", "q")]
+
+
+def test_what_was_remembered_asks_for_no_receipt_however_far_it_goes() -> None:
+    world, talker = scene(x_dead_letter_exchange="", x_dead_letter_routing_key="once")
+    once = {"x-message-deduplication": True}
+    talker.call(1, m.QueueDeclare("once", durable=True, arguments=once))
+    talker.call(1, m.ExchangeDeclare("e", "x-recent-history"))
+    publish(talker, "", exchange="e", headers={"x-deduplication-header": "a"})
+    assert receipts(talker) == [("unrouted", None)]
+    talker.call(1, m.QueueBind("q", "e", ""))
+    talker.call(1, m.BasicReject(get(talker), requeue=False))
+    assert world.ready("once") == 1
+    publish(talker, "once", headers={"x-deduplication-header": "a"})
+    assert receipts(talker) == [("duplicate", "once")], "its id is held"
+    talker.call(1, m.BasicAck(get(talker, "once")))
+    assert receipts(talker) == []
+
+
 def test_a_duplicate() -> None:
     world, talker = scene(x_message_deduplication=True)
     for _ in range(2):
@@ -374,6 +398,23 @@ def test_a_receipt_and_its_settlement_are_in_one_part_of_the_log(
         assert crashed.ready("q") + crashed.ready("r") == 3
         if how == "dead-letter":
             assert crashed.ready("dead") == crashed.ready("r")
+
+
+def test_what_was_in_flight_is_told_of_in_the_part_of_the_log_with_which_its_queue_goes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world, talker = scene()
+    for _ in range(4):
+        publish(talker)
+    for _ in range(2):
+        get(talker)
+    before = len(world.parts)
+    monkeypatch.setattr(journal, "PART_BYTES_MAX", 1)
+    talker.call(1, m.QueueDelete("q"))
+    assert world.ready("r") == 4 and len(world.parts) > before + 2
+    for upto in range(before, len(world.parts) + 1):
+        crashed = world.restarted(upto)
+        assert max(crashed.ready("q"), 0) + crashed.ready("r") == 4
 
 
 def test_a_transaction_with_receipts_and_dead_letters_is_in_one_part_of_the_log(

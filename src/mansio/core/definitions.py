@@ -301,8 +301,9 @@ class Definitions:
             for group in list(queue.groups):  # there is nothing that they could get any more
                 self.drop_queue(group)
             self._broker.streams.gone(queue)
-        self._broker.receipts.deleted(queue)
         count = self._broker.settling.drop_ready(queue)
+        self._broker.journal.begin(0)  # what is in flight is told of in the entry with which it goes
+        self._broker.receipts.deleted(queue)
         self._broker.vhosts[queue.vhost].remove_queue(queue)
         if queue.owner is not None:
             queue.owner.owned.pop(queue.name, None)
@@ -314,6 +315,7 @@ class Definitions:
             self._broker.streams.gone_group(queue)
         if queue.logged:
             self._write("delete queue", queue.vhost, session, name=queue.name, id=queue.id)
+        self._broker.journal.end()
         self._write_dropped(self._broker.vhosts[queue.vhost])
         return count
 

@@ -264,9 +264,10 @@ class Delays:
                     to = route.exchange, run.persistent
                     forwarding.end()
                     forwarding.begin(self.vhost, *to)
-                if route.exchange in exchanges:
-                    forwarding.send(run, i)
-                else:
+                forwarding.send(
+                    run, i
+                )  # if there is no exchange, whoever wants to know hears of it
+                if route.exchange not in exchanges:
                     missing[route.exchange] = missing.get(route.exchange, 0) + 1
         forwarding.end()
         for exchange, count in missing.items():

@@ -19,6 +19,8 @@ _Kind = tuple[str, "tuple[Queue, ...]", int, int | None]
 """(routing key, queues, priority, expiration): letters that are alike in these may share a run."""
 
 
+_HEAD_BYTES = 7
+"""Of a frame, up to its payload."""
 _COPIES = b"CCA"
 """In the header frame of every message with CC or BCC keys: the end of the header's name, and the type of an array."""
 _RECEIPT = b"x-receipt"
@@ -57,18 +59,27 @@ class Forwarding:
         queues = self._route(letter) if self._exchange is not None else ()
         if refused:
             queues = tuple(queue for queue in queues if queue.name not in refused)
+        if not queues or queues[0].hidden:  # what an exchange remembers comes last
+            self._tell_unrouted(letter, marks)
         if not queues:
-            self._drop(letter, marks)
+            if self._exchange is not None:
+                self._broker.counts.dropped += 1
             return
-        if marks is None or marks.id is None:  # nobody before these has looked at it
-            for queue in queues:
-                if queue.dedup is not None:
-                    run = make_run([letter.frames], Route("", letter.keys[0], ()), self._persistent)
-                    marks = self._broker.letters.marks(run, 0)
-                    break
+        if (marks is None or marks.id is None) and any(queue.dedup is not None for queue in queues):
+            marks = self._identify(letter, marks)  # nobody before these has looked at it
         self._gather(
             letter.frames, (letter.keys[0], queues, letter.priority, letter.expiration_ms), marks
         )
+
+    def _identify(self, letter: Letter, marks: Marks | None) -> Marks | None:
+        """The marks of a letter with the id that it has, if it has one."""
+        run = make_run([letter.frames], Route("", letter.keys[0], ()), self._persistent)
+        found = self._broker.letters.marks(run, 0)
+        if found is None or found.id is None:
+            return marks
+        if marks is None:
+            return found.only_id()
+        return Marks(found.id, found.ttl_ms, marks.reply_to, marks.correlation)
 
     def _gather(self, frames: bytes, kind: _Kind, marks: Marks | None = None) -> None:
         if kind != self._kind or marks is not None:
@@ -84,9 +95,9 @@ class Forwarding:
         message = run.content(i)
         key = run.route(i).routing_key
         queues = self._by_key[key] if key in self._by_key else self._look_up(key)
-        header_bytes = int.from_bytes(message[3:7], "big")
-        copied = message.find(_COPIES, 0, header_bytes) >= 0
-        if queues is None or copied or message.find(_RECEIPT, 0, header_bytes) >= 0:
+        stop = _HEAD_BYTES + int.from_bytes(message[3:_HEAD_BYTES], "big")
+        copied = message.find(_COPIES, 0, stop) >= 0
+        if queues is None or copied or message.find(_RECEIPT, 0, stop) >= 0:
             letters = self._broker.letters
             self.add(letters.again(run, i), None, letters.marks(run, i))
         elif queues:
@@ -106,9 +117,8 @@ class Forwarding:
         self._by_key[key] = queues
         return queues
 
-    def _drop(self, letter: Letter, marks: Marks | None) -> None:
-        if self._exchange is not None:
-            self._broker.counts.dropped += 1
+    def _tell_unrouted(self, letter: Letter, marks: Marks | None) -> None:
+        """No queue takes the letter: who wants to know hears of it."""
         if marks is not None and self._host is not None:
             run = Run(letter.frames, 1, len(letter.frames), None, (), None, self._persistent)
             run.marks = marks

@@ -71,6 +71,9 @@ def replay(broker: "Broker", vhost: str, binding: Binding) -> None:
     for run in history.recall():
         queues = [target] if isinstance(target, Queue) else _reached(broker, vhost, target, run)
         if queues:
+            if any(queue.dedup is not None for queue in queues):
+                marks = broker.letters.marks(run, 0)
+                run.marks = None if marks is None else marks.only_id()
             broker.intake.put(run, tuple(queues))
 
 

@@ -60,6 +60,10 @@ class Marks:
         """For the same message on another way."""
         return Marks(self.id, self.ttl_ms, self.reply_to, self.correlation)
 
+    def only_id(self) -> "Marks | None":
+        """For a copy of the message that asks for no receipt; None without an id."""
+        return None if self.id is None else Marks(self.id, self.ttl_ms)
+
     def pack(self) -> dict[str, Any]:
         """What a record says of them."""
         packed = {"id": self.id, "reply_to": self.reply_to, "correlation": self.correlation}
