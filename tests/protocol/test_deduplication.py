@@ -321,6 +321,119 @@ def test_a_dead_letter_holds_its_id_though_it_came_from_a_queue_that_does_not_lo
     assert bodies(talker) == [b"a"]
 
 
+def test_what_an_exchange_remembered_holds_its_id_where_it_comes_to() -> None:
+    world, talker = scene(x_message_deduplication=True)
+    talker.call(1, m.ExchangeDeclare("h", "x-recent-history", durable=True))
+    publish(talker, "a", "", exchange="h")
+    talker.call(1, m.QueueBind("q", "h", ""))
+    publish(talker, "a")
+    assert world.ready("q") == 1
+    world = world.restarted()
+    talker = world.client()
+    publish(talker, "a")
+    assert bodies(talker) == [b"a"]
+    publish(talker, "a")
+    assert world.ready("q") == 1, "settled: it may come again"
+
+
+# -- duplicates of what a full queue refuses
+
+
+def full(**arguments: Any) -> tuple[LastingWorld, Talker]:
+    """A queue that deduplicates, with one message, which is full; behind a fanout exchange. A channel with confirms."""
+    world, talker = scene(
+        x_message_deduplication=True, x_max_length=1, x_overflow="reject-publish", **arguments
+    )
+    talker.call(1, m.ConfirmSelect())
+    publish(talker, "first")
+    return world, talker
+
+
+def publish_at_once(talker: Talker, *ids: str, **how: Any) -> list[Any]:
+    """Publishes messages with these ids in one turn, and answers what the publisher heard."""
+    for id in ids:
+        properties = Properties(headers={"x-deduplication-header": id}, delivery_mode=2)
+        talker.publish(1, "q", id.encode(), properties=properties, **how)
+    return settle_down(talker.world, talker)  # type: ignore[arg-type]
+
+
+def nacks(*numbers: int) -> list[Any]:
+    return [m.BasicNack(number, requeue=False) for number in numbers]
+
+
+@pytest.mark.parametrize("arguments", [{}, {"x_cache_ttl": 1000}])
+def test_a_duplicate_is_refused_with_the_first_one(arguments: dict[str, Any]) -> None:
+    _world, talker = full(**arguments)
+    assert publish_at_once(talker, "a", "a", "first", "a") == [
+        *nacks(2, 3),
+        m.BasicAck(4),
+        *nacks(5),
+    ]
+    assert bodies(talker) == [b"first"]
+    assert publish_at_once(talker, "a", "a") == [m.BasicAck(7, multiple=True)]
+    assert bodies(talker) == [b"a"]
+
+
+def test_what_an_exchange_takes_for_a_duplicate_is_refused_with_the_first_one() -> None:
+    world, talker = scene(x_max_length=0, x_overflow="reject-publish")
+    declare(talker, "open")
+    exchange(talker, "q", "open", x_message_deduplication=True)
+    talker.call(1, m.ConfirmSelect())
+    assert publish_at_once(talker, "a", "a", exchange="e") == nacks(1, 2)
+    talker.call(1, m.QueueUnbind("q", "e", ""))
+    assert publish_at_once(talker, "a", "a", exchange="e") == [m.BasicAck(4, multiple=True)]
+    assert world.ready("open") == 2
+
+
+def test_a_delayed_duplicate_is_refused_with_the_first_one() -> None:
+    world, talker = scene(x_max_length=0, x_overflow="reject-publish")
+    exchange(talker, "q", x_message_deduplication=True)
+    talker.call(1, m.ConfirmSelect())
+    for delay in (0, 1000):
+        headers = {"x-deduplication-header": "a", "x-delay": delay}
+        talker.publish(1, "", properties=Properties(headers=headers), exchange="e")
+    assert settle_down(world, talker) == nacks(1, 2)
+    assert world.broker.delays("/").count == 0
+
+
+def test_a_transaction_with_a_duplicate_is_refused_with_the_first_one() -> None:
+    _world, talker = full()
+    talker.call(2, m.ChannelOpen())
+    talker.call(2, m.TxSelect())
+    properties = Properties(headers={"x-deduplication-header": "a"}, delivery_mode=2)
+    talker.publish(1, "q", b"a", properties=properties)
+    talker.publish(2, "q", b"a", properties=properties)
+    (closed,) = talker.call(2, m.TxCommit())
+    assert (closed.NAME, closed.reply_code) == ("channel.close", 406)
+    assert bodies(talker) == [b"first"]
+
+
+def test_a_duplicate_of_what_is_still_there_is_not_refused() -> None:
+    """With a dead letter that has the same id."""
+    _world, talker = full()
+    declare(talker, "plain", x_dead_letter_exchange="", x_dead_letter_routing_key="q")
+    publish(talker, "first", "plain")
+    (got,) = talker.call(1, m.BasicGet("plain"))
+    talker.send(1, m.BasicReject(got.method.delivery_tag, requeue=False))
+    assert publish_at_once(talker, "first") == [m.BasicAck(3)]
+    assert bodies(talker) == [b"first"]
+
+
+def test_a_duplicate_of_what_was_settled_since_is_not_refused() -> None:
+    _world, talker = scene(
+        x_message_deduplication=True, x_max_length=1, x_overflow="reject-publish"
+    )
+    talker.call(1, m.ConfirmSelect())
+    publish(talker, "a")
+    (got,) = talker.call(1, m.BasicGet("q"))
+    publish(talker, "b")
+    properties = Properties(headers={"x-deduplication-header": "a"}, delivery_mode=2)
+    talker.publish(1, "q", b"a", properties=properties)
+    talker.send(1, m.BasicAck(got.method.delivery_tag))
+    assert publish_at_once(talker, "a", "a") == [m.BasicAck(3), *nacks(4, 5)]
+    assert bodies(talker) == [b"b"]
+
+
 # -- restarts
 
 

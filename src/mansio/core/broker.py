@@ -295,6 +295,7 @@ class Broker(Consuming):
         if self.deadlines.next_ms <= self.now_ms:
             self.deadlines.fire(self.now_ms)
         self.dispatcher.run(settling)
+        self.deduplication.turned()
         if self._cancelled:
             self._tell_cancelled()
         records = self.journal.take()

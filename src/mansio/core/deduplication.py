@@ -144,6 +144,8 @@ class Deduplication:
         self._broker = broker
         self._fresh: dict[Window, tuple[str, str, str, dict[str, int]]] = {}
         """Of this turn: (vhost, exchange or queue, its name, ids and until when; 0: it is forgotten)."""
+        self._repeats: dict[tuple[Present | Window, str], list[tuple[Channel, int]]] = {}
+        """Duplicates of this turn, by who knew their id: (channel, number of the publish; 0: of a transaction)."""
 
     def admit(
         self, run: "Run", queues: "tuple[Queue, ...]", channel: "Channel | None"
@@ -157,7 +159,7 @@ class Deduplication:
         route = run.routes[0]
         host = channel.session.vhost
         if route.window is not None and route.window.knows(id, now_ms):
-            self._broker.counts.deduplicated += 1
+            self._repeated(route.window, id, channel)
             self._broker.receipts.send(host, run, DUPLICATE)
             return ()
         taken: list[Queue] = []
@@ -165,7 +167,7 @@ class Deduplication:
             if queue.dedup is None or not queue.dedup.knows(id, now_ms):
                 taken.append(queue)
             else:
-                self._broker.counts.deduplicated += 1
+                self._repeated(queue.dedup, id, channel)
                 self._broker.receipts.send(host, run, DUPLICATE, queue)
         if len(taken) < len(queues) and all(queue.hidden for queue in taken):
             return ()
@@ -179,12 +181,19 @@ class Deduplication:
             return True
         host = channel.session.vhost
         if route.window.knows(marks.id, broker.now_ms):
-            broker.counts.deduplicated += 1
+            self._repeated(route.window, marks.id, channel)
             broker.receipts.send(host, run, DUPLICATE)
             broker.intake.refuse(channel, run)
             return False
         self._remember_in_exchange(run, host)
         return True
+
+    def _repeated(self, memory: Present | Window, id: str, channel: "Channel") -> None:
+        """A duplicate was not taken, for what this remembers. It shares the fate of the first one."""
+        self._broker.counts.deduplicated += 1
+        number = channel.published if channel.confirming else 0
+        if number or channel.tx is not None:
+            self._repeats.setdefault((memory, id), []).append((channel, number))
 
     def arrived(self, run: "Run", queues: "tuple[Queue, ...]", channel: "Channel | None") -> None:
         """A message is in these queues and in the records; so no window remembers one that is not."""
@@ -195,6 +204,8 @@ class Deduplication:
             self._remember_in_exchange(run, channel.session.vhost)
         for queue in queues:
             if isinstance(queue.dedup, Present):
+                if self._repeats and not queue.dedup.knows(marks.id, 0):
+                    self._repeats.pop((queue.dedup, marks.id), None)  # theirs was taken and is gone
                 queue.dedup.take(marks.id)
             elif queue.dedup is not None and channel is not None:
                 kept = (run.persistent or queue.keeps) and queue.logged
@@ -211,6 +222,7 @@ class Deduplication:
         marks = run.marks
         assert marks is not None and marks.id is not None
         marks.remembered = True
+        self._repeats.pop((window, marks.id), None)  # theirs was taken, and it is long ago
         now_ms = self._broker.now_ms
         until_ms = window.until_ms(marks.ttl_ms, now_ms)
         window.remember(marks.id, until_ms, kept, now_ms)
@@ -227,7 +239,11 @@ class Deduplication:
     def refused(self, queue: "Queue", run: "Run") -> None:
         """A full queue did not take a message of this turn, and its publisher hears of it."""
         marks = run.marks
-        if marks is None or marks.id is None or not marks.remembered:
+        if marks is None or marks.id is None:
+            return
+        if isinstance(queue.dedup, Present) and queue.dedup.counts[marks.id] == 1:
+            self._refuse_repeats(queue.dedup, marks.id)
+        if not marks.remembered:
             return
         route = run.routes[0]
         if route.window is not None:
@@ -235,7 +251,21 @@ class Deduplication:
         if isinstance(queue.dedup, Window):
             self._forget(queue.dedup, marks.id, (queue.vhost, "queue", queue.name))
 
+    def _refuse_repeats(self, memory: Present | Window, id: str) -> None:
+        """The first one was refused, and so are those that came behind it."""
+        for channel, number in self._repeats.pop((memory, id), ()):
+            if number:
+                channel.rejected.append((number, number))
+            else:
+                channel.tx_refused = True
+
+    def turned(self) -> None:
+        """A turn has ended: what was not refused by now will not be."""
+        if self._repeats:
+            self._repeats.clear()
+
     def _forget(self, window: Window, id: str, of: tuple[str, str, str]) -> None:
+        self._refuse_repeats(window, id)
         if id in window.ids and window.ids[id][1]:
             self._fresh.setdefault(window, (*of, {}))[3][id] = 0
         window.forget(id)
