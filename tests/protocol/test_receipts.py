@@ -208,6 +208,17 @@ def test_a_full_queue(overflow: str) -> None:
     assert receipt.properties.correlation_id == ("1" if overflow == "drop-head" else "2")
 
 
+def test_a_full_queue_that_gets_the_receipts_itself() -> None:
+    world, talker = scene(x_max_length=1, x_overflow="reject-publish")
+    talker.call(1, m.ConfirmSelect())
+    properties = Properties(headers={"x-receipt": True}, reply_to="q")
+    for _ in range(3):
+        talker.publish(1, "q", properties=properties)
+    nacks = [m.BasicNack(2, requeue=False), m.BasicNack(3, requeue=False)]
+    assert settle_down(world, talker) == [m.BasicAck(1), *nacks]
+    assert world.ready("q") == 1
+
+
 def test_purging_and_deleting() -> None:
     _, talker = scene()
     publish(talker)

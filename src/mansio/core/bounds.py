@@ -48,7 +48,11 @@ class Bound:
 
     def enforce(self, queue: "Queue", dead_letters: "DeadLetters") -> None:
         """Drops what is too much; publishers of rejected messages are told."""
+        upto = queue.next_position
         self._drop(queue, dead_letters, self._excess(queue))
+        while self.reject and upto < queue.next_position:  # receipts of what was refused came here
+            upto = queue.next_position
+            self._drop(queue, dead_letters, self._excess(queue))
         self._arrived.clear()
         self._fresh = 0
 
