@@ -170,8 +170,8 @@ class Scribe:
         deaths = self.deaths.setdefault(int(frames[:8]), [])
         deaths.insert(0, death)
         keys = [death.key if death.new_key is None else death.new_key]
-        pairs = [(each.queue, each.reason) for each in deaths]
-        return Letter(frames, keys, {}, run.priority, None, pairs)
+        counted = [(each.queue, each.reason, 1) for each in deaths]
+        return Letter(frames, keys, {}, run.priority, None, counted)
 
     def counted(self, run: Run, i: int, deliveries: int) -> Run:
         self.counted_as.append((int(run.content(i)[:8]), deliveries))

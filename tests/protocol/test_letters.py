@@ -81,7 +81,7 @@ def test_the_first_death_in_full() -> None:
     properties = parse(letter.frames)
     assert (properties.expiration, properties.priority) == (None, 4)
     assert (letter.keys, letter.priority, letter.expiration_ms) == (["key", "other"], 4, None)
-    assert letter.deaths == [("q", "rejected")]
+    assert letter.deaths == [("q", "rejected", 1)]
     assert letter.headers == headers
 
 
@@ -99,7 +99,7 @@ def test_the_first_death_stays_the_first_and_the_last_one_follows() -> None:
     about = [headers[f"x-{which}-death-{what}"] for which in ("first", "last")
              for what in ("exchange", "queue", "reason")]  # fmt: skip
     assert about == ["x", "q", "rejected", "y", "r", "expired"]
-    assert again.deaths == [("r", "expired"), ("q", "rejected")]
+    assert again.deaths == [("r", "expired", 1), ("q", "rejected", 1)]
 
 
 def test_the_same_death_again_is_counted_and_keeps_what_it_says() -> None:
@@ -136,7 +136,7 @@ def test_an_x_death_of_another_type_is_replaced(bogus: Any) -> None:
 
 def test_what_is_no_table_in_x_death_is_left_out() -> None:
     letter = die(Properties(headers={"x-death": ["text", {"queue": "r", "reason": "expired"}]}))
-    assert letter.deaths == [("q", "rejected"), ("r", "expired")]
+    assert letter.deaths == [("q", "rejected", 1), ("r", "expired", 1)]
 
 
 def test_alike_entries_without_a_count_are_counted_together() -> None:

@@ -69,3 +69,24 @@ def test_get_waits_for_the_first_message_that_has_not_expired() -> None:
     front.go_on(0)
     client.world.turn()
     assert client.bodies() == [b"long"]
+
+
+def test_a_dead_letter_does_not_go_round_for_ever_since_it_was_rejected_once() -> None:
+    """Two queues that drop what they get to each other. The entries of x-death change their order at every death, so
+    that the rejection seems to be in between each time."""
+    world = World()
+    client = world.client()
+    for name, target, more in (
+        ("a", "b", {"x-max-length": 0}),
+        ("b", "a", {"x-max-length": 0}),
+        ("w", "a", {}),
+    ):
+        arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": target} | more
+        client.call(1, m.QueueDeclare(name, arguments=arguments))
+    client.publish(1, "w")
+    client.call(1, m.BasicGet("w"))
+    client.send(1, m.BasicReject(1, requeue=False))
+    for _ in range(10):
+        world.turn()
+    assert not world.broker.unfinished
+    assert world.broker.counts.dead_lettered == 5

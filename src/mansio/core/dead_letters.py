@@ -190,11 +190,19 @@ def _numbers(piece: Piece) -> range:
     return range(piece.start, piece.start + piece.count * piece.step, piece.step)
 
 
-def _cycle(deaths: Sequence[tuple[str, str]]) -> frozenset[str]:
-    """Queues that a message has gone round by itself, without anybody rejecting it: it does not go there again."""
+def _cycle(deaths: Sequence[tuple[str, str, int]]) -> frozenset[str]:
+    """Queues that a message has gone round by itself, without anybody rejecting it: it does not go there again.
+
+    The entries change their order, so that a rejection may seem to be in between each time. But whoever was in a queue more often than anybody has rejected it has gone round by itself at least once.
+    """
     seen: set[str] = set()
-    for queue, reason in deaths:
+    rejected = 0
+    others: dict[str, int] = {}
+    for queue, reason, count in deaths:
         if reason == REJECTED:
-            break
-        seen.add(queue)
-    return frozenset(seen)
+            rejected += count
+            continue
+        others[queue] = others.get(queue, 0) + count
+        if not rejected:
+            seen.add(queue)
+    return frozenset(seen | {queue for queue, count in others.items() if count > rejected})

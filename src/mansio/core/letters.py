@@ -36,8 +36,8 @@ class Letter(NamedTuple):
     headers: Arguments
     priority: int
     expiration_ms: int | None
-    deaths: list[tuple[str, str]]
-    """(queue, reason) of each entry of its x-death header, the last death first."""
+    deaths: list[tuple[str, str, int]]
+    """(queue, reason, how often) of each entry of its x-death header, the last death first."""
 
 
 class Letters(Protocol):

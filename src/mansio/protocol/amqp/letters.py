@@ -31,7 +31,7 @@ class _Written(NamedTuple):
     keys: list[str]
     headers: Arguments
     priority: int
-    deaths: list[tuple[str, str]]
+    deaths: list[tuple[str, str, int]]
 
 
 class AmqpLetters:
@@ -148,12 +148,16 @@ def _write_death(properties: bytes, death: Death) -> _Written:
     fields.sort()
     written = fields.encode()
     headers = dict(decode_properties(written, 0, len(written)).headers or {})
-    pairs = [
-        (str(each.get("queue")), str(each.get("reason")))
+    counted = [
+        (str(each.get("queue")), str(each.get("reason")), _count(each.get("count")))
         for each in deaths
         if isinstance(each, dict)
     ]
-    return _Written(written, keys, headers, found.priority or 0, pairs)
+    return _Written(written, keys, headers, found.priority or 0, counted)
+
+
+def _count(value: Value) -> int:
+    return max(value, 1) if isinstance(value, int) else 1
 
 
 def _add_death(before: list[Any], entry: dict[str, Value]) -> list[Value]:
