@@ -29,12 +29,12 @@ from tests.sim.model import (
 )
 from tests.sim.model import Transaction as Tx
 from tests.sim.moves import DUPLICATE
+from tests.sim.receipts import ACKED, REPEATED, asked_of
 from tests.sim.repeats import id_of
 from tests.sim.topology import Queue
-from tests.sim.wire import ID_BYTES, Message
+from tests.sim.wire import ID_BYTES, REPLY_TO, Message
 
 HARD = (501, 502, 503, 504, 505, 530, 540, 541)
-REPLY_TO = "amq.rabbitmq.reply-to"
 
 
 class Commands(Definitions):
@@ -182,10 +182,10 @@ class Commands(Definitions):
     ) -> list[Spot]:
         """It comes into its queues, or is held back; what has to be in the log."""
         if message.delay_ms:
-            return self._hold(channel, message)
+            return self._hold(channel, message, number)
         return self.enqueue(channel, message, queues, number)
 
-    def _hold(self, channel: Channel, message: Message) -> list[Spot]:
+    def _hold(self, channel: Channel, message: Message, number: int) -> list[Spot]:
         """It is held back, unless it is a duplicate for its exchange; what has to be in the log."""
         ident, window = id_of(message.headers), message.window
         if ident is None or window is None:
@@ -194,6 +194,8 @@ class Commands(Definitions):
         if seen is not None:
             if message.mandatory:
                 channel.connection.returns.append((channel.number, message.number, DUPLICATE))
+            self.go_nowhere(message, REPEATED)
+            seen.followers.append((channel, number))
             return list(seen.needs)
         needs = self.store.hold(channel, message, self.now_ms)
         window.remember(message.headers, message.persistent, needs, self.now_ms)
@@ -205,6 +207,7 @@ class Commands(Definitions):
             raise Refused(406)
         mine = replace(properties, reply_to=channel.reply_queue.name)
         message.header = message.kept = encode_header_payload(len(message.body), mine)
+        message.asks_receipt = asked_of(mine)
         self.add_message(message)
 
     # -- consumers
@@ -275,6 +278,9 @@ class Commands(Definitions):
             queue.fresh = queue.fresh if queue.consumers else 0
             return (m.BasicGetEmpty(),)
         entry = queue.take_head()
+        entry.handed += 1
+        if method.no_ack:
+            self.end(queue, entry, ACKED)
         self.answered("get", queue)
         queue.fresh = queue.fresh if queue.consumers else 0
         again, entry.delivered = entry.delivered, True
@@ -353,11 +359,12 @@ class Commands(Definitions):
     def tx_commit(self, channel: Channel, method: m.TxCommit) -> None:
         if channel.tx is None:
             raise Refused(406)
-        tx, channel.tx = channel.tx, Tx()
+        tx = channel.tx
         commit = Commit([], [])
         channel.commits.append(commit)
         for message, queues in tx.publishes:
             commit.needs += self._take(channel, message, queues, COMMITTED)
+        channel.tx = Tx()
         for deliveries, outcome in tx.settled:
             commit.settles += self._finish(deliveries, outcome)
 

@@ -10,6 +10,7 @@ from tests.sim.choices import EXPRESSIONS
 from tests.sim.ends import Ends
 from tests.sim.model import Channel, Refused
 from tests.sim.profile import SPECIAL, STANDARD
+from tests.sim.receipts import DROPPED
 from tests.sim.topology import PREDECLARED, Binding, Exchange, Queue
 from tests.sim.wire import Message
 
@@ -194,7 +195,11 @@ class Definitions(Ends):
     def queue_purge(self, channel: Channel, method: m.QueuePurge) -> Reply:
         queue = self._queue(channel, method.queue)
         self.inquire(queue)
-        return (m.QueuePurgeOk(queue.clear()),)
+        waiting = queue.waiting()
+        count = queue.clear()
+        for entry in waiting:
+            self.end(queue, entry, DROPPED)
+        return (m.QueuePurgeOk(count),)
 
     def queue_delete(self, channel: Channel, method: m.QueueDelete) -> Reply:
         name = method.queue or channel.last_queue

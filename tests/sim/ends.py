@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.sim.model import Channel, Connection, Consumer, Delivery, Transaction
 from tests.sim.moves import Moves
+from tests.sim.receipts import DROPPED
 from tests.sim.topology import Queue
 
 
@@ -39,11 +40,16 @@ class Ends(Moves):
     def drop_queue(self, queue: Queue) -> int:
         """Deletes a queue; how many ready messages it had."""
         queue.deleted = True
+        held = [(each.entry, each.holder) for each in self.deliveries(queue)]
+        held += [(each.entry, each.holder) for each in self.dying if each.queue is queue]
         self.dying = [each for each in self.dying if each.queue is not queue]
+        held += [(entry, None) for entry in queue.waiting()]
         count = queue.clear()
         self.topology.remove_queue(queue.name)
         if queue.owner is not None:
             del queue.owner.owned[queue.name]
+        for entry, holder in held:
+            self.end(queue, entry, DROPPED, holder)
         for consumer in list(queue.consumers):
             self.cancel(consumer)
             self.cancelled.append((consumer.channel, consumer.tag))

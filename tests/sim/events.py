@@ -9,10 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from mansio.core.bounds import Bound
 from mansio.core.broker import Broker
+from mansio.core.dead_letters import DeadLetters
 from mansio.core.deferred import Deferred
 from mansio.core.letters import Death, Letter
 from mansio.core.queue import Queue
+from mansio.core.receipts import Receipt
 from mansio.core.run import Run, Span
 from mansio.protocol.amqp.letters import AmqpLetters
 from tests.sim.wire import parse_content
@@ -97,7 +100,23 @@ class Fired:
     contents: list[Content]
 
 
-Event = Put | Drop | Died | Mark | Gone | Back | Stored | Fired
+@dataclass(slots=True)
+class Told:
+    """A receipt came into this queue, at this position."""
+
+    queue: str
+    position: int
+    content: Content
+
+
+@dataclass(slots=True)
+class Bounded:
+    """A queue was looked at whether it has too much, and what it had to drop is gone."""
+
+    queue: str
+
+
+Event = Put | Drop | Died | Mark | Gone | Back | Stored | Fired | Told | Bounded
 Tell = Callable[[Event], None]
 
 
@@ -107,6 +126,12 @@ class WatchedLetters(AmqpLetters):
     def __init__(self, frame_max: int, tell: Tell) -> None:
         super().__init__(frame_max)
         self._tell = tell
+        self.told: Run | None = None
+        """The last receipt."""
+
+    def receipt(self, receipt: Receipt, key: str) -> Run:
+        self.told = super().receipt(receipt, key)
+        return self.told
 
     def dead_letter(self, run: Run, i: int, death: Death) -> Letter:
         self._tell(Died(death.queue, parse_content(run.content(i)), death.reason))
@@ -128,6 +153,20 @@ class WatchedDeferred(Deferred):
         super()._return(spans)
 
 
+class WatchedBound(Bound):
+    """The bound of a queue; told of when it was enforced."""
+
+    __slots__ = ("_tell",)
+
+    def __init__(self, bound: Bound, tell: Tell) -> None:
+        super().__init__(bound.count_max, bound.bytes_max, bound.reject)
+        self._tell = tell
+
+    def enforce(self, queue: Queue, dead_letters: DeadLetters) -> None:
+        super().enforce(queue, dead_letters)
+        self._tell(Bounded(queue.name))
+
+
 def watch_queues(broker: Broker, tell: Tell) -> None:
     """Tells what queues do that the broker makes from now on."""
     make = broker.definitions.make_queue
@@ -136,6 +175,8 @@ def watch_queues(broker: Broker, tell: Tell) -> None:
         queue = make(*about)
         if queue.deferred is not None:
             queue.deferred = WatchedDeferred(broker, queue, tell)
+        if queue.bound is not None:
+            queue.bound = WatchedBound(queue.bound, tell)
         return queue
 
     broker.definitions.make_queue = watched  # type: ignore[method-assign]
@@ -155,6 +196,7 @@ class Watch:
 
     def _watch_intake(self, broker: Broker) -> None:
         put, forwarding = broker.intake.put, broker.forwarding
+        letters: Any = broker.letters
         begin, end = forwarding.begin, forwarding.end
 
         def told_begin(*about: Any) -> None:
@@ -169,14 +211,16 @@ class Watch:
         forwarding.end = told_end  # type: ignore[method-assign]
 
         def told(run: Run, queues: Any, channel: Any = None) -> bool:
-            first = {queue.id: queue.next_position for queue in queues}
             there = put(run, queues, channel)
-            took = [queue for queue in queues if queue.next_position > first[queue.id]]
-            places = [(queue.name, first[queue.id]) for queue in took]
             if there:
+                took = [each for each in queues if each.ready_count and each.newest().run is run]
+                places = [(queue.name, queue.next_position - run.count) for queue in took]
                 contents = [parse_content(run.content(i)) for i in range(run.count)]
                 routes = [run.route(i) for i in range(run.count)]
                 keys = [(route.exchange, route.routing_key) for route in routes]
+                if run is letters.told:
+                    self._tell(Told(*places[0], contents[0]))
+                    return there
                 self._tell(Put(places, contents, keys, self._forwarding))
             return there
 

@@ -61,6 +61,7 @@ def make_letter(message: Message, cause: Cause) -> Message:
     letter.copies = tuple(copies)
     letter.persistent, letter.priority = message.persistent, message.priority
     letter.deaths = deaths
+    letter.asks_receipt = message.asks_receipt
     return letter
 
 
@@ -78,7 +79,14 @@ def add_death(before: list[dict[str, Any]], entry: dict[str, Any]) -> list[dict[
 
 
 def goes_round(deaths: list[dict[str, Any]], target: str) -> bool:
-    """Whether the message came from this queue without anybody rejecting it since: it does not go there again."""
+    """Whether the message came from this queue without anybody rejecting it since: it does not go there again.
+
+    Nor does it if it came from there so often that nobody can have rejected it each time.
+    """
+    rejected = [each for each in deaths if each["reason"] == "rejected"]
+    from_there = [each for each in deaths if each["queue"] == target and each not in rejected]
+    if sum(each["count"] for each in from_there) > sum(each["count"] for each in rejected):
+        return True
     for each in deaths:
         if each["reason"] == "rejected":
             return False

@@ -19,6 +19,8 @@ RETURNED, REFUSED, LATE = "returned", "refused", "late"
 """Why deliveries go back: with all others of their channel, by their client's wish, not settled in time."""
 COMMITTED = -1
 """The number of a publish that is part of a transaction."""
+Place = tuple[str, int, int]
+"""(queue, incarnation, position): how the log names a message in a queue."""
 Spot = tuple[Queue, Entry]
 """A message in a queue that has to be in the log, or whose settlement has."""
 
@@ -69,6 +71,11 @@ class Delivery:
     since_ms: int = 0
     timeout_ms: int = 0
 
+    @property
+    def holder(self) -> str | None:
+        """The tag of its consumer."""
+        return None if self.consumer is None else self.consumer.tag
+
     def due_ms(self) -> int:
         """When it is to be taken back; 0: never."""
         return self.timeout_ms and self.since_ms + self.timeout_ms
@@ -81,6 +88,8 @@ class Dying:
     entry: Entry
     queue: Queue
     reason: str
+    holder: str | None = None
+    """The tag of the consumer that had it."""
 
     def __repr__(self) -> str:
         return f"{self.entry} of {self.queue}, {self.reason}"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.sim.delaying import Store
-from tests.sim.events import Back, Died, Drop, Event, Fired, Gone, Mark, Put, Stored
+from tests.sim.events import Back, Bounded, Died, Drop, Event, Fired, Gone, Mark, Put, Stored, Told
 from tests.sim.letters import Cause, goes_round, make_letter, properties_of
 from tests.sim.model import (
     COMMITTED,
@@ -26,19 +26,33 @@ from tests.sim.model import (
     Consumer,
     Delivery,
     Dying,
-    Model,
+    Place,
     Spot,
     Violation,
 )
-from tests.sim.repeats import id_of
+from tests.sim.receipts import (
+    ACKED,
+    DEAD_LETTERED,
+    DROPPED,
+    EXPIRED,
+    REJECTED,
+    REPEATED,
+    UNROUTED,
+    Owed,
+    Receipts,
+    owed_of,
+)
+from tests.sim.repeats import Follower, id_of
 from tests.sim.retries import Waiting, delay_range
 from tests.sim.topology import QUARANTINE, Entry, Exchange, Queue
 from tests.sim.wire import ID_BYTES, Message
 
 NO_ROUTE, DUPLICATE = 312, 208
 """Why a message is returned."""
-Link = tuple[tuple[str, int, int], list[tuple[str, int, int]]]
+Link = tuple[Place, list[Place]]
 """A place in the log that is to be settled, and those that are to be filled, in one entry."""
+First = tuple[list[Spot], list[Follower]]
+"""Why a message is not taken: what has to be in the log of the first one with its id, and who shares its fate."""
 
 
 @dataclass(slots=True, eq=False)
@@ -48,12 +62,14 @@ class Due:
     message: Message
     targets: set[str] | None
     """None: chance decides."""
-    place: tuple[str, int, int] | None
+    place: Place | None
     """Where the log has the message that died."""
     rounds: bool = False
     """It does not go to queues that it has come from, so that chance may lead it nowhere."""
     exact: bool = False
     """Its header is known byte for byte."""
+    unrouted: bool = False
+    """Its publisher was told that no queue takes it."""
 
     def is_(self, header: bytes, body: bytes) -> bool:
         """Whether these are its properties and its body."""
@@ -62,13 +78,16 @@ class Due:
         )
 
 
-class Moves(Model):
+class Moves(Receipts):
     """The part of the model that is about messages in queues."""
 
     def __init__(self) -> None:
         super().__init__()
         self.events: deque[Event] = deque()
         """What nothing has explained yet."""
+        self._pumping = False
+        self.recalled: set[Place] = set()
+        """Where queues have what came from the memory of an exchange."""
         self.store = Store()
         self.dying: list[Dying] = []
         self.leaving: Consumer | None = None
@@ -93,10 +112,14 @@ class Moves(Model):
     ) -> list[Spot]:
         """Puts a message into its queues or returns it; what has to be in the log."""
         live = [queue for queue in queues if not queue.deleted]
-        taken, spots = self._admit(message, live)
-        if all(queue.hidden for queue in taken) and message.mandatory:
-            code = DUPLICATE if live and not taken else NO_ROUTE
-            channel.connection.returns.append((channel.number, message.number, code))
+        taken, firsts = self._admit(message, live)
+        if all(queue.hidden for queue in taken):
+            repeated = bool(live) and not taken
+            if message.mandatory:
+                code = DUPLICATE if repeated else NO_ROUTE
+                channel.connection.returns.append((channel.number, message.number, code))
+            if not repeated:
+                self.go_nowhere(message)
         entries: dict[Queue, Entry] = {}
         own: list[Spot] = []
         for queue in taken:
@@ -112,69 +135,81 @@ class Moves(Model):
             if message.persistent and queue.logged:
                 own.append((queue, entry))
         self._remember(message, entries, own)
-        return spots + own
+        for _, followers in firsts:
+            followers.append((channel, number))
+        return [spot for needs, _ in firsts for spot in needs] + own
 
-    def _admit(self, message: Message, queues: list[Queue]) -> tuple[list[Queue], list[Spot]]:
-        """Those of the queues that take it, and what has to be in the log since the others do not."""
+    def _admit(self, message: Message, queues: list[Queue]) -> tuple[list[Queue], list[First]]:
+        """Those of the queues that take it, and why the others do not; who wants to know is told."""
         ident = id_of(message.headers)
         if ident is None or not queues:
             return queues, []
         seen = message.window and message.window.find(ident, self.now_ms)
         if seen:
-            return [], list(seen.needs)
+            self.go_nowhere(message, REPEATED)
+            return [], [(seen.needs, seen.followers)]
         taken: list[Queue] = []
-        needs: list[Spot] = []
+        firsts: list[First] = []
         for queue in queues:
             first = self._find_first(queue, ident)
             if first is None:
                 taken.append(queue)
             else:
-                needs += first
-        if len(taken) < len(queues) and all(queue.hidden for queue in taken):
+                self.go_nowhere(message, REPEATED, queue)
+                firsts.append(first)
+        if firsts and all(queue.hidden for queue in taken):
             taken = []
-        return taken, needs
+        return taken, firsts
 
-    def _find_first(self, queue: Queue, ident: str) -> list[Spot] | None:
-        """What has to be in the log of the message with this id that a queue has had; None: it takes another one."""
+    def _find_first(self, queue: Queue, ident: str) -> First | None:
+        """The message with this id that a queue has had; None: it takes another one."""
         if queue.window is not None:
             seen = queue.window.find(ident, self.now_ms)
-            return None if seen is None else list(seen.needs)
-        for entry in self.entries(queue) if queue.unique else ():
-            if id_of(entry.message.headers) == ident:
-                return [(queue, entry)] * (entry.message.persistent and queue.logged)
+            return None if seen is None else (seen.needs, seen.followers)
+        for entry in self._with_id(queue, ident) if queue.unique else ():
+            return [(queue, entry)] * (entry.message.persistent and queue.logged), entry.followers
         return None
+
+    def _with_id(self, queue: Queue, ident: str) -> Iterator[Entry]:
+        return (each for each in self.entries(queue) if id_of(each.message.headers) == ident)
 
     def _remember(self, message: Message, entries: dict[Queue, Entry], spots: list[Spot]) -> None:
         """The message is in these queues: it must not come again where that counts."""
         if id_of(message.headers) is None or all(queue.hidden for queue in entries):
             return
         headers, persistent = message.headers, message.persistent
-        if message.window is not None:
-            message.window.remember(headers, persistent, spots, self.now_ms)
+        for window in (message.window,) if message.window is not None else ():
+            seen = window.remember(headers, persistent, spots, self.now_ms)
+            for entry in entries.values():
+                entry.seen += ((window, seen),)
         for queue, entry in entries.items():
-            entry.windows = tuple(each for each in (message.window, queue.window) if each)
             if queue.window is not None:
                 needs = [spot for spot in spots if spot[0] is queue]
-                queue.window.remember(headers, persistent, needs, self.now_ms)
+                seen = queue.window.remember(headers, persistent, needs, self.now_ms)
+                entry.seen += ((queue.window, seen),)
 
     def entries(self, queue: Queue) -> Iterator[Entry]:
         """All messages of a queue, wherever they are."""
-        yield from queue.ready
-        yield from (each.entry for each in queue.deferred)
+        yield from queue.waiting()
         yield from (each.entry for each in self.dying if each.queue is queue)
+        yield from (each.entry for each in self.deliveries(queue))
+
+    def deliveries(self, queue: Queue) -> Iterator[Delivery]:
+        """What was delivered from a queue and is not settled."""
         for connection in self.connections:
             for channel in connection.channels.values():
                 held = list(channel.unacked.values())
                 for deliveries, _ in channel.tx.settled if channel.tx is not None else ():
                     held += deliveries
-                yield from (each.entry for each in held if each.queue is queue)
+                yield from (each for each in held if each.queue is queue)
 
     def recall(self, source: Exchange, queue: Queue) -> None:
         """The queue was bound to an exchange that remembers: it gets what that holds."""
         if source.history is not None:
             for entry in source.history.ready[-(source.history.length_max or 0) :]:
                 position = self._place_of(entry.message, queue)
-                self._arrive(queue, entry.message, position, NOBODY, 0)
+                self._arrive(queue, entry.message, position, NOBODY, 0).asks = False
+                self.recalled.add(queue.place(position))
 
     def _place_of(self, message: Message, queue: Queue) -> int:
         key = message.header, message.body[:ID_BYTES], queue.name
@@ -203,6 +238,7 @@ class Moves(Model):
         spots: list[Spot] = []
         for delivery in deliveries:
             self._credit(delivery)
+            self._end_delivery(delivery, ACKED)
             if _is_logged(delivery):
                 spots.append((delivery.queue, delivery.entry))
         return spots
@@ -214,8 +250,11 @@ class Moves(Model):
             if delivery in tried:
                 continue
             self._credit(delivery)
-            if delivery.queue.letters_to is not None and not delivery.queue.deleted:
-                self.dying.append(Dying(delivery.entry, delivery.queue, "rejected"))
+            if delivery.queue.letters_to is None or delivery.queue.deleted:
+                self._end_delivery(delivery, REJECTED)
+                continue
+            dying = Dying(delivery.entry, delivery.queue, "rejected", delivery.holder)
+            self.dying.append(dying)
         self.requeue(tried, REFUSED)
         waiting = {each.entry for each in self.dying}
         for delivery in tried:
@@ -234,27 +273,35 @@ class Moves(Model):
             if queue.deleted:
                 continue
             if queue.retry is not None and why != RETURNED:
-                self._put_off(queue, queue.retry, entry)
+                self._put_off(delivery, queue.retry)
                 continue
             if queue.counts and why != LATE:  # a task that takes long is no failure
                 if 0 <= queue.limit <= entry.deliveries:
-                    self.dying.append(Dying(entry, queue, "delivery_limit"))
+                    self.dying.append(Dying(entry, queue, "delivery_limit", delivery.holder))
                     continue
                 entry.deliveries += 1
                 entry.due = 0, 0
+            elif not queue.counts and queue.retry is None:
+                entry.returned += entry.asks
             queue.put_back(entry)
             self._returned[queue] = None
         self.pump()
 
-    def _put_off(self, queue: Queue, rule: dict[str, Any], entry: Entry) -> None:
+    def _put_off(self, delivery: Delivery, rule: dict[str, Any]) -> None:
+        queue, entry = delivery.queue, delivery.entry
         attempt = entry.deliveries + 1
         delays = delay_range(rule, attempt)
         if delays is None or attempt > queue.limit >= 0:
-            self.dying.append(Dying(entry, queue, "delivery_limit"))
+            self.dying.append(Dying(entry, queue, "delivery_limit", delivery.holder))
             return
         entry.deliveries = attempt
         entry.due = self.now_ms + delays[0], self.now_ms + delays[1]
         queue.deferred.append(Waiting(entry, *entry.due))
+
+    def _end_delivery(self, delivery: Delivery, outcome: str) -> None:
+        """With a queue that is gone that was told."""
+        if not delivery.queue.deleted:
+            self.end(delivery.queue, delivery.entry, outcome, delivery.holder)
 
     def _credit(self, delivery: Delivery) -> None:
         delivery.queue.in_flight -= 1
@@ -281,8 +328,12 @@ class Moves(Model):
 
     def pump(self) -> None:
         """Applies what is explained by now."""
+        if self._pumping:  # it is being applied what explains the next one
+            return
+        self._pumping = True
         while self.events and self._apply_event(self.events[0]):
             self.events.popleft()
+        self._pumping = False
 
     def answered(self, what: str, queue: Queue) -> None:
         """The broker answers what is in a queue: it has done now what it does before that."""
@@ -303,6 +354,10 @@ class Moves(Model):
             return self._come_back(event)
         if isinstance(event, Fired):
             return self._fire(event)
+        if isinstance(event, Told):
+            return self._take_receipt(event)
+        if isinstance(event, Bounded):
+            return self._accept_all(event)
         return isinstance(event, Died) and self._die(event)
 
     def _fire(self, event: Fired) -> bool:
@@ -310,14 +365,61 @@ class Moves(Model):
         for header, body in event.contents:
             held = self.store.fire((header, body[:ID_BYTES]), self.now_ms)
             message = held.message
-            if message.exchange not in self.topology.exchanges:
-                continue
             place = self.store.place(held) if message.persistent else None
-            queues = self.topology.route(message, None)
-            targets = None if queues is None else {queue.name for queue in queues}
-            if targets is None or targets:
-                self._due.append(Due(message, targets, place, exact=True))
+            if message.exchange not in self.topology.exchanges:
+                self.go_nowhere(message, source=place)
+                continue
+            self._send(Due(message, None, place, exact=True), self.topology.route(message, None))
         return True
+
+    def _send(self, due: Due, queues: list[Queue] | None) -> None:
+        """A letter has to come into these queues now; None: chance decides."""
+        if queues is None:
+            self._due.append(due)
+            return
+        if due.rounds:
+            queues = [each for each in queues if not goes_round(due.message.deaths, each.name)]
+        due.targets, due.rounds = {queue.name for queue in queues}, False
+        if all(queue.hidden for queue in queues):
+            self.go_nowhere(due.message, source=due.place)
+        if queues:
+            self._due.append(due)
+
+    def _accept_all(self, event: Bounded) -> bool:
+        """What a queue has now that refuses has come before its bound was looked at, and was not too much."""
+        queue = self.topology.queues.get(event.queue)
+        if queue is not None and queue.rejects and self.phase == DISPATCH:
+            for entry in queue.ready:
+                entry.turn = min(entry.turn, self.turn)
+        return True
+
+    def _take_receipt(self, event: Told) -> bool:
+        """The broker tells of the end of a message."""
+        queue = self.topology.queues.get(event.queue)
+        header, body = event.content
+        if queue is None or body:
+            return False
+        owed = self.take_owed(queue.name, header) or self._find_unrouted(queue.name, header)
+        if owed is None:
+            return False
+        self.flush(queue)
+        if event.position <= queue.last_letter:
+            raise Violation(f"queue {queue.name}: {owed} at {event.position} is out of order")
+        queue.last_letter = event.position
+        receipt = self.adopt(owed.receipt(header), header)
+        self._arrive(queue, receipt, event.position, NOBODY, 0)
+        if owed.source is not None and receipt.persistent and queue.logged:
+            self.links.append((owed.source, [queue.place(event.position)]))
+        return True
+
+    def _find_unrouted(self, target: str, header: bytes) -> Owed | None:
+        """Chance has led a letter nowhere."""
+        for due in self._due:
+            owed = owed_of(due.message, due.place, UNROUTED)
+            if due.targets is None and not due.unrouted and owed and owed.is_(target, header):
+                due.unrouted = True
+                return owed
+        return None
 
     def _come_back(self, event: Back) -> bool:
         """Messages are ready again that were deferred."""
@@ -394,19 +496,35 @@ class Moves(Model):
 
     def _dropped(self, queue: Queue, entry: Entry, reason: str) -> None:
         if reason == "refused":
-            for window in entry.windows:
-                window.ids.pop(id_of(entry.message.headers) or "", None)
-            pending = entry.publisher.pending.get(entry.number)
-            if pending is not None:
-                pending.rejected = True
-            if entry.number == COMMITTED:
-                for commit in entry.publisher.commits:
-                    commit.refused = commit.refused or not commit.sealed
+            self._refused(queue, entry)
             if not queue.letters_refused:
+                self.end(queue, entry, DROPPED)
                 return
             reason = "maxlen"
         if queue.letters_to is not None:
             self.dying.append(Dying(entry, queue, reason))
+        else:
+            self.end(queue, entry, EXPIRED if reason == "expired" else DROPPED)
+
+    def _refused(self, queue: Queue, entry: Entry) -> None:
+        """A full queue has not taken a message; nor has it taken those that were not taken because of this one."""
+        ident = id_of(entry.message.headers) or ""
+        refused = [(entry.publisher, entry.number)]
+        for window, seen in entry.seen:
+            window.ids.pop(ident, None)
+            refused += seen.followers
+        other = next(self._with_id(queue, ident), None) if entry.followers else None
+        if other is not None:
+            other.followers += entry.followers
+        else:
+            refused += entry.followers
+        for channel, number in refused:
+            pending = channel.pending.get(number)
+            if pending is not None:
+                pending.rejected = True
+            if number == COMMITTED:
+                for commit in channel.commits:
+                    commit.refused = commit.refused or not commit.sealed
 
     def _die(self, event: Died) -> bool:
         found = None
@@ -434,26 +552,22 @@ class Moves(Model):
         assert exchange is not None
         cause = Cause(queue.name, dying.reason, self.now_ms // 1000, exchange, key)
         letter = make_letter(entry.message, cause)
-        if exchange not in self.topology.exchanges:
-            return
+        if not entry.asks:
+            letter.asks_receipt = None
+        self.end(queue, entry, DEAD_LETTERED, dying.holder)
         logged = entry.message.persistent and queue.logged
         place = queue.place(entry.position) if logged else None
-        rounds = not quarantined and dying.reason != "rejected"
-        queues = self.topology.route(letter, None)
-        if queues is None:
-            self._due.append(Due(letter, None, place, rounds))
+        if exchange not in self.topology.exchanges:
+            self.go_nowhere(letter, source=place)
             return
-        targets = {
-            each.name for each in queues if not (rounds and goes_round(letter.deaths, each.name))
-        }
-        if targets:
-            self._due.append(Due(letter, targets, place))
+        rounds = not quarantined and dying.reason != "rejected"
+        self._send(Due(letter, None, place, rounds), self.topology.route(letter, None))
 
     def _take_letters(self, event: Put) -> bool:
         names = {name for name, _ in event.places}
         for i, (header, body) in enumerate(event.contents):
             while self._due and self._due[0].targets is None and not self._due[0].is_(header, body):
-                self._due.popleft()
+                self._lead_nowhere(self._due.popleft())
             if not self._due:
                 return False
             due = self._due.popleft()
@@ -472,9 +586,20 @@ class Moves(Model):
             self._put_letter(message, event.places, i, due.place)
         return True
 
+    def _lead_nowhere(self, due: Due) -> None:
+        """Chance was to decide, and the broker has not sent it anywhere, or only where it is not seen."""
+        owed = owed_of(due.message, due.place, UNROUTED)
+        if owed is not None and not due.unrouted and owed.target in self.topology.queues:
+            raise Violation(f"nobody is told {owed}")
+
     def _may_go(self, due: Due, message: Message, names: set[str]) -> bool:
         if due.targets is not None:
             return due.targets == names
+        found = [self.topology.find(name) for name in names]
+        if all(queue is not None and queue.hidden for queue in found):
+            self._lead_nowhere(due)
+        elif due.unrouted:
+            return False
         if due.rounds:
             return not any(goes_round(message.deaths, name) for name in names)
         return self.topology.route(message, names) is not None
@@ -526,7 +651,8 @@ class Moves(Model):
         """A phase has ended."""
         self.pump()
         while self._due and self._due[0].targets is None:
-            self._due.popleft()
+            self._lead_nowhere(self._due.popleft())
+        self.check_told()
         for what in (self.events, self._placed, self._due, self.store.placed):
             if what:
                 raise Violation(f"nothing explains {what}")
@@ -547,6 +673,7 @@ class Moves(Model):
     def forget_moves(self) -> None:
         """The broker is gone, with what it was about to do."""
         self.events.clear()
+        self.owed.clear()
         self.dying.clear()
         self.links.clear()
         self._due.clear()

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from mansio.codec import amqp_methods as m
 from tests.sim.client import Client, ClientChannel
-from tests.sim.commands import REPLY_TO
 from tests.sim.declaring import Declaring
 from tests.sim.profile import Profile
 from tests.sim.publishing import Shape, make_message, make_shape
+from tests.sim.wire import REPLY_TO
 
 if TYPE_CHECKING:
     from tests.sim.world import World

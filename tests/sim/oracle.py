@@ -12,7 +12,7 @@ from typing import NoReturn
 from mansio.codec import amqp_methods as m
 from tests.sim.commands import Commands
 from tests.sim.delaying import STORE, Held
-from tests.sim.durable import Durable, Place, Stored
+from tests.sim.durable import Durable, Stored
 from tests.sim.letters import split_count
 from tests.sim.model import (
     DISPATCH,
@@ -21,10 +21,13 @@ from tests.sim.model import (
     Connection,
     Delivery,
     Expected,
+    Place,
     Spot,
     Violation,
 )
 from tests.sim.overdue import check_in_time
+from tests.sim.receipts import ACKED
+from tests.sim.receipts import TYPE as RECEIPT
 from tests.sim.repeats import Seen, Window, check_window
 from tests.sim.restart import rebuild
 from tests.sim.shares import check_shares, check_turn_of, first_in_line
@@ -57,7 +60,7 @@ class Oracle(Commands):
         self.forget_moves()
         self.durable.links.clear()
         known = self.topology.choices
-        self.topology = rebuild(self.durable, self.message, self.now_ms)
+        self.topology = rebuild(self.durable, self.message, self.now_ms, self.recalled)
         self.topology.choices = known
         for queue in self.topology.queues.values():
             queue.used_ms = self.now_ms
@@ -149,6 +152,7 @@ class Oracle(Commands):
         channel.next_tag += 1
         self._check_first(channel, queue, entry, method.redelivered, what)
         queue.taken.append(entry)
+        entry.handed += 1
         consumer.got += 1
         self._served[queue] = None
         if not consumer.no_ack:
@@ -158,6 +162,8 @@ class Oracle(Commands):
             channel.unsettled += 1
             consumer.unsettled += 1
             queue.in_flight += 1
+        else:
+            self.end(queue, entry, ACKED, consumer.tag)
 
     def _check_first(
         self, channel: Channel, queue: Queue, entry: Entry, redelivered: bool, what: str
@@ -235,6 +241,11 @@ class Oracle(Commands):
             _fail(f"{item.name}: {len(item.body)} bytes that nobody has published")
         return message
 
+    def _find_returned(self, item: Item) -> Message:
+        """The same of a message that may have been about to be held back."""
+        message = self.kept.get((item.header, item.body[:ID_BYTES]))
+        return message if message is not None and message.body == item.body else self._find(item)
+
     def message(self, header: bytes, body: bytes) -> Message | None:
         """The message that these bytes are, every one of them."""
         message = self.messages.get((header, body[:ID_BYTES]))
@@ -249,6 +260,8 @@ class Oracle(Commands):
         number = int.from_bytes(item.body[:ID_BYTES], "big")
         if len(item.body) < ID_BYTES and properties.message_id is not None:
             number = int(properties.message_id)
+        if properties.type == RECEIPT and properties.correlation_id is not None:
+            number = int(properties.correlation_id)
         for each in self.variants.get(number, ()):
             if each.body == item.body and split_count(each.header)[0] == properties:
                 return each, count
@@ -279,7 +292,7 @@ class Oracle(Commands):
         returned: list[tuple[int, int, int]] = []
         for item in items:
             if isinstance(item.method, m.BasicReturn):
-                number = self._find(item).number
+                number = self._find_returned(item).number
                 returned.append((item.channel, number, item.method.reply_code))
             elif isinstance(item.method, m.BasicAck):
                 self._check_early(connection, item.channel, item.method)
@@ -439,10 +452,11 @@ class Oracle(Commands):
         found = stored.pop(queue.place(entry.position), None)
         if found is None:
             _fail(f"queue {queue.name}: {message!r} at {entry.position} is not in the log")
-        if found.deliveries != entry.deliveries:
+        given_back = entry.deliveries + entry.returned
+        if found.deliveries != given_back:
             _fail(
                 f"queue {queue.name}: the log counts {found.deliveries} for {message!r}, "
-                f"given back {entry.deliveries} times"
+                f"given back {given_back} times"
             )
         level = min(found.priority, queue.levels)
         if (found.arrived_ms, level) != (entry.arrived_ms, entry.level):

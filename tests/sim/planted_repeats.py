@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 from mansio.core import topology_restore
 from mansio.core.deduplication import Deduplication, Present, Window
+from mansio.core.marks import Marks
 from mansio.core.restore import Restore
 from tests.sim.planted_letters import rough
 from tests.sim.profile import Profile, deduplicate
@@ -25,6 +26,16 @@ def _held_for_ever() -> AbstractContextManager[Any]:
 def _refused_and_known() -> AbstractContextManager[Any]:
     """What a full queue has refused is remembered."""
     return often_repeated(patch.object(Deduplication, "refused", lambda self, queue, run: None))
+
+
+def _refused_alone() -> AbstractContextManager[Any]:
+    """What was not taken for a message that a full queue has refused then is confirmed."""
+    return often_repeated(patch.object(Deduplication, "_refuse_repeats", lambda *about: None))
+
+
+def _recalled_anew() -> AbstractContextManager[Any]:
+    """What an exchange remembers is taken again by queues that have got it."""
+    return often_repeated(patch.object(Marks, "only_id", lambda self: None))
 
 
 def _too_long() -> AbstractContextManager[Any]:
@@ -74,6 +85,8 @@ def often_repeated(bug: AbstractContextManager[Any]) -> Iterator[None]:
 BUGS: tuple[tuple[str, Plant], ...] = (
     ("id held for ever", _held_for_ever),
     ("id of a refused message remembered", _refused_and_known),
+    ("duplicate of a refused message confirmed", _refused_alone),
+    ("id of what was recalled not held", _recalled_anew),
     ("id remembered for too long", _too_long),
     ("ids not in the log", _not_written),
     ("ids of windows lost at restart", _window_lost),

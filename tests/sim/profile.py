@@ -111,6 +111,8 @@ class Profile:
         """How much of what is published in a turn goes into one entry of the log."""
         self.delaying = rng.choice((0.0, 0.0, 0.0, 0.05, 0.4))
         """The chance that messages are delayed."""
+        self.telling = rng.choice((0.0, 0.0, 0.0, 0.1, 0.5))
+        """The chance that messages ask for receipts."""
         self.loose_max = rng.choice((2, 20, 4096))
         """So many delayed messages are packed."""
         self.depth = rng.choice((1, 2))

@@ -9,7 +9,8 @@ from mansio.codec.amqp_properties import Properties, encode_header_payload
 from mansio.codec.amqp_values import Table, Timestamp
 from tests.sim.delaying import delay_of, spent
 from tests.sim.profile import Profile
-from tests.sim.wire import ID_BYTES, Message, make_body
+from tests.sim.receipts import asked_of
+from tests.sim.wire import ID_BYTES, REPLY_TO, Message, make_body
 
 SIZES = (0, 1, 7, 8, 9, 20, 64)
 DELAYS = (1, 5, 50, 50, 300, 3000, 20_000, 60_000, 5_000_000_000, "70", 0, -5, True, "soon")
@@ -27,6 +28,8 @@ class Shape:
     copies: tuple[str, ...] = ()
     blind: bool = False
     mistaken: bool = False
+    numbered: bool = False
+    """Each message has its number in its properties."""
     encoded: tuple[bytes, bytes, bytes] = (b"", b"", b"")
     """The header payload as it is sent, as it is delivered, and as it is held back, where all messages have the
     same."""
@@ -65,6 +68,12 @@ def make_shape(rng: Random, profile: Profile, queues: list[str]) -> Shape:
     if rng.random() < 0.1 * profile.taste["expire"]:
         properties.expiration = rng.choice(EXPIRATIONS)
     shape = Shape(size, properties)
+    if queues and rng.random() < profile.telling:
+        shape.numbered = True
+        asks = {"x-receipt": rng.choice((True, True, True, True, True, True, False, "true"))}
+        properties.headers = {**(properties.headers or {}), **asks}
+        properties.reply_to = rng.choice((*queues[:2], rng.choice(queues), "nowhere"))
+        properties.correlation_id = rng.choice((None, ""))
     if rng.random() < 0.08 * profile.taste["special"]:
         _make_special(rng, shape, profile.keys, queues)
         if rng.random() < 0.02 * profile.taste["mistake"]:
@@ -78,7 +87,7 @@ def _make_special(rng: Random, shape: Shape, keys: list[str], queues: list[str])
     properties = shape.properties
     draw = rng.random()
     if draw < 0.25:
-        properties.reply_to = "amq.rabbitmq.reply-to"
+        properties.reply_to = REPLY_TO
     elif draw < 0.35:
         properties.user_id = "guest"
     elif draw < 0.4:
@@ -106,8 +115,10 @@ def make_message(number: int, shape: Shape, exchange: str, key: str, mandatory: 
     headers = spent(properties.headers or {})
     if shape.blind:
         headers = {name: value for name, value in headers.items() if name != "BCC"}
-    if shape.size < ID_BYTES:
+    if shape.size < ID_BYTES or shape.numbered:
         properties.message_id = str(number)
+        if shape.numbered and properties.correlation_id is not None:
+            properties.correlation_id = str(number)
         shape.encoded = _encode(shape, headers)
     elif not shape.encoded[0]:
         shape.encoded = _encode(shape, headers)
@@ -122,7 +133,8 @@ def make_message(number: int, shape: Shape, exchange: str, key: str, mandatory: 
     message.mandatory = mandatory
     message.copies = shape.copies
     message.mistaken = shape.mistaken
-    if properties.reply_to is not None:
+    message.asks_receipt = asked_of(properties)
+    if properties.reply_to == REPLY_TO:
         message.asks_reply = replace(properties)
         if delay_ms:
             message.asks_reply.headers = headers

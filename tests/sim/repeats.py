@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from mansio.codec.amqp_values import Table
 
 if TYPE_CHECKING:
-    from tests.sim.model import Spot
+    from tests.sim.model import Channel, Spot
 
+Follower = tuple["Channel", int]
+"""A publish that was not taken: its channel and number."""
 FOREVER_MS = 1 << 60
 """Later than this is never."""
 
@@ -22,6 +24,8 @@ class Seen:
     kept: bool
     """It is known after a restart."""
     needs: list[Spot]
+    followers: list[Follower] = field(default_factory=list)
+    """Publishes that were not taken since this one came."""
 
 
 @dataclass(slots=True, eq=False)
@@ -38,17 +42,18 @@ class Window:
         found = self.ids.get(ident)
         return found if found is not None and found.until_ms > now_ms else None
 
-    def remember(self, headers: Table, persistent: bool, needs: list[Spot], now_ms: int) -> None:
+    def remember(self, headers: Table, persistent: bool, needs: list[Spot], now_ms: int) -> Seen:
         """A message with these headers has come."""
         ident = id_of(headers)
         assert ident is not None
         ttl_ms: Any = headers.get("x-cache-ttl", self.ttl_ms)
         until_ms = FOREVER_MS if ttl_ms is None else now_ms + ttl_ms
         self.ids.pop(ident, None)
-        self.ids[ident] = Seen(until_ms, persistent and self.durable, needs)
+        self.ids[ident] = came = Seen(until_ms, persistent and self.durable, needs)
         living = [each for each, seen in self.ids.items() if seen.until_ms > now_ms]
         for each in living[: -self.size]:
             del self.ids[each]
+        return came
 
 
 def make_window(arguments: Table, durable: bool) -> Window | None:

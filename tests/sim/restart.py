@@ -8,18 +8,22 @@ from typing import Any
 from mansio.core.records import unpack_table
 from tests.sim.delaying import STORE
 from tests.sim.durable import Durable
-from tests.sim.model import NOBODY, Violation
+from tests.sim.model import NOBODY, Place, Violation
 from tests.sim.retries import Waiting
 from tests.sim.topology import Binding, Exchange, Topology
 from tests.sim.wire import Message, parse_content
 
 
 def rebuild(
-    durable: Durable, find: Callable[[bytes, bytes], Message | None], now_ms: int
+    durable: Durable,
+    find: Callable[[bytes, bytes], Message | None],
+    now_ms: int,
+    recalled: set[Place],
 ) -> Topology:
     """Durable exchanges, queues and bindings with the messages that were not settled, all of them redelivered.
 
-    `find` knows a message by its header payload and body.
+    `find` knows a message by its header payload and body. `recalled`: what asks for no receipt, since it comes
+    from what an exchange remembers.
     """
     topology = Topology()
     topology.restoring = True
@@ -42,7 +46,12 @@ def rebuild(
         traits = min(stored.priority, queue.levels), stored.expiration_ms
         if traits != (entry.level, message.expiration_ms):
             raise Violation(f"the log has {traits} for {message!r}")
-        entry.delivered, entry.deliveries = True, stored.deliveries
+        entry.delivered, entry.handed = True, stored.deliveries
+        entry.asks = entry.asks and place not in recalled
+        if queue.counts or queue.retry is not None:
+            entry.deliveries = stored.deliveries
+        else:
+            entry.returned = stored.deliveries
         entry.due = stored.due_ms, stored.due_ms
         if stored.due_ms > now_ms:
             queue.deferred.append(Waiting(entry, stored.due_ms, stored.due_ms))

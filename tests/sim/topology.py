@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mansio.codec.amqp_values import Table
 from tests.sim.choices import CHOOSERS, EXPRESSIONS, Choices, Target, Way, place_of
-from tests.sim.repeats import Window, make_window
+from tests.sim.repeats import Follower, Seen, Window, make_window
 from tests.sim.retries import Waiting
 from tests.sim.wire import Message
 
@@ -48,8 +48,16 @@ class Entry:
     """How often it was given back, in a queue that counts."""
     due: tuple[int, int] = (0, 0)
     """When it was to be ready again, the last time that this was counted: not before and not behind; 0: at once."""
-    windows: tuple[Window, ...] = ()
-    """What remembers its id."""
+    seen: tuple[tuple[Window, Seen], ...] = ()
+    """What remembers its id, and as what."""
+    followers: list[Follower] = field(default_factory=list)
+    """Publishes that were not taken since the queue has this one."""
+    asks: bool = False
+    """Its end in this queue has to be told."""
+    handed: int = 0
+    """How often it was delivered, without what a crash has interrupted."""
+    returned: int = 0
+    """How often it came back, in a queue that does not count that, if its end has to be told."""
 
     def __repr__(self) -> str:
         return f"{self.message} at {self.position}"
@@ -152,6 +160,7 @@ class Queue:
         if self.hidden:
             times.clear()
         entry.expires_ms = now_ms + min(times) if times else None
+        entry.asks = message.asks_receipt is not None and not self.hidden
         return entry
 
     def put_back(self, entry: Entry) -> None:
@@ -211,6 +220,10 @@ class Queue:
         count = len(ready) - len(self.ready)
         self.ready[:] = ready
         return count
+
+    def waiting(self) -> list[Entry]:
+        """What is ready or deferred."""
+        return [*self.ready, *(each.entry for each in self.deferred)]
 
     def clear(self) -> int:
         """Empties it; how many there were, without those in flight."""

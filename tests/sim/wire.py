@@ -14,6 +14,7 @@ from mansio.codec.amqp_values import Table
 from tests.sim.repeats import Window
 
 HEARTBEAT = "heartbeat"
+REPLY_TO = "amq.rabbitmq.reply-to"
 FILLER = Random(0).randbytes(1 << 18)
 """What bodies consist of, behind their number."""
 ID_BYTES = 8
@@ -47,6 +48,8 @@ class Message:
     """Its header as it is held with."""
     window: Window | None = None
     """What the exchange has seen that it was published to."""
+    asks_receipt: tuple[str, str | None] | None = None
+    """Where its receipts go, and what they refer to."""
     asks_reply: Properties | None = None
     """Its properties, if they ask for a direct reply."""
     mistaken: bool = False

@@ -226,5 +226,7 @@ class World(Network):
             deferred = each.deferred is not None and each.deferred.count
             if each.ready_count or each.in_flight or deferred:
                 raise Violation(f"the broker's queue {each.name} is not empty")
+        if broker.receipts.owed:
+            raise Violation(f"{broker.receipts.owed} receipts are still owed")
         if broker.memory_bytes or broker.blocked or broker.waiting:
             raise Violation(f"{broker.memory_bytes} bytes are held, waiting: {broker.waiting}")
