@@ -71,16 +71,18 @@ def reject(tag: int, requeue: bool = True, channel: int = 1) -> bytes:
 
 @dataclass(eq=False)
 class FakeRoute:
-    """What a routing key leads to: every letter is a queue; "!" is unknown."""
+    """What a routing key leads to: every letter is a queue; "!" is unknown, and a capital letter looks at ids."""
 
     key: str
     frame: bytes
     channel: int
     group: frozenset[Any] = field(init=False)
+    in_order: bool = field(init=False)
 
     def __post_init__(self) -> None:
         goals = {(self.channel, queue) for queue in self.key}
         self.group = frozenset(goals or {(self.channel, "")})
+        self.in_order = self.key != self.key.lower()
 
 
 @dataclass

@@ -35,6 +35,21 @@ def test_rows_of_tags_become_one_item(codec: Any) -> None:
 
 
 @every_form
+@pytest.mark.parametrize("body", [b"", b"hello"])
+def test_where_ids_count_a_settlement_comes_before_what_is_published_behind_it(
+    codec: Any, body: bytes
+) -> None:
+    order = "A1AA2bA3bA"
+    data = b"".join(
+        ack(int(what)) if what.isdigit() else publish(what, body=body) for what in order
+    )
+    found = ""
+    for item in read(codec, data).items:
+        found += str(item[3]) if item[0] == amqp.SETTLE else f"({item[4]})"
+    assert found == "(1)1(2)2(2)(1)3(1)", "b does not look at ids"
+
+
+@every_form
 @pytest.mark.parametrize(
     ("data", "count"),
     [

@@ -54,9 +54,11 @@ class FakeRoute:
     key: str
     frame: bytes
     group: frozenset[str] = field(init=False)
+    in_order: bool = field(init=False)
 
     def __post_init__(self) -> None:
         self.group = frozenset(self.key)
+        self.in_order = "a" in self.key
 
 
 class Reader:

@@ -10,7 +10,7 @@ from mansio.core import journal
 from mansio.core.records import encode_topology
 from mansio.core.topology_records import take_snapshot
 from tests.protocol.lasting import LastingWorld, settle_down, take
-from tests.protocol.talk import Message, Talker
+from tests.protocol.talk import Message, Talker, publish_frames
 
 DEDUP = {"x-message-deduplication": True}
 
@@ -66,6 +66,24 @@ def test_a_queue_takes_an_id_once_while_it_has_a_message_with_it() -> None:
     assert bodies(talker) == [b"a"], "settled: it may come again"
     assert world.broker.counts.deduplicated == world.broker.counts.duplicates == 4
     assert world.broker.counts.published == 7
+
+
+@pytest.mark.parametrize("exchange", ["", "amq.headers"])
+def test_who_acknowledges_a_message_may_publish_its_id_again_at_once(exchange: str) -> None:
+    """Both may arrive in one buffer."""
+    world, talker = scene(x_message_deduplication=True)
+    talker.call(1, m.QueueBind("q", "amq.headers", "", arguments={"x-match": "any"}))
+    talker.call(1, m.QueueBind("q", "amq.headers", "", arguments={}))
+    properties = Properties(headers={"x-deduplication-header": "a"})
+    again = publish_frames(1, "q", properties=properties, exchange=exchange)
+    for _ in range(3):
+        talker.send_bytes(again + again)
+        (got,) = talker.call(1, m.BasicGet("q"))
+        talker.send_bytes(again + m.method_frame(1, m.BasicAck(got.method.delivery_tag)) + again)
+        world.turn()
+        assert world.ready("q") == 1
+        (got,) = talker.call(1, m.BasicGet("q"))
+        talker.call(1, m.BasicAck(got.method.delivery_tag))
 
 
 @pytest.mark.parametrize("way", ["ack", "reject", "purge", "no ack"])

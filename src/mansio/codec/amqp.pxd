@@ -33,6 +33,7 @@ cdef class Scan:
     cdef list settles
     cdef object fault
     cdef object route
+    cdef bint ordered
     cdef Py_ssize_t frame_at, frame_len, start, stop, count, stride
     cdef list ends
     cdef int flags

@@ -118,6 +118,9 @@ class Scan:
     def _reset(self) -> None:
         self.fault: tuple[int, int, str] | None = None
         self.route: Any = None
+        self.ordered = (
+            False  # the open segment's route wants what was settled before it to be settled
+        )
         self.frame_at = 0  # where the method frame of the open segment lies
         self.frame_len = 0
         self.start = 0
@@ -139,7 +142,8 @@ class Scan:
     ) -> int:
         """Parses `buf[pos:end]`, appends items to `out`, and answers the position that it got to.
 
-        `routes` maps whole publish method frames to routes; a route has `group`, a frozenset of what it leads to.
+        `routes` maps whole publish method frames to routes; a route has `group`, a frozenset of what it leads to, and
+        `in_order`: it matters there what was settled before.
         Stops behind each frame that is neither a publish nor a settlement, so that the caller may act on it, and
         before the method frame of an unknown route (MISS). The rest is an incomplete frame or message.
         """
@@ -277,7 +281,11 @@ class Scan:
             route = routes.get(_take(self.buf, pos, head))
             if route is None:
                 return _MISSING
+            if route.in_order and (self.settle_key or self.settles):
+                return _LATER
             self._open(route, pos, frame_len, flags)
+        elif self.ordered and (self.settle_key or self.settles):
+            return _LATER
         self._extend(pos, stop, stop - pos)
         if not flags & SPECIAL:
             self.model_len = body + 7 - pos if left else head + size + 8 - pos
@@ -415,6 +423,7 @@ class Scan:
     def _open(self, route: Any, pos: int, frame_len: int, flags: int) -> None:
         self._close()
         self.route = route
+        self.ordered = route.in_order
         self.frame_at = pos
         self.frame_len = frame_len
         self.flags = flags
@@ -470,6 +479,8 @@ class Scan:
             self.settle_last = tag
             return
         self._close_settle()
+        if self.ordered:
+            self.model_len = 0  # the next message is looked at
         self.settle_key = key
         self.settle_first = tag
         self.settle_last = tag
