@@ -94,7 +94,10 @@ class Declaring:
         if not names:
             return
         durable = self.rng.random() < 0.6
-        client.send(channel.number, m.QueueDeclare("", durable=durable))
+        declare = m.QueueDeclare("", durable=durable)
+        if self.rng.random() < self.profile.repeating:
+            declare.arguments = {"x-message-deduplication": True}
+        client.send(channel.number, declare)
         key = self.rng.choice(self.profile.keys)
         client.send(channel.number, m.QueueBind("", self.rng.choice(names), key))
 

@@ -25,17 +25,35 @@ def _held_for_ever() -> AbstractContextManager[Any]:
 
 def _refused_and_known() -> AbstractContextManager[Any]:
     """What a full queue has refused is remembered."""
-    return often_repeated(patch.object(Deduplication, "refused", lambda self, queue, run: None))
+
+    def half(self: Deduplication, window: Window, id: str, of: Any) -> None:
+        self._refuse_repeats(window, id)
+
+    return often_repeated(patch.object(Deduplication, "_forget", half), full=True)
 
 
 def _refused_alone() -> AbstractContextManager[Any]:
     """What was not taken for a message that a full queue has refused then is confirmed."""
-    return often_repeated(patch.object(Deduplication, "_refuse_repeats", lambda *about: None))
+    bug = patch.object(Deduplication, "_refuse_repeats", lambda *about: None)
+    return often_repeated(bug, full=True)
 
 
-def _recalled_anew() -> AbstractContextManager[Any]:
+@contextmanager
+def _recalled_anew() -> Iterator[None]:
     """What an exchange remembers is taken again by queues that have got it."""
-    return often_repeated(patch.object(Marks, "only_id", lambda self: None))
+    init = Profile.__init__
+
+    def recalling(self: Profile, rng: Random) -> None:
+        init(self, rng)
+        self.taste["topology"] = 3.0
+        for exchange in self.exchanges:
+            exchange.type, exchange.arguments = "x-recent-history", {}
+
+    with (
+        often_repeated(patch.object(Marks, "only_id", lambda self: None)),
+        patch.object(Profile, "__init__", recalling),
+    ):
+        yield
 
 
 def _too_long() -> AbstractContextManager[Any]:
@@ -66,8 +84,9 @@ def _present_lost() -> AbstractContextManager[Any]:
 
 
 @contextmanager
-def often_repeated(bug: AbstractContextManager[Any]) -> Iterator[None]:
-    """Worlds in which many messages come again, and many queues and exchanges look at that."""
+def often_repeated(bug: AbstractContextManager[Any], full: bool = False) -> Iterator[None]:
+    """Worlds in which many messages come again, and many queues and exchanges look at that; `full`: and queues have
+    room for few."""
     init = Profile.__init__
 
     def repeating(self: Profile, rng: Random) -> None:
@@ -76,7 +95,9 @@ def often_repeated(bug: AbstractContextManager[Any]) -> Iterator[None]:
             for spec in (*self.queues, *self.exchanges):
                 if rng.random() < 0.5:
                     deduplicate(rng, spec.arguments, 0.5)
-        self.repeating = 0.7
+        self.repeating, self.cross = 0.7, False
+        for queue in self.queues if full else ():
+            queue.arguments |= {"x-max-length": 1, "x-overflow": "reject-publish"}
 
     with bug, patch.object(Profile, "__init__", repeating):
         yield

@@ -90,14 +90,7 @@ class Profile:
         """The chance of what looks at the ids of messages, and of messages with such."""
         self.queues = [_queue(rng, f"q{i}", asking, trying) for i in range(rng.randint(1, 5))]
         self.exchanges = [_exchange(rng, f"x{i}") for i in range(rng.randint(1, 5))]
-        for queue in self.queues:
-            if rng.random() < self.repeating:
-                deduplicate(rng, queue.arguments, 0.4)
-        for exchange in self.exchanges:
-            if rng.random() < self.repeating / 2:
-                deduplicate(rng, exchange.arguments, 0.6)
-                if not exchange.durable and rng.random() < 0.5:
-                    exchange.arguments["x-cache-size"] = rng.choice((1, 2, 4))
+        self._deduplicate(rng)
         self.keys = rng.sample(KEYS, rng.randint(1, 4))
         self.patterns = [*rng.sample(PATTERNS, rng.randint(1, 4)), *self.keys]
         system = ("amq.direct", "amq.fanout", "amq.headers", "amq.match", "amq.topic")
@@ -118,6 +111,19 @@ class Profile:
         self.depth = rng.choice((1, 2))
         """How many entries may be on their way to the log."""
         self.taste = {name: rng.choice((0.0, 0.3, 1.0, 1.0, 3.0)) for name in TASTES}
+
+    def _deduplicate(self, rng: Random) -> None:
+        """Some queues and exchanges look at ids."""
+        if self.repeating:
+            self.cross = False  # else nobody knows which one is the duplicate
+        for queue in self.queues:
+            if rng.random() < self.repeating:
+                deduplicate(rng, queue.arguments, 0.4)
+        for exchange in self.exchanges:
+            if rng.random() < self.repeating / 2:
+                deduplicate(rng, exchange.arguments, 0.6)
+                if not exchange.durable and rng.random() < 0.5:
+                    exchange.arguments["x-cache-size"] = rng.choice((1, 2, 4))
 
     @contextmanager
     def constants(self) -> Iterator[None]:

@@ -193,7 +193,8 @@ def _numbers(piece: Piece) -> range:
 def _cycle(deaths: Sequence[tuple[str, str, int]]) -> frozenset[str]:
     """Queues that a message has gone round by itself, without anybody rejecting it: it does not go there again.
 
-    The entries change their order, so that a rejection may seem to be in between each time. But whoever was in a queue more often than anybody has rejected it has gone round by itself at least once.
+    The entries change their order, so that a rejection may seem to be in between each time. But what was in a queue
+    more often than anybody has rejected it has gone round by itself at least once.
     """
     seen: set[str] = set()
     rejected = 0
