@@ -50,8 +50,7 @@ class Window:
         until_ms = FOREVER_MS if ttl_ms is None else now_ms + ttl_ms
         self.ids.pop(ident, None)
         self.ids[ident] = came = Seen(until_ms, persistent and self.durable, needs)
-        living = [each for each, seen in self.ids.items() if seen.until_ms > now_ms]
-        for each in living[: -self.size]:
+        for each in list(self.ids)[: -self.size]:  # the oldest, also if others are over already
             del self.ids[each]
         return came
 
