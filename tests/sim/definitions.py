@@ -26,6 +26,8 @@ class Definitions(Ends):
         super().__init__()
         self.tokens: deque[str] = deque()
         """Random name parts that the broker has drawn and the model has not used yet."""
+        self.meant: dict[int, tuple[m.Method, Queue]] = {}
+        """Expected queue.declare-ok of this phase, by their ids, with the queue that each is about."""
 
     # -- names
 
@@ -133,7 +135,9 @@ class Definitions(Ends):
             queue = self._declare(channel, method)
         queue.used_ms = self.now_ms
         channel.last_queue = queue.name
-        return (m.QueueDeclareOk(queue.name, len(queue.ready), len(queue.consumers)),)
+        reply = m.QueueDeclareOk(queue.name, len(queue.ready), len(queue.consumers))
+        self.meant[id(reply)] = reply, queue
+        return (reply,)
 
     def _declare(self, channel: Channel, method: m.QueueDeclare) -> Queue:
         name = method.queue or f"amq.gen-{self.tokens.popleft()}"

@@ -275,17 +275,10 @@ class Oracle(Commands):
         seen, self._seen = self._seen, {}
         for connection, items in seen.items():
             self._compare(connection, items)
-            for item in items:
-                if isinstance(item.method, m.QueueDeclareOk):
-                    queue = self.topology.queues.get(item.method.queue)
-                    if queue is not None and queue.logged:
-                        self._told[id(item.method)] = (
-                            item.method,
-                            (queue.name, queue.incarnation),
-                        )
         for connection in self.connections:
             if connection.expected or connection.returns:
                 self._compare(connection, [])
+        self.meant.clear()
 
     def _compare(self, connection: Connection, items: list[Item]) -> None:
         replies: list[Item] = []
@@ -309,7 +302,14 @@ class Oracle(Commands):
                     f"{connection.name}: got {replies[i] if i < len(replies) else 'nothing'}, "
                     f"expected {expected[i] if i < len(expected) else 'nothing'}"
                 )
+            self._tell(replies[i].method, expected[i][1])
         expected.clear()
+
+    def _tell(self, found: m.Method | str, expected: m.Method) -> None:
+        """A client is to be told this: the queue in it has to be in the log by then."""
+        _, queue = self.meant.get(id(expected), (None, None))
+        if queue is not None and queue.logged and isinstance(found, m.QueueDeclareOk):
+            self._told[id(found)] = found, (queue.name, queue.incarnation)
 
     def _check_early(self, connection: Connection, number: int, method: m.BasicAck) -> None:
         numbers = connection.early.get(number, range(0))
