@@ -272,7 +272,7 @@ class Commands(Definitions):
     def basic_get(self, channel: Channel, method: m.BasicGet) -> Reply:
         queue = self._queue(channel, method.queue)
         queue.used_ms = self.now_ms
-        self.pump()
+        self.pump(looking=True)
         if not queue.ready or queue.head_expired(self.now_ms):
             self.answered("get", queue)
             queue.fresh = queue.fresh if queue.consumers else 0

@@ -64,7 +64,7 @@ class Died:
 
 @dataclass(slots=True)
 class Mark:
-    """The broker has answered what is in a queue; `what`: get, inquire."""
+    """The broker has answered what is in a queue, or begins to look; `what`: get, inquire, look."""
 
     what: str
     queue: str
@@ -253,6 +253,7 @@ class Watch:
         before, get, inquire = broker.before_get, broker.get, broker.bring_up_to_date
 
         def told_before(queue: Any) -> bool:
+            self._tell(Mark("look", queue.name))
             was, self._answering = self._answering, True
             there = before(queue)
             self._answering = was
@@ -266,6 +267,8 @@ class Watch:
             return got
 
         def told_inquire(queue: Any) -> None:
+            if not self._answering:
+                self._tell(Mark("look", queue.name))
             inquire(queue)
             if not self._answering:
                 self._tell(Mark("inquire", queue.name))

@@ -85,7 +85,7 @@ class Moves(Receipts):
         super().__init__()
         self.events: deque[Event] = deque()
         """What nothing has explained yet."""
-        self._pumping = False
+        self._pumping = self._looking = False
         self.recalled: set[Place] = set()
         """Where queues have what came from the memory of an exchange."""
         self.store = Store()
@@ -326,18 +326,19 @@ class Moves(Receipts):
         elif not self._apply_event(event):
             raise Violation(f"{event} must not happen")
 
-    def pump(self) -> None:
-        """Applies what is explained by now."""
+    def pump(self, looking: bool = False) -> None:
+        """Applies what is explained by now; `looking`: also what the broker does when it looks into a queue."""
+        self._looking = looking or self._looking
         if self._pumping:  # it is being applied what explains the next one
             return
         self._pumping = True
         while self.events and self._apply_event(self.events[0]):
             self.events.popleft()
-        self._pumping = False
+        self._pumping = self._looking = False
 
     def answered(self, what: str, queue: Queue) -> None:
         """The broker answers what is in a queue: it has done now what it does before that."""
-        self.pump()
+        self.pump(looking=True)
         if not self.events or self.events[0] != Mark(what, queue.name):
             found = self.events[0] if self.events else "nothing"
             raise Violation(f"{what} of {queue.name}: before it came {found}")
@@ -358,6 +359,8 @@ class Moves(Receipts):
             return self._take_receipt(event)
         if isinstance(event, Bounded):
             return self._accept_all(event)
+        if isinstance(event, Mark) and event.what == "look":
+            return self._looking or self.phase == DISPATCH
         return isinstance(event, Died) and self._die(event)
 
     def _fire(self, event: Fired) -> bool:
@@ -651,7 +654,7 @@ class Moves(Receipts):
 
     def end_moves(self) -> None:
         """A phase has ended."""
-        self.pump()
+        self.pump(looking=True)
         while self._due and self._due[0].targets is None:
             self._lead_nowhere(self._due.popleft())
         self.check_told()

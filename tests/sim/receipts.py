@@ -69,7 +69,7 @@ class Receipts(Model):
         super().__init__()
         self.owed: list[Owed] = []
 
-    def pump(self) -> None:
+    def pump(self, looking: bool = False) -> None:
         """See `Moves`."""
         raise NotImplementedError
 
