@@ -302,7 +302,9 @@ class Definitions:
                 self.drop_queue(group)
             self._broker.streams.gone(queue)
         count = self._broker.settling.drop_ready(queue)
-        self._broker.journal.begin(0)  # what is in flight is told of in the entry with which it goes
+        self._broker.journal.begin(
+            0
+        )  # what is in flight is told of in the entry with which it goes
         self._broker.receipts.deleted(queue)
         self._broker.vhosts[queue.vhost].remove_queue(queue)
         if queue.owner is not None:
