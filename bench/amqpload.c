@@ -6,7 +6,8 @@
  * a 16-byte stamp {u64 send time ns, u32 publisher, u32 sequence}, from which
  * the tool takes latency and checks loss, duplication and per-publisher order.
  * With --headers each message also has its own properties, which are checked
- * against the stamp of the body they arrive with.
+ * against the stamp of the body they arrive with.  With --readers the queues are
+ * streams: every consumer has to get everything from its offset on, without gaps.
  *
  * Prints one JSON object on stdout.  Exit status: 0 all checks passed,
  * 1 usage/protocol error, 2 stalled, 3 lost/duplicated/reordered/damaged.
@@ -69,12 +70,12 @@ enum {
 
 static struct {
     const char *host, *port, *user, *pass, *vhost, *prefix, *exchange, *label, *pids;
-    const char *qarg[16], *expiration;
-    int priorities, nqarg, pubs, cons, queues, keys, prefetch, ack_every, window, idle_s;
+    const char *qarg[16], *carg[16], *expiration;
+    int priorities, nqarg, ncarg, pubs, cons, queues, keys, prefetch, ack_every, window, idle_s;
     size_t size;
-    uint64_t count;
+    uint64_t count, offset_step;
     double duration, rate, hold_s;
-    bool persistent, autoack, durable, purge, delete_after, verify, no_setup, headers;
+    bool persistent, autoack, durable, purge, delete_after, verify, no_setup, headers, readers;
 } o = {
     .host = "127.0.0.1", .port = "5672", .user = "guest", .pass = "guest", .vhost = "/",
     .prefix = "bench", .label = "", .pubs = 1, .cons = 1, .queues = 1,
@@ -148,6 +149,8 @@ struct conn {
     bool redelivered, body_started;
     uint8_t head[HEAD_MAX];    /* content header at hand, with --headers */
     int64_t *last_seq;         /* by (own queue, publisher) */
+    int64_t *last_offset;      /* --readers: by own queue */
+    bool *fresh;               /* --readers: by (own queue, publisher), whether of this run */
 };
 
 struct seen { uint64_t *bits; size_t words; uint64_t unique; }; /* by (queue, publisher) */
@@ -156,6 +159,7 @@ static struct conn control, *pub, *con;
 static struct seen *seen;
 static int max_pub, epfd, timer_fd;
 static uint8_t filling[READ_BUF]; /* what bodies hold after their stamp */
+static uint64_t began;            /* when the load began: what was sent before is of another run */
 static struct hist latency, confirm_lat, lag;
 static struct {
     uint64_t published, confirmed, nacked, consumed, unique, dup, reordered, damaged,
@@ -306,22 +310,19 @@ static void conn_open(struct conn *c)
     call(c, CH_OPEN_OK);
 }
 
-static void put_qargs(struct buf *b) /* "key=text" or "key:=integer" */
+static void put_args(struct buf *t, const char *const *args, int n) /* "key=text" or "key:=integer" */
 {
-    struct buf t = {0};
-    for (int i = 0; i < o.nqarg; i++) {
+    for (int i = 0; i < n; i++) {
         char key[128];
-        const char *eq = strchr(o.qarg[i], '=');
-        if (!eq) die("--qarg wants key=text or key:=integer");
-        bool integer = eq > o.qarg[i] && eq[-1] == ':';
-        snprintf(key, sizeof key, "%.*s", (int)(eq - o.qarg[i]) - integer, o.qarg[i]);
-        put_short(&t, key);
-        put8(&t, integer ? 'l' : 'S');
-        if (integer) put64(&t, strtoull(eq + 1, NULL, 10));
-        else put_long(&t, eq + 1, strlen(eq + 1));
+        const char *eq = strchr(args[i], '=');
+        if (!eq) die("--qarg and --carg want key=text or key:=integer");
+        bool integer = eq > args[i] && eq[-1] == ':';
+        snprintf(key, sizeof key, "%.*s", (int)(eq - args[i]) - integer, args[i]);
+        put_short(t, key);
+        put8(t, integer ? 'l' : 'S');
+        if (integer) put64(t, strtoull(eq + 1, NULL, 10));
+        else put_long(t, eq + 1, strlen(eq + 1));
     }
-    put_long(b, t.p, t.len);
-    free(t.p);
 }
 
 static void put_declare(struct buf *b, int q, bool passive)
@@ -332,8 +333,10 @@ static void put_declare(struct buf *b, int q, bool passive)
     put16(b, 0);
     put_short(b, name);
     put8(b, passive ? 1 : o.durable ? 2 : 0);
-    if (passive) put32(b, 0);
-    else put_qargs(b);
+    struct buf args = {0};
+    if (!passive) put_args(&args, o.qarg, o.nqarg);
+    put_long(b, args.p, args.len);
+    free(args.p);
     frame_end(b, f);
 }
 
@@ -576,6 +579,11 @@ static void con_setup(struct conn *c)
     int own = (o.queues + o.cons - 1) / o.cons; /* queues q with q mod consumers == id */
     c->last_seq = xcalloc((size_t)own * (size_t)max_pub, sizeof *c->last_seq);
     for (int i = 0; i < own * max_pub; i++) c->last_seq[i] = -1;
+    if (o.readers) {
+        c->fresh = xcalloc((size_t)own * (size_t)max_pub, sizeof *c->fresh);
+        c->last_offset = xcalloc((size_t)own, sizeof *c->last_offset);
+        for (int i = 0; i < own; i++) c->last_offset[i] = -1;
+    }
     if (!o.autoack && o.prefetch) {
         size_t f = method_begin(&c->out, 1, B_QOS);
         put32(&c->out, 0);
@@ -599,7 +607,15 @@ static void con_start(struct conn *c)
         put_short(&c->out, name);
         put_short(&c->out, tag);
         put8(&c->out, o.autoack ? 2 : 0);
-        put32(&c->out, 0);
+        struct buf args = {0};
+        put_args(&args, o.carg, o.ncarg);
+        if (o.offset_step) {
+            put_short(&args, "x-stream-offset");
+            put8(&args, 'l');
+            put64(&args, (uint64_t)c->id * o.offset_step);
+        }
+        put_long(&c->out, args.p, args.len);
+        free(args.p);
         frame_end(&c->out, f);
     }
     call(c, B_CONSUME_OK);
@@ -626,6 +642,41 @@ static void check_head(const struct conn *c, uint32_t id, uint32_t seq)
     }
 }
 
+/* Offsets of a stream have no gaps; `p`: a content header payload. */
+static void check_offset(struct conn *c, const uint8_t *p, uint32_t size)
+{
+    static const char entry[] = "\17x-stream-offsetl";
+    static const size_t length = sizeof entry - 1;
+    static size_t at;
+    int64_t *last = &c->last_offset[c->queue / o.cons];
+    if (at + length + 8 > size || memcmp(p + at, entry, length)) {
+        const uint8_t *found = memmem(p, size, entry, length);
+        at = found ? (size_t)(found - p) : 0;
+        if (!found || at + length + 8 > size) {
+            st.damaged++;
+            return;
+        }
+    }
+    int64_t offset = (int64_t)get64(p + at + length);
+    int64_t want = *last < 0 ? (int64_t)((uint64_t)c->id * o.offset_step) : *last + 1;
+    if ((*last >= 0 || o.offset_step) && offset != want) st.reordered++;
+    *last = offset;
+}
+
+/* Every reader gets each message of this run once, and those of earlier ones in order. */
+static void on_read(struct conn *c, uint32_t id, uint32_t seq, bool is_fresh)
+{
+    size_t at = (size_t)(c->queue / o.cons) * (size_t)max_pub + id;
+    int64_t *last = &c->last_seq[at];
+    if (is_fresh && !c->fresh[at]) c->fresh[at] = true, *last = -1;
+    bool first = !is_fresh && *last < 0; /* wherever its offset lies */
+    if (c->redelivered) st.redelivered++;
+    if (!first && (int64_t)seq <= *last) st.dup++;
+    else if (!first && seq != *last + 1 && o.queues <= o.pubs) st.reordered++;
+    else if (is_fresh || !o.pubs) st.unique++;
+    *last = seq;
+}
+
 static void on_stamp(struct conn *c, const uint8_t *body, uint32_t size, uint64_t now)
 {
     uint64_t ts;
@@ -639,6 +690,11 @@ static void on_stamp(struct conn *c, const uint8_t *body, uint32_t size, uint64_
     memcpy(&seq, body + 12, 4);
     if (id >= (uint32_t)max_pub) {
         st.damaged++;
+        return;
+    }
+    if (o.readers) {
+        if (ts >= began) hist_add(&latency, now > ts ? now - ts : 0);
+        on_read(c, id, seq, ts >= began);
         return;
     }
     hist_add(&latency, now > ts ? now - ts : 0);
@@ -720,6 +776,7 @@ static void parse(struct conn *c, uint64_t now)
         else if (type == FRAME_HEADER) {
             c->body_left = get64(p + 4);
             c->body_started = false;
+            if (o.readers) check_offset(c, p, size);
             if (c->body_left != o.size || (o.headers && size != head.size)) st.damaged++;
             else if (o.headers) memcpy(c->head, p, size);
         } else if (type == FRAME_BODY) on_body(c, p, size, now);
@@ -791,9 +848,16 @@ static void add_to_epoll(struct conn *c)
     if (epoll_ctl(epfd, EPOLL_CTL_ADD, c->fd, &e)) die("epoll_ctl: %s", strerror(errno));
 }
 
-static void run_load(uint64_t t0, uint64_t total, uint64_t *t_pub, bool *stalled)
+/* How often each message is to be delivered. */
+static uint64_t copies_of_each(void)
 {
     uint64_t copies = o.exchange && strcmp(o.exchange, "direct") ? (uint64_t)o.queues : 1;
+    return o.readers && o.cons > o.queues ? copies * (uint64_t)(o.cons / o.queues) : copies;
+}
+
+static void run_load(uint64_t t0, uint64_t total, uint64_t *t_pub, bool *stalled)
+{
+    uint64_t copies = copies_of_each();
     uint64_t stop_at = o.duration > 0 ? t0 + (uint64_t)(o.duration * 1e9) : 0;
     bool stopped = !o.pubs, finished = !o.pubs, barrier_sent = false;
     struct epoll_event ev[256];
@@ -825,7 +889,7 @@ static void run_load(uint64_t t0, uint64_t total, uint64_t *t_pub, bool *stalled
                 if (!o.cons && !o.window) *t_pub = now_ns();
             }
         }
-        uint64_t want = o.pubs ? st.published * copies : total;
+        uint64_t want = o.pubs ? st.published * copies : total * (o.readers ? copies : 1);
         if (finished && (!o.cons || (st.unique >= want && st.consumed >= want))) return;
         int n = epoll_wait(epfd, ev, ARRAY(ev), more ? 0 : 20);
         for (int i = 0; i < n; i++) {
@@ -871,7 +935,8 @@ static const struct option longopts[] = {
     {"exchange", 1, 0, 'x'}, {"durable", 0, 0, 'U'}, {"qarg", 1, 0, 'A'}, {"prefix", 1, 0, 'X'},
     {"purge", 0, 0, 'g'}, {"delete", 0, 0, 'z'}, {"pid", 1, 0, 'i'}, {"idle-timeout", 1, 0, 'I'},
     {"label", 1, 0, 'l'}, {"verify", 0, 0, 'V'}, {"hold", 1, 0, 'h'}, {"no-setup", 0, 0, 'N'},
-    {"keys", 1, 0, 'K'}, {"headers", 0, 0, 'E'}, {"priorities", 1, 0, 'O'}, {"expiration", 1, 0, 'Y'}, {0},
+    {"keys", 1, 0, 'K'}, {"headers", 0, 0, 'E'}, {"priorities", 1, 0, 'O'}, {"expiration", 1, 0, 'Y'},
+    {"carg", 1, 0, 'C'}, {"readers", 0, 0, 'R'}, {"offset-step", 1, 0, 'S'}, {0},
 };
 
 static const char usage_text[] =
@@ -889,6 +954,9 @@ static const char usage_text[] =
     "  --persistent        delivery-mode 2      --durable   durable queues and exchange\n"
     "  --autoack | --prefetch N --ack-every N    (manual acks, 1000, 1; above 1 acks with multiple)\n"
     "  --exchange fanout|topic|direct            (default exchange)   --qarg key=text | key:=integer\n"
+    "  --carg key=text | key:=integer            arguments of basic.consume\n"
+    "  --readers           streams: all consumers of a queue get each message, and find its offset in a header\n"
+    "  --offset-step N     consumer i reads from offset i * N on\n"
     "  --prefix NAME --purge --delete --no-setup --verify --label TEXT --idle-timeout S\n"
     "  --hold S            stay idle S seconds with all connections open, then report\n"
     "  --pid PID[,PID]     broker processes whose CPU, memory and disk writes are reported\n"
@@ -931,10 +999,14 @@ static void options(int argc, char **argv)
         case 'E': o.headers = true; break;
         case 'O': o.priorities = atoi(optarg); break;
         case 'Y': o.expiration = optarg; break;
+        case 'C': if (o.ncarg < (int)ARRAY(o.carg)) o.carg[o.ncarg++] = optarg; break;
+        case 'R': o.readers = true; break;
+        case 'S': o.offset_step = strtoull(optarg, NULL, 10); break;
         default: fputs(usage_text, stderr); exit(1);
     }
     if (optind < argc || o.size < STAMP || o.queues < 1 || o.pubs < 0 || o.cons < 0 || (!o.count && o.duration <= 0) ||
-        o.keys < 0 || o.keys > 99999 || (o.keys > o.queues && !o.exchange)) {
+        o.keys < 0 || o.keys > 99999 || (o.keys > o.queues && !o.exchange) ||
+        (o.readers && (o.headers || o.priorities || (o.cons > o.queues && o.cons % o.queues)))) {
         fputs(usage_text, stderr);
         exit(1);
     }
@@ -974,7 +1046,7 @@ int main(int argc, char **argv)
     if (o.hold_s > 0) usleep((useconds_t)(o.hold_s * 1e6));
 
     struct usage u0 = usage_now(o.pids);
-    t0 = now_ns();
+    t0 = began = now_ns();
     if (!o.pubs)
         for (int i = 0; i < o.cons; i++) con_start(&con[i]);
     for (int i = 0; i < o.pubs; i++) add_to_epoll(&pub[i]);
@@ -995,8 +1067,8 @@ int main(int argc, char **argv)
 
     double wall = (double)(t_end - t0) / 1e9, pub_s = t_pub ? (double)(t_pub - t0) / 1e9 : 0;
     double con_s = st.consumed ? (double)(st.last_delivery - t0) / 1e9 : 0;
-    uint64_t copies = o.exchange && strcmp(o.exchange, "direct") ? (uint64_t)o.queues : 1;
-    uint64_t expect = o.cons ? (o.pubs ? st.published * copies : o.count) : 0, units = o.pubs ? st.published : st.consumed;
+    uint64_t copies = copies_of_each();
+    uint64_t expect = o.cons ? (o.pubs ? st.published * copies : o.count * (o.readers ? copies : 1)) : 0, units = o.pubs ? st.published : st.consumed;
     uint64_t lost = expect > st.unique ? expect - st.unique : 0;
     bool bad = lost || st.dup || st.reordered || st.damaged || st.nacked || (o.window && st.confirmed != st.published);
 
