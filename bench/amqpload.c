@@ -73,13 +73,13 @@ static struct {
     const char *qarg[16], *carg[16], *expiration;
     int priorities, nqarg, ncarg, pubs, cons, queues, keys, prefetch, ack_every, window, idle_s;
     size_t size;
-    uint64_t count, offset_step;
+    uint64_t count, offset_step, burst;
     double duration, rate, hold_s;
     bool persistent, autoack, durable, purge, delete_after, verify, no_setup, headers, readers;
 } o = {
     .host = "127.0.0.1", .port = "5672", .user = "guest", .pass = "guest", .vhost = "/",
     .prefix = "bench", .label = "", .pubs = 1, .cons = 1, .queues = 1,
-    .prefetch = 1000, .ack_every = 1, .idle_s = 30, .size = 256,
+    .prefetch = 1000, .ack_every = 1, .idle_s = 30, .size = 256, .burst = 1,
 };
 
 /* ------------------------------------------------------ bytes and encoding */
@@ -806,15 +806,22 @@ static void publish_flood(uint64_t now, bool *more)
     }
 }
 
-/* Message k is due at t0 + k / rate and goes to the next publisher able to send. Messages that
+static void flush_publishers(void)
+{
+    for (int i = 0; i < o.pubs; i++)
+        if (pub[i].out.len && !pub[i].blocked) flush(&pub[i]);
+}
+
+/* Message k is due at t0 + k / rate, or with the first one of its burst, and goes to the next publisher able to send. Messages that
  * the broker held back carry the time when they were due, so that waiting counts as latency. */
 static void publish_paced(uint64_t t0, uint64_t total)
 {
     static int turn;
     static bool held;
     for (;;) {
-        uint64_t due = t0 + (uint64_t)((double)st.published * 1e9 / o.rate), now = now_ns();
+        uint64_t due = t0 + (uint64_t)((double)(st.published - st.published % o.burst) * 1e9 / o.rate), now = now_ns();
         int tries = 0;
+        if (st.published >= total || due > now) flush_publishers();
         if (st.published >= total) return;
         if (due > now) {
             struct itimerspec t = {.it_value = {(time_t)(due / NS), (long)(due % NS)}};
@@ -825,11 +832,12 @@ static void publish_paced(uint64_t t0, uint64_t total)
         while (tries < o.pubs && !may_send(&pub[turn])) turn = (turn + 1) % o.pubs, tries++;
         if (tries == o.pubs) { /* all held back; retried after the next event */
             held = true;
+            flush_publishers();
             return;
         }
         hist_add(&lag, now - due);
         encode(&pub[turn], held ? due : now);
-        flush(&pub[turn]);
+        if (o.burst == 1 || pub[turn].out.len >= PUB_BATCH) flush(&pub[turn]);
         turn = (turn + 1) % o.pubs;
     }
 }
@@ -936,7 +944,7 @@ static const struct option longopts[] = {
     {"purge", 0, 0, 'g'}, {"delete", 0, 0, 'z'}, {"pid", 1, 0, 'i'}, {"idle-timeout", 1, 0, 'I'},
     {"label", 1, 0, 'l'}, {"verify", 0, 0, 'V'}, {"hold", 1, 0, 'h'}, {"no-setup", 0, 0, 'N'},
     {"keys", 1, 0, 'K'}, {"headers", 0, 0, 'E'}, {"priorities", 1, 0, 'O'}, {"expiration", 1, 0, 'Y'},
-    {"carg", 1, 0, 'C'}, {"readers", 0, 0, 'R'}, {"offset-step", 1, 0, 'S'}, {0},
+    {"carg", 1, 0, 'C'}, {"readers", 0, 0, 'R'}, {"offset-step", 1, 0, 'S'}, {"burst", 1, 0, 'B'}, {0},
 };
 
 static const char usage_text[] =
@@ -950,6 +958,7 @@ static const char usage_text[] =
     "  --priorities N      every message with a priority below N of its own; order is not checked then\n"
     "  --expiration MS     every message with this expiration\n"
     "  --size BYTES (16 or more)  --count TOTAL | --duration SECONDS  --rate MSG_PER_S (total)\n"
+    "  --burst N           at a rate, N messages at once\n"
     "  --confirm WINDOW    publisher confirms, at most WINDOW in flight per publisher\n"
     "  --persistent        delivery-mode 2      --durable   durable queues and exchange\n"
     "  --autoack | --prefetch N --ack-every N    (manual acks, 1000, 1; above 1 acks with multiple)\n"
@@ -1001,10 +1010,11 @@ static void options(int argc, char **argv)
         case 'Y': o.expiration = optarg; break;
         case 'C': if (o.ncarg < (int)ARRAY(o.carg)) o.carg[o.ncarg++] = optarg; break;
         case 'R': o.readers = true; break;
+        case 'B': o.burst = strtoull(optarg, NULL, 10); break;
         case 'S': o.offset_step = strtoull(optarg, NULL, 10); break;
         default: fputs(usage_text, stderr); exit(1);
     }
-    if (optind < argc || o.size < STAMP || o.queues < 1 || o.pubs < 0 || o.cons < 0 || (!o.count && o.duration <= 0) ||
+    if (optind < argc || o.size < STAMP || !o.burst || o.queues < 1 || o.pubs < 0 || o.cons < 0 || (!o.count && o.duration <= 0) ||
         o.keys < 0 || o.keys > 99999 || (o.keys > o.queues && !o.exchange) ||
         (o.readers && (o.headers || o.priorities || (o.cons > o.queues && o.cons % o.queues)))) {
         fputs(usage_text, stderr);
@@ -1068,7 +1078,8 @@ int main(int argc, char **argv)
     double wall = (double)(t_end - t0) / 1e9, pub_s = t_pub ? (double)(t_pub - t0) / 1e9 : 0;
     double con_s = st.consumed ? (double)(st.last_delivery - t0) / 1e9 : 0;
     uint64_t copies = copies_of_each();
-    uint64_t expect = o.cons ? (o.pubs ? st.published * copies : o.count * (o.readers ? copies : 1)) : 0, units = o.pubs ? st.published : st.consumed;
+    uint64_t expect = o.cons ? (o.pubs ? st.published * copies : o.count * (o.readers ? copies : 1)) : 0,
+             units = o.pubs && !o.readers ? st.published : st.consumed;
     uint64_t lost = expect > st.unique ? expect - st.unique : 0;
     bool bad = lost || st.dup || st.reordered || st.damaged || st.nacked || (o.window && st.confirmed != st.published);
 

@@ -38,6 +38,7 @@ EVERY = (
     _rabbitmq("rabbitmq-v1", "RabbitMQ classic, version 1", "--qarg", "x-queue-version:=1"),
     _rabbitmq("rabbitmq-v2", "RabbitMQ classic, version 2", "--qarg", "x-queue-version:=2"),
     _rabbitmq("rabbitmq-quorum", "RabbitMQ quorum, one node", "--qarg", "x-queue-type=quorum"),
+    _rabbitmq("rabbitmq-stream", "RabbitMQ stream", "--qarg", "x-queue-type=stream"),
     Contender("nats", "NATS JetStream", "nats", "nats", program=load.NATS_PROGRAM),
     *(
         Contender(name, f"the disk: 4 KiB, {title}", "disk", "")
@@ -47,10 +48,17 @@ EVERY = (
 CONTENDERS: Mapping[str, Contender] = {one.name: one for one in EVERY}
 
 
+def command(one: Contender, peer: Peer, scenario: Scenario, *what: str) -> list[str]:
+    """The generator's command line for a load on the queues of a scenario."""
+    asks = (*one.asks, *(scenario.ours if one.kind == "mansio" else ()))
+    names = ("--prefix", f"{scenario.name}-{one.name}", "--verify")
+    return load.command(peer.port, peer.pids(), (*what, *asks, *names), one.program)
+
+
 def _line(one: Contender, peer: Peer, scenario: Scenario, seconds: float) -> list[str]:
-    names = ("--prefix", f"{scenario.name}-{one.name}", "--purge", "--delete")
-    arguments = (*scenario.load, *one.asks, "--duration", f"{seconds:g}", *names, "--verify")
-    return load.command(peer.port, peer.pids(), arguments, one.program)
+    ends = (*(("--purge",) if scenario.purges else ()), "--delete")
+    span = ("--duration", f"{seconds:g}")
+    return command(one, peer, scenario, *scenario.load, *span, *ends)
 
 
 def run(one: Contender, peer: Peer | None, scenario: Scenario, seconds: float) -> load.Result:
@@ -59,6 +67,8 @@ def run(one: Contender, peer: Peer | None, scenario: Scenario, seconds: float) -
         disk.settle()
     if peer is None:
         return disk.probe(one.name, seconds)
+    if scenario.before:
+        expect_ok(load.result_of(command(one, peer, scenario, *scenario.before)))
     line = _line(one, peer, scenario, seconds)
     return _beside(peer, scenario, seconds, line) if scenario.beside else load.result_of(line)
 
@@ -85,10 +95,15 @@ def _beside(peer: Peer, scenario: Scenario, seconds: float, line: list[str]) -> 
     return result | {"beside_per_s": rate, "broker_cpu_us_per_msg": 0.0, "other_cpu_s": 0.0}
 
 
+def expect_ok(result: load.Result) -> None:
+    """Errors: LoadError when the checks of a run that is not measured failed."""
+    if not result["ok"]:
+        raise load.LoadError(f"the checks failed: {result}")
+
+
 def durable_writes(one: Contender, peer: Peer, scenario: Scenario, seconds: float) -> float:
     """Durable writes per million messages, in a run of their own. Errors: LoadError."""
     disk.settle()
     rate, result = syncs.per_million(peer.pids(), _line(one, peer, scenario, seconds))
-    if not result["ok"]:
-        raise load.LoadError(f"{one.name} failed the checks: {result}")
+    expect_ok(result)
     return rate

@@ -84,21 +84,31 @@ class Peer:
         self._folder = Path(tempfile.mkdtemp(prefix=f"bench-{self.name}-", dir=disk.folder()))
         try:
             self.prepare()
-            with open(self._folder / "output", "wb") as output:
-                begin = time.perf_counter()
-                self._process = subprocess.Popen(
-                    self.command(),
-                    env=self.environment(),
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    start_new_session=True,
-                )
-            self._wait_until_it_answers(begin)
+            self._launch()
         except BaseException:
             self.stop()
             raise
         return self
+
+    def restart_cold(self) -> None:
+        """End the broker, drop what the page cache holds of its files, and start it again. Errors: PeerError."""
+        self._end()
+        disk.forget(self._folder)
+        self._launch()
+        disk.forget(self._folder)
+
+    def _launch(self) -> None:
+        with open(self._folder / "output", "wb") as output:
+            begin = time.perf_counter()
+            self._process = subprocess.Popen(
+                self.command(),
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        self._wait_until_it_answers(begin)
 
     def _wait_until_it_answers(self, begin: float) -> None:
         assert self._process is not None
@@ -124,24 +134,28 @@ class Peer:
 
     def stop(self) -> None:
         """End the broker and what belongs to it, by process id, and remove its files."""
-        if self._process is not None:
-            pids = self.pids()
-            self._ask_to_stop(pids)
-            try:
-                self._process.wait(STOP_LIMIT_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-            for pid in pids[1:]:
-                if procfs.is_running(pid):
-                    os.kill(pid, signal.SIGKILL)
-            self._process = None
+        self._end()
         for helper in self._helpers:
             helper.terminate()
             helper.wait()
         self._helpers.clear()
         if self._folder.name:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _end(self) -> None:
+        if self._process is None:
+            return
+        pids = self.pids()
+        self._ask_to_stop(pids)
+        try:
+            self._process.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for pid in pids[1:]:
+            if procfs.is_running(pid):
+                os.kill(pid, signal.SIGKILL)
+        self._process = None
 
     def _ask_to_stop(self, pids: list[int]) -> None:
         for pid in pids[:1]:

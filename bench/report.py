@@ -96,12 +96,24 @@ def confirm_table(lines: Iterable[Line]) -> str:
     return table(head, rows, range(2, 5))
 
 
+def stream_table(lines: Iterable[Line]) -> str:
+    """One row for each contender: rate, CPU, memory."""
+    head = ("scenario", "broker", "msg/s", "CPU µs", "of a core", "RSS MiB", "target", "")
+    rows = []
+    for line in lines:
+        for name, sample in line.samples.items():
+            cells = [rate_text(sample.per_s), cpu_text(sample.cpu_us)]
+            cells += [f"{sample.cores:.1%}", f"{sample.rss_mib:,.0f}"]
+            rows.append(_contender_row(line, name, cells))
+    return table(head, rows, range(2, 6))
+
+
 def _contender_row(line: Line, name: str, cells: list[str]) -> list[str]:
     """The scenario stands in its first row only."""
     title = line.scenario.title if name == next(iter(line.samples)) else ""
     target = line.scenario.target
     demand = target.own_text() if name == line.ours else target.rival_text()
-    if name in DISKS:
+    if name in DISKS or name in line.scenario.shown:
         demand = ""
     word = line.verdict_of(name).text() if demand else ""
     return [title, CONTENDERS[name].title, *cells, demand, word]
@@ -139,6 +151,7 @@ TABLES = {
     "latency": latency_table,
     "durable": durable_table,
     "confirm": confirm_table,
+    "stream": stream_table,
 }  # by kind of scenario
 
 

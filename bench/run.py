@@ -22,7 +22,15 @@ from bench import contenders, disk, footprint, load, machine, peers, report, syn
 from bench.contenders import CONTENDERS, Contender
 from bench.footprint import Footprint
 from bench.peers import Peer
-from bench.scenarios import SCENARIOS, Sample, Scenario, disturbance, medians, sample_of
+from bench.scenarios import (
+    COLD_MESSAGES,
+    SCENARIOS,
+    Sample,
+    Scenario,
+    disturbance,
+    medians,
+    sample_of,
+)
 from bench.verdicts import Line, all_met
 
 DOCUMENT = load.HERE.parent / "docs" / "benchmarks.md"
@@ -169,6 +177,10 @@ class Results:
 def run_scenario(up: Mapping[str, Peer], scenario: Scenario, chosen: Options, to: Results) -> None:
     """Warm every contender up, then let them take turns. Errors: LoadError."""
     takers = chosen.contenders(scenario)
+    if scenario.restarts:
+        for one in takers:
+            run_cold(one, scenario, chosen, to)
+        return
     seconds = 1.0 if chosen.quick else scenario.seconds
     for one in takers:
         if one.peer:
@@ -176,13 +188,29 @@ def run_scenario(up: Mapping[str, Peer], scenario: Scenario, chosen: Options, to
     for _ in range(1 if chosen.quick else chosen.rounds):
         for one in takers:
             result = contenders.run(one, up.get(one.peer), scenario, seconds)
-            sample = to.add(scenario, one.name, result)
-            say(
-                f"{scenario.name:14} {one.name:15} {report.rate_text(sample.per_s):>8}/s "
-                f"{report.cpu_text(sample.cpu_us):>6} µs  p50 {sample.p50_us:,.0f} "
-                f"p99 {sample.p99_us:,.0f} µs  generator {sample.generator_us:.2f} µs"
-                + ("" if sample.ok else "  CHECKS FAILED")
-            )
+            tell(scenario, one, to.add(scenario, one.name, result))
+
+
+def tell(scenario: Scenario, one: Contender, sample: Sample) -> None:
+    """A line about one run."""
+    say(
+        f"{scenario.name:14} {one.name:15} {report.rate_text(sample.per_s):>8}/s "
+        f"{report.cpu_text(sample.cpu_us):>6} µs  p50 {sample.p50_us:,.0f} "
+        f"p99 {sample.p99_us:,.0f} µs  generator {sample.generator_us:.2f} µs  "
+        f"{sample.cores:.1%} of a core" + ("" if sample.ok else "  CHECKS FAILED")
+    )
+
+
+def run_cold(one: Contender, scenario: Scenario, chosen: Options, to: Results) -> None:
+    """What is read after a restart of a broker of its own, from the disk. Errors: LoadError, PeerError."""
+    count = str(COLD_MESSAGES // (16 if chosen.quick else 1))
+    with peers.PEERS[one.peer]() as peer:
+        before = (*scenario.before, count)
+        contenders.expect_ok(load.result_of(contenders.command(one, peer, scenario, *before)))
+        for _ in range(1 if chosen.quick else chosen.rounds):
+            peer.restart_cold()
+            line = contenders.command(one, peer, scenario, *scenario.load, "--count", count)
+            tell(scenario, one, to.add(scenario, one.name, load.result_of(line)))
 
 
 def count_durable_writes(up: Mapping[str, Peer], chosen: Options, to: Results) -> None:

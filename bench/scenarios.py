@@ -20,6 +20,8 @@ class Target:
     cpu_us_max: float | None = None  # broker CPU per message
     p99_us_max: float | None = None
     disk_ratio_max: float | None = None  # p50, of one durable write to the bare disk
+    rate_min: float | None = None  # messages per second
+    cores_max: float | None = None  # what the broker takes of a core
 
     def rival_text(self) -> str:
         """What is demanded in comparison with each rival."""
@@ -43,6 +45,10 @@ class Target:
             parts.append(f"p99 ≤ {self.p99_us_max / 1e3:g} ms")
         if self.disk_ratio_max is not None:
             parts.append(f"p50 ≤ {self.disk_ratio_max:g} × the disk's")
+        if self.rate_min is not None:
+            parts.append(f"≥ {self.rate_min / 1e6:g} M/s")
+        if self.cores_max is not None:
+            parts.append(f"≤ {self.cores_max:.0%} of a core")
         return ", ".join(parts)
 
     def text(self) -> str:
@@ -55,7 +61,7 @@ class Scenario:
     """One kind of load: what amqpload is told, for how long, and what is demanded.
 
     `kind` decides the table it stands in: throughput, latency (of deliveries), durable (throughput
-    with confirms), confirm (latency of confirms).
+    with confirms), confirm (latency of confirms), stream.
     """
 
     name: str
@@ -68,11 +74,20 @@ class Scenario:
     pure: bool = False  # Mansio with the codec as plain Python
     rivals: tuple[str, ...] = ("rabbitmq",)  # names of contenders
     beside: tuple[str, ...] = ()  # another load on the same broker at the same time
+    ours: tuple[str, ...] = ()  # what only Mansio is asked for
+    shown: tuple[str, ...] = ()  # rivals by name that stand there and are not judged
+    before: tuple[str, ...] = ()  # a load on the same queues before each run, not measured
+    restarts: bool = False  # `before` comes once, and the broker is started anew before each run
 
     @property
     def settles(self) -> bool:
         """Whether the page cache is written out before each run."""
-        return self.kind in ("durable", "confirm")
+        return self.kind in ("durable", "confirm", "stream")
+
+    @property
+    def purges(self) -> bool:
+        """Whether queues are emptied at the beginning: a stream cannot be."""
+        return "x-queue-type=stream" not in self.ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +105,7 @@ class Sample:
     p50_us: float
     p99_us: float
     rss_mib: float
+    cores: float = 0.0  # the broker's CPU time by the clock's
     ok: bool = True
 
 
@@ -103,6 +119,7 @@ def sample_of(result: Result, copies: int) -> Sample:
         p50_us=float(latency.get("p50", 0)),
         p99_us=float(latency.get("p99", 0)),
         rss_mib=float(result["broker_rss_mib"]),
+        cores=float(result["broker_cpu_s"]) / float(result["wall_s"]),
         ok=bool(result["ok"]) and not result["stalled"],
     )
 
@@ -138,6 +155,10 @@ CONFIRMS = (
 )
 CLASSICS = ("rabbitmq-v1", "rabbitmq-v2")
 RABBITMQS = (*CLASSICS, "rabbitmq-quorum")
+STREAM = ("--qarg", "x-queue-type=stream")
+READ = ("--readers", "--prefetch", "10000", "--ack-every", "1000")
+COLD_MESSAGES = (2 << 30) // 256
+MANY = 1000
 DISK = "disk-grow"  # the one that disk_ratio_max speaks of
 DISKS = (DISK, "disk-allocated", "disk-rewritten")
 
@@ -274,5 +295,65 @@ SCENARIOS = (
         kind="confirm",
         rivals=CLASSICS,
         beside=TRANSIENT,
+    ),
+    Scenario(
+        "stream-append",
+        "256 B appended to a stream, confirms (window 1000)",
+        PUBLISH,
+        _times(15),
+        kind="durable",
+        rivals=(*CLASSICS, "rabbitmq-stream"),
+        ours=STREAM,
+        shown=("rabbitmq-stream",),
+    ),
+    Scenario(
+        "stream-append-nats",
+        "the same beside JetStream",
+        PUBLISH,
+        _times(1),
+        kind="durable",
+        rivals=("nats",),
+        ours=STREAM,
+    ),
+    Scenario(
+        "stream-readers",
+        "a stream, 256 B, 1 writer with confirms, 10 readers that begin 20,000 messages apart (deliveries)",
+        (*PUBLISH, *READ, "--consumers", "10", "--offset-step", "20000"),
+        Target(rate_min=1.5e6),
+        kind="stream",
+        rivals=(),
+        ours=STREAM,
+        before=(*PUBLISH, "--count", "200000"),
+    ),
+    Scenario(
+        "stream-cold",
+        "a stream of 2 GiB, 256 B, after a restart, not in memory: 1 reader from its beginning to its end",
+        (*READ, "--publishers", "0", "--carg", "x-stream-offset=first", "--durable"),
+        Target(rate_min=1e6),
+        kind="stream",
+        rivals=(),
+        ours=STREAM,
+        before=(*PUBLISH, "--count"),
+        restarts=True,
+    ),
+    Scenario(
+        "stream-many",
+        f"{MANY:,} streams, 256 B, each a message a second, evenly spread, 1 publisher with confirms",
+        (*PUBLISH, "--queues", str(MANY), "--rate", str(MANY)),
+        Target(cores_max=0.05),
+        seconds=20.0,
+        kind="stream",
+        rivals=(),
+        ours=STREAM,
+    ),
+    Scenario(
+        "stream-burst",
+        "the same, all of a second at once",
+        (*PUBLISH, "--queues", str(MANY), "--rate", str(MANY), "--burst", str(MANY)),
+        Target(cores_max=0.05),
+        seconds=20.0,
+        kind="stream",
+        rivals=(),
+        ours=STREAM,
     ),
 )

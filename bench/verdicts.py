@@ -43,6 +43,8 @@ class Line:
     def verdict_of(self, name: str) -> Verdict:
         """Mansio by itself (its own name), or in comparison with a rival."""
         target = self.scenario.target
+        if name in self.scenario.shown:
+            return Verdict(True)
         if name == self.ours:
             return judge_own(target, self.mansio, self.samples.get(DISK))
         return judge_against(target, self.mansio, self.samples.get(name))
@@ -75,6 +77,10 @@ def judge_own(target: Target, mansio: Sample | None, disk: Sample | None) -> Ver
         reasons.append(f"{mansio.cpu_us:.2f} µs")
     if target.p99_us_max is not None and mansio.p99_us > target.p99_us_max:
         reasons.append(f"p99 {mansio.p99_us / 1e3:.1f} ms")
+    if target.rate_min is not None and mansio.per_s < target.rate_min:
+        reasons.append(f"{mansio.per_s / 1e6:.2f} M/s")
+    if target.cores_max is not None and mansio.cores > target.cores_max:
+        reasons.append(f"{mansio.cores:.1%} of a core")
     unknown = target.disk_ratio_max is not None and disk is None
     if target.disk_ratio_max is not None and disk is not None:
         ratio = _ratio(mansio.p50_us, disk.p50_us)

@@ -34,6 +34,7 @@ def result(**changed: Any) -> dict[str, Any]:
     return {
         "ok": True, "stalled": False, "cons": 1, "con_per_s": 1000, "broker_cpu_us_per_msg": 20.0,
         "self_cpu_us_per_msg": 5.0, "broker_rss_mib": 50.0,
+        "broker_cpu_s": 0.5, "wall_s": 2.0,
         "latency_us": {"p50": 1.5, "p99": 2.5}, **changed,
     }  # fmt: skip
 
@@ -42,6 +43,7 @@ def test_sample_counts_cpu_per_delivery() -> None:
     sample = sample_of(result(), copies=10)
     assert (sample.cpu_us, sample.generator_us, sample.per_s) == (2.0, 0.5, 1000.0)
     assert (sample.p50_us, sample.p99_us, sample.ok) == (1.5, 2.5, True)
+    assert sample.cores == 0.25
 
 
 def test_sample_of_confirms() -> None:
@@ -92,6 +94,10 @@ def test_disturbance_is_a_share_of_all_cores() -> None:
         (Target(p50_ratio_max=1.0), replace(OURS, p50_us=45.0), False),
         (Target(p99_us_max=90.0), OURS, True),
         (Target(p99_us_max=89.0), OURS, False),
+        (Target(rate_min=2e6), OURS, True),
+        (Target(rate_min=2.1e6), OURS, False),
+        (Target(cores_max=0.05), replace(OURS, cores=0.05), True),
+        (Target(cores_max=0.05), replace(OURS, cores=0.051), False),
         (Target(), replace(OURS, ok=False), False),
     ],
 )
@@ -123,6 +129,14 @@ def test_a_line_is_judged_against_each_rival_but_not_the_disk() -> None:
     assert [verdict.met for verdict in faster.verdicts()] == [True, True, True, False]
     slow = Line(one, {**found.samples, "disk-grow": replace(THEIRS, p50_us=15.0)})
     assert slow.verdict_of("mansio").text() == "**missed**: p50 2.7 × the disk's"
+
+
+def test_a_rival_that_is_only_shown_is_not_judged() -> None:
+    scenario = next(one for one in SCENARIOS if one.shown)
+    found = line(scenario, OURS, THEIRS)
+    found = Line(scenario, {**found.samples, scenario.shown[0]: replace(OURS, per_s=9e9)})
+    assert [verdict.met for verdict in found.verdicts()] == [True] * 4
+    assert report.durable_table([found]).splitlines()[-1].endswith("|  |  |")
 
 
 def test_missed_rate_tells_both_ratios() -> None:
@@ -160,7 +174,7 @@ def test_tables_are_rectangular(
     assert len(text.splitlines()) == len(SCENARIOS) + 2
 
 
-@pytest.mark.parametrize("make", [report.durable_table, report.confirm_table])
+@pytest.mark.parametrize("make", [report.durable_table, report.confirm_table, report.stream_table])
 @pytest.mark.parametrize(("ours", "theirs"), [(OURS, THEIRS), (OURS, None), (None, THEIRS)])
 def test_long_tables_have_a_row_for_each_contender(
     make: Callable[[list[Line]], str], ours: Sample | None, theirs: Sample | None
@@ -188,13 +202,26 @@ def test_durable_rows() -> None:
     ]
 
 
+def test_stream_rows() -> None:
+    scenario = next(one for one in SCENARIOS if one.name == "stream-many")
+    found = Line(scenario, {"mansio": replace(OURS, per_s=1000.0, cores=0.0444)})
+    assert report.stream_table([found]).splitlines()[2:] == [
+        f"| {scenario.title} | Mansio | 1,000 | 0.50 | 4.4% | 40 | ≤ 5% of a core | met |",
+    ]
+
+
+def test_streams_are_not_emptied_first() -> None:
+    for scenario in SCENARIOS:
+        assert scenario.purges is not scenario.name.startswith("stream-")
+
+
 def test_render_has_facts_tables_and_command() -> None:
     lines = [line(scenario, OURS, THEIRS) for scenario in SCENARIOS]
     prints = {"mansio": Footprint(0.3, 40, 50, 400, 450), "rabbitmq": Footprint(5.0, 130)}
     text = report.render({"Date": "2026-01-02"}, lines, prints, "make bench")
     assert text.startswith("- Date: 2026-01-02\n- Command: `make bench`\n\n| scenario |")
     assert "| idle RSS | 40 MiB | 130 MiB | ≤ 45 MiB | met |" in text
-    assert text.count("| scenario |") == 4
+    assert text.count("| scenario |") == 5
     for scenario in SCENARIOS:
         assert text.count(f"| {scenario.title} |") == 1
 
