@@ -226,6 +226,17 @@ def test_who_waits_for_what_is_gone_hears_of_it() -> None:
     assert not run.data and not keeper.broker.memory_bytes
 
 
+def test_a_run_is_summed_up_when_it_goes_first_and_checked_whenever_it_is_back() -> None:
+    run = make_run([1, 2])
+    data = run.data
+    run.page_out()
+    assert run.page_in(2, data, None, None)
+    run.data = b"changed"
+    run.page_out()
+    assert not run.page_in(2, b"changed", None, None)
+    assert run.page_in(2, data, None, None)
+
+
 def test_changed_bytes_are_never_handed_out() -> None:
     keeper = Keeper(budget=1)
     queue = keeper.client.declare(durable=True)

@@ -100,14 +100,14 @@ class Run:
         self.offset = 0
         self.size = 0
         self.home: Pages | None = None  # where it is counted when it may be paged out
-        self.check = 0  # sum over its bytes, while it is paged out
+        self.check = 0  # sum over its bytes, once it has been paged out
         self.bodies: int | array[int] | None = (
             None  # their sizes, one for all or one for each; see `measure`
         )
 
     def page_out(self) -> None:
         """Gives the bytes up; its record is kept somewhere."""
-        self.check = _sum(self.data, self.ends, self.which)
+        self.check = self.check or _sum(self.data, self.ends, self.which)
         self.data = b""
         self.ends = self.which = None
 
