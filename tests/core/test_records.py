@@ -185,6 +185,20 @@ def test_a_record_that_was_cut_is_damaged(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RECORDS)
+def test_a_record_is_read_from_a_view_as_from_bytes(name: str) -> None:
+    record = joined(RECORDS[name])
+    copy = bytearray(record)
+    with memoryview(copy) as view:
+        found = decode(view)
+    copy[:] = bytes(len(copy))  # nothing is kept of it
+    again = decode(record)
+    if isinstance(found, Published) and isinstance(again, Published) and found.marks is not None:
+        assert again.marks is not None and found.marks.pack() == again.marks.pack()
+        found, again = found._replace(marks=None), again._replace(marks=None)
+    assert found == again
+
+
+@pytest.mark.parametrize("name", RECORDS)
 def test_a_record_with_something_behind_it_is_damaged(name: str) -> None:
     with pytest.raises(Damaged):
         decode(joined(RECORDS[name]) + b"\0")

@@ -33,7 +33,7 @@ class StageClock:
 class StageLog(MemoryLog):
     """Appends wait for the `gate`; the next ones fail with `errors`, with the entry in the log if `lands`; reading
     the tail fails with `tail_errors`. It is low while `full`, and otherwise has this `room`. Reads wait for the
-    `reading`, and the next ones fail with `read_errors`."""
+    `reading`, and the next ones fail with `read_errors`; `reads` have been asked for."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,10 +45,14 @@ class StageLog(MemoryLog):
         self.room = 1 << 40
         self.tail_errors: list[LogError] = []
         self.read_errors: list[LogError] = []
+        self.reads = 0
         self.reading = asyncio.Event()
         self.reading.set()
 
-    async def read_many(self, items: Sequence[tuple[int, int, int]]) -> list[bytes]:
+    async def read_many(
+        self, items: Sequence[tuple[int, int, int]]
+    ) -> Sequence[bytes | memoryview]:
+        self.reads += 1
         await self.reading.wait()
         if self.read_errors:
             raise self.read_errors.pop(0)

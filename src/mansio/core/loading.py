@@ -143,7 +143,7 @@ class Loading:
                 bytes_max -= run.size
         return taken
 
-    def loaded(self, run: Run, record: bytes) -> None:
+    def loaded(self, run: Run, record: bytes | memoryview) -> None:
         """The record was read; Damaged when it is not what was written."""
         if run not in self._under_way:
             return

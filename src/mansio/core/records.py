@@ -165,8 +165,8 @@ def encode_topology(change: Mapping[str, Any]) -> Parts:
 Record = Published | Settled | Returned | Counted | dict[str, Any]
 
 
-def decode(record: bytes) -> Record:
-    """What a record says; Damaged when it cannot be read."""
+def decode(record: bytes | memoryview) -> Record:
+    """What a record says, in bytes of its own; Damaged when it cannot be read."""
     try:
         kind = record[0]
         if kind == PUBLISH:
@@ -181,15 +181,15 @@ def decode(record: bytes) -> Record:
                 queue, deliveries, due_ms, list(_RANGE.iter_unpack(record[_COUNTED.size :]))
             )
         if kind == TOPOLOGY:
-            change = json.loads(record[1:])
+            change = json.loads(bytes(record[1:]))
             if isinstance(change, dict):
                 return change
     except (struct.error, IndexError, ValueError) as error:
         raise Damaged(f"record of {len(record)} bytes: {error}") from error
-    raise Damaged(f"record of {len(record)} bytes: unknown kind {record[:1].hex()}")
+    raise Damaged(f"record of {len(record)} bytes: unknown kind {bytes(record[:1]).hex()}")
 
 
-def _decode_publish(record: bytes) -> Published:
+def _decode_publish(record: bytes | memoryview) -> Published:
     head = _PUBLISH.unpack_from(record)
     _, queues, routes, count, stride, ends_size, which_size, due_size, *traits = head
     at = _PUBLISH.size
@@ -199,21 +199,21 @@ def _decode_publish(record: bytes) -> Published:
     for _ in range(routes):
         skip, channel, frame_max, size = _ROUTE.unpack_from(record, at)
         at += _ROUTE.size
-        exchange = record[at : at + size].decode("utf-8", "surrogateescape")
+        exchange = str(record[at : at + size], "utf-8", "surrogateescape")
         at += size
         size = record[at]
-        key = record[at + 1 : at + 1 + size].decode("utf-8", "surrogateescape")
+        key = str(record[at + 1 : at + 1 + size], "utf-8", "surrogateescape")
         at += 1 + size
         found.append(PublishedRoute(skip, channel, frame_max, exchange, key))
     arrived_ms, expiration, priority, marks_size = traits
-    marks = unpack_marks(json.loads(record[at : at + marks_size])) if marks_size else None
+    marks = unpack_marks(json.loads(bytes(record[at : at + marks_size]))) if marks_size else None
     at += marks_size
-    due = _native("Q", record[at : at + due_size]) if due_size else None
+    due = _native("Q", bytes(record[at : at + due_size])) if due_size else None
     at += due_size
-    ends = _native("I", record[at : at + ends_size]).tobytes() if ends_size else None
+    ends = _native("I", bytes(record[at : at + ends_size])).tobytes() if ends_size else None
     at += ends_size
-    which = record[at : at + which_size] if which_size else None
-    data = record[at + which_size :]
+    which = bytes(record[at : at + which_size]) if which_size else None
+    data = bytes(record[at + which_size :])
     expiration_ms = None if expiration == _NO_EXPIRATION else expiration
     published = Published(
         places,

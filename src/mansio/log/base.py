@@ -197,8 +197,11 @@ class Log(Protocol):
         ValueError for a negative offset or length.
         """
 
-    async def read_many(self, items: Sequence[tuple[int, int, int]]) -> list[bytes]:
-        """As `read` of each (seq, offset, length), in one go. Errors: those of `read`, for any."""
+    async def read_many(
+        self, items: Sequence[tuple[int, int, int]]
+    ) -> Sequence[bytes | memoryview]:
+        """As `read` of each (seq, offset, length), in one go: maybe views of what was read, which holds all of it in
+        memory. Errors: those of `read`, for any."""
 
     async def space(self) -> Space:
         """Look at the room that is left, and try to make more of it usable.

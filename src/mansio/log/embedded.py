@@ -224,9 +224,11 @@ class EmbeddedLog:
 
     async def read(self, seq: int, offset: int, length: int) -> bytes:
         """As Log.read."""
-        return (await self.read_many([(seq, offset, length)]))[0]
+        return bytes((await self.read_many([(seq, offset, length)]))[0])
 
-    async def read_many(self, items: Sequence[tuple[int, int, int]]) -> list[bytes]:
+    async def read_many(
+        self, items: Sequence[tuple[int, int, int]]
+    ) -> Sequence[bytes | memoryview]:
         """As Log.read_many."""
         self._reach()
         for seq, offset, length in items:
@@ -236,13 +238,13 @@ class EmbeddedLog:
                 raise Missing(f"there is no seq {seq}")
         request = b"".join(READ_ITEM.pack(*item) for item in items)
         _, behind = await self._engine.call(READ, behind=request)
-        found: list[bytes] = []
+        found: list[memoryview] = []
         view = memoryview(behind)
         at = 0
         for _ in items:
             start = at + READ_SIZE.size
             at = start + READ_SIZE.unpack_from(view, at)[0]
-            found.append(bytes(view[start:at]))
+            found.append(view[start:at])
         return found
 
     async def trim(self, upto_seq: int) -> None:

@@ -208,7 +208,9 @@ class MemoryLog:
         self._reach()
         return self.store.read(seq, offset, length)
 
-    async def read_many(self, items: Sequence[tuple[int, int, int]]) -> list[bytes]:
+    async def read_many(
+        self, items: Sequence[tuple[int, int, int]]
+    ) -> Sequence[bytes | memoryview]:
         """As Log.read_many."""
         self._reach()
         return [self.store.read(*item) for item in items]
