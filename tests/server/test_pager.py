@@ -7,6 +7,7 @@ import pytest
 
 from mansio.codec import amqp_methods as m
 from mansio.log.base import Damaged, Fenced, Unavailable
+from mansio.server import pager
 from tests.server.stage import Actor, Stage, play, publish
 
 BODIES = [b"%04d" % i * 300 for i in range(20)]
@@ -19,7 +20,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asyncio, "sleep", lambda seconds: real(0))
 
 
-async def fill(stage: Stage, persistent: bool = True) -> Actor:
+async def fill(stage: Stage, persistent: bool = True, resident: int = 2000) -> Actor:
     """A queue with twenty messages, nearly all of them paged out."""
     actor = stage.actor()
     actor.say(1, m.QueueDeclare("q", durable=True))
@@ -27,7 +28,7 @@ async def fill(stage: Stage, persistent: bool = True) -> Actor:
         actor.send(publish("q", body, persistent))
         await stage.settle()
     actor.transport.take()
-    assert stage.broker.memory_bytes < 2000
+    assert stage.broker.memory_bytes < resident
     return actor
 
 
@@ -48,6 +49,18 @@ def test_a_backlog_is_read_back_in_order(persistent: bool) -> None:
         assert not stage.broker.memory_bytes
 
     play(scene, page_bytes=1000)
+
+
+def test_the_next_part_is_asked_for_while_one_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(stage: Stage) -> None:
+        actor = await fill(stage, resident=9000)
+        stage.log.reading.clear()
+        actor.say(1, m.BasicConsume("q", "c", no_ack=True))
+        await written(stage, actor)
+        assert stage.log.reads == pager.READERS > 1
+
+    monkeypatch.setattr(pager, "READ_BYTES", 1)
+    play(scene, page_bytes=8000)
 
 
 def test_a_fetch_waits_and_others_go_on() -> None:

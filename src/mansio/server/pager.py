@@ -21,8 +21,10 @@ from mansio.server.tasks import Tasks
 
 logger = logging.getLogger("mansio.pager")
 
-READ_BYTES: Final = 1 << 20
+READ_BYTES: Final = 512 << 10
 """What is asked of the log at once: enough that calls do not count, little enough that nobody waits long for others."""
+READERS: Final = 2
+"""Who read at the same time: while messages go out, the log's process reads the next ones."""
 RETRY_S: Final = 0.1
 RETRY_S_MAX: Final = 5.0
 """Between two tries to read from a log that does not answer: twice as long each time."""
@@ -59,7 +61,8 @@ class Pager:
     def start(self) -> None:
         """Begins to read."""
         self._paging.spooling = self._spool is not None
-        self._tasks.start(self._run(), "pager")
+        for number in range(READERS):
+            self._tasks.start(self._run(), f"pager {number}")
 
     async def close(self) -> None:
         """Lets go of the spool."""
@@ -143,7 +146,7 @@ class Pager:
                 self._hand_back(run, record)
         return failed
 
-    def _hand_back(self, run: Run, record: bytes) -> None:
+    def _hand_back(self, run: Run, record: bytes | memoryview) -> None:
         try:
             self._loading.loaded(run, record)
         except records.Damaged as error:
