@@ -86,11 +86,55 @@ vip       has orders [2]
 unmatched has orders [3]
 """
 
+EVENT_LOG = """\
+from the first on: 0 cart made
+from the first on: 1 book added
+from the first on: 2 pen added
+the shop starts at offset 0
+shop: 0 cart made
+shop: 1 book added
+shop: 2 pen added
+the shop starts at offset 3
+shop: 3 paid
+of the last hour: cart made, book added, pen added, paid
+"""
+
+CONSUMER_GROUP = """\
+ada: order 0, offset 0
+ada dies with order 2
+bob: order 1, offset 1
+bob: order 2 again, offset 2
+bob: order 3, offset 3
+bob: order 4, offset 4
+example.billing is 0 entries behind
+example.audit is 5 entries behind
+"""
+
+PARTITIONED_ORDERS = """\
+tea: partitions by member: [4]
+milk: partitions by member: [2, 2]
+cake: partitions by member: [4]
+every customer was served in order: True
+"""
+
+NUMBERED_PRODUCER = """\
+published: 1 2 3
+published: 2 3 4
+offset 0: reading 1
+offset 1: reading 2
+offset 2: reading 3
+offset 3: reading 4
+"""
+
 OUTPUT = {
     "confirms": CONFIRMS,
+    "consumer_group": CONSUMER_GROUP,
     "content_routing": CONTENT_ROUTING,
     "delayed_tasks": DELAYED_TASKS,
+    "event_log": EVENT_LOG,
     "hand_off": HAND_OFF,
+    "numbered_producer": NUMBERED_PRODUCER,
+    "partitioned_orders": PARTITIONED_ORDERS,
     "publish_subscribe": PUBLISH_SUBSCRIBE,
     "receipts": RECEIPTS,
     "retry": RETRY,
