@@ -252,10 +252,12 @@ def play(script: Callable[[Stage], Awaitable[None]], **limits: Any) -> Stage:
     return asyncio.run(main())
 
 
-def publish(key: str, body: bytes = b"hello", persistent: bool = False) -> bytes:
+def publish(
+    key: str, body: bytes = b"hello", persistent: bool = False, exchange: str = ""
+) -> bytes:
     properties = Properties(delivery_mode=2) if persistent else Properties()
     return (
-        m.method_frame(1, m.BasicPublish("", key))
+        m.method_frame(1, m.BasicPublish(exchange, key))
         + m.frame(2, 1, encode_header_payload(len(body), properties))
         + m.frame(3, 1, body)
     )

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mansio.codec import amqp_methods as m
 from mansio.log.base import Full
-from mansio.server import committer, metrics
+from mansio.server import census, committer, metrics
 from mansio.server.appends import Appends
 from mansio.server.exporter import BrokerCollector
 from tests.conftest import BrokerProcess, BrokerStarter
@@ -159,7 +159,7 @@ def test_blocked_publishers_and_how_often_they_were() -> None:
 
 
 def test_many_queues_are_summed_up_little_by_little(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "QUEUES_PER_READING", 4)
+    monkeypatch.setattr(census, "QUEUES_PER_READING", 4)
 
     async def scene(stage: Stage) -> None:
         actor = publisher(stage)
@@ -179,6 +179,43 @@ def test_many_queues_are_summed_up_little_by_little(monkeypatch: pytest.MonkeyPa
         found = samples(stage, collector)
         assert (found["messages_ready"], found["messages_unacknowledged"]) == (16, 0)
         assert found["queues"] == 9
+
+    play(scene)
+
+
+def test_what_streams_keep_is_not_ready_and_what_groups_have_not_read_is() -> None:
+    async def scene(stage: Stage) -> None:
+        actor, reader = publisher(stage), stage.actor()
+        stream = {"x-queue-type": "stream", "x-max-length-bytes": 1500}
+        stream["x-stream-max-segment-size-bytes"] = 1000
+        for name, arguments in (
+            ("s", stream),
+            ("billing", {"x-stream": "s", "x-stream-offset": "first"}),
+            ("audit", {"x-stream": "s"}),
+        ):
+            actor.say(1, m.QueueDeclare(name, durable=True, arguments=arguments))
+        actor.say(1, m.QueueBind("s", "amq.fanout"), m.QueueBind("q", "amq.fanout"))
+        for _ in range(3):
+            actor.send(publish("s", b"x" * 1000))
+            await stage.settle()
+        reader.say(1, m.BasicQos(0, 1))
+        reader.say(1, m.BasicConsume("s", "c", arguments={"x-stream-offset": "first"}))
+        actor.say(1, m.BasicGet("audit"))
+        await stage.settle()
+        found = samples(stage)
+        expected = {
+            "queues": 4, "streams": 1, "groups": 2, "consumers": 1, "stream_readers": 1,
+            "stream_messages": 1, "messages_ready": 1, "group_messages_ready": 1,
+            "messages_unacknowledged": 2, "stream_messages_removed_total": 2,
+            "group_messages_lost_total": 4, "messages_published_total": 3,
+        }  # fmt: skip
+        assert {name: found.get(name) for name in expected} == expected
+        assert 1000 < found["stream_bytes"] < 1100
+        assert 2000 < found["stream_removed_bytes_total"] < 2200
+        before = found["messages_routed_total"]
+        actor.send(publish("s", exchange="amq.fanout"))
+        await stage.settle()
+        assert samples(stage)["messages_routed_total"] == before + 1
 
     play(scene)
 

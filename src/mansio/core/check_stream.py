@@ -22,7 +22,7 @@ def check_stream(stream: Stream, broker: "Broker") -> None:
         data_bytes += span.run.data_bytes
     if at != stream.next_position or not stream.committed <= at:
         raise InvariantBroken(f"stream {name} ends at {at}, committed {stream.committed}")
-    if sum(segment.data_bytes for segment in stream.segments) != data_bytes:
+    if not sum(each.data_bytes for each in stream.segments) == stream.data_bytes == data_bytes:
         raise InvariantBroken(f"segments of stream {name} do not count {data_bytes} bytes")
     if stream.segments and stream.segments[-1].stop != at:
         raise InvariantBroken(f"segments of stream {name} end at {stream.segments[-1].stop}")

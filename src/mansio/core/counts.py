@@ -18,8 +18,11 @@ class Counts:
         "duplicates",
         "expired",
         "fired",
+        "lost",
         "receipts",
         "redelivered",
+        "removed",
+        "removed_bytes",
         "returned",
         "routed",
         "sessions_opened",
@@ -43,6 +46,9 @@ class Counts:
         self.redelivered = 0  # of these, marked as redelivered
         self.acknowledged = 0  # or rejected for good, by clients
         self.timed_out = 0  # requeued, as they were not acknowledged in time
+        self.removed = 0  # from streams, by their retention
+        self.removed_bytes = 0  # bytes of these
+        self.lost = 0  # of these, for each group that had them ready still
         self.sessions_opened = 0  # connections
         self.channels_opened = 0  # channels
         self.channels_closed = 0  # channels

@@ -55,6 +55,7 @@ class Intake:
         if streams:
             live = self._append(run, live, channel)
             if not live:
+                self._counts.routed += run.count
                 return True
         if channel is not None and live[0].hidden and not streams:  # so are all: they come last
             self._give_back(channel, run)

@@ -57,12 +57,16 @@ class Entry(NamedTuple):
 
 
 class Stream(Queue):
-    """`committed`: all entries below this offset are durable. `removed`: how many runs are gone from the front."""
+    """`committed`: all entries below this offset are durable. `removed`: how many runs are gone from the front.
+
+    `data_bytes`: of all segments.
+    """
 
     keeps: ClassVar[bool] = True
 
     __slots__ = (
         "committed",
+        "data_bytes",
         "groups",
         "max_age_ms",
         "max_bytes",
@@ -86,6 +90,7 @@ class Stream(Queue):
         super().__init__(id, vhost, name, durable, auto_delete, owner, arguments)
         asked = self.arguments
         self.committed = 0
+        self.data_bytes = 0
         self.groups: list[Group] = []
         self.removed = 0
         self.packed = 0  # the number of the first run that may be packed; see packing.py
@@ -120,6 +125,7 @@ class Stream(Queue):
         segment = self.segments[-1]
         segment.stop = span.base + span.stop
         segment.data_bytes += span.run.data_bytes
+        self.data_bytes += span.run.data_bytes
         segment.last_ms = max(span.run.arrived_ms, segment.last_ms)
 
     def placed(self, run: Run) -> None:
@@ -160,7 +166,7 @@ class Stream(Queue):
         """The offset below which entries are to go: those of segments that are too many, or too old."""
         until = 0
         needed = min([self.committed, *(g.floor for g in self.groups if g.protected)])
-        too_many = -1 if self.max_bytes is None else self._bytes() - self.max_bytes
+        too_many = -1 if self.max_bytes is None else self.data_bytes - self.max_bytes
         oldest_ms = -1 if self.max_age_ms is None else now_ms - self.max_age_ms
         for segment in self.segments:
             if segment is self.segments[-1] or segment.stop > needed:
@@ -181,7 +187,7 @@ class Stream(Queue):
         """Takes the runs below this offset, where a segment ends."""
         gone: list[Run] = []
         while self.segments and self.segments[0].stop <= until:
-            self.segments.popleft()
+            self.data_bytes -= self.segments.popleft().data_bytes
         while self.ready and self.ready[0].base < until:
             run = self.ready.popleft().run
             self.ready_count -= run.count
@@ -192,11 +198,9 @@ class Stream(Queue):
     def take_all(self) -> list[Span]:
         """See `Queue`."""
         self.segments.clear()
+        self.data_bytes = 0
         self.removed += len(self.ready)
         return super().take_all()
-
-    def _bytes(self) -> int:
-        return sum(segment.data_bytes for segment in self.segments)
 
 
 def _base(span: Span) -> int:

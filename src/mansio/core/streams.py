@@ -67,7 +67,8 @@ class Streams:
         broker = self._broker
         entry = broker.letters.numbered(run, stream.next_position)
         entry.arrived_ms = max(broker.now_ms, stream.last_ms)
-        broker.settling.hold(entry, 1)
+        entry.live = entry.count
+        broker.settling.count(entry)
         entry.places = ((stream.id, stream.append(entry)),)
         broker.journal.publish(entry)
         if broker.paging.budget_bytes:
@@ -100,10 +101,12 @@ class Streams:
         broker = self._broker
         until = stream.excess(broker.now_ms)
         if until:
-            first = stream.first
+            first, before = stream.first, stream.data_bytes
             for group in stream.groups:
                 self._drop(group, until)
             gone = stream.cut(until)
+            broker.counts.removed += until - first
+            broker.counts.removed_bytes += before - stream.data_bytes
             for run in gone[:-1]:
                 broker.settling.left(run, stream.id, run.count, ())
             for run in gone[-1:]:
@@ -147,6 +150,7 @@ class Streams:
             self._broker.settling.drop(group, group.take_head(count))
             lost += count
         if lost:
+            self._broker.counts.lost += lost
             self._broker.notices.append(
                 f"{describe('queue', group.name, group.vhost)}: {lost} messages went with the oldest part of stream "
                 f"'{group.arguments[SOURCE]}' before they were read; '{PROTECTED}' would keep them"

@@ -15,8 +15,9 @@ from prometheus_client.core import (
 from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 
+from mansio.server.census import Census
 from mansio.server.listeners import ListenError, explain
-from mansio.server.metrics import METRICS, Census, Distribution, Metric, Value, build_info, read
+from mansio.server.metrics import METRICS, Distribution, Metric, Value, build_info, read
 from mansio.server.turn import Turn
 
 READ_TIMEOUT_S: Final = 10.0

@@ -15,14 +15,10 @@ from typing import Final, Literal, NamedTuple
 
 from mansio import __version__
 from mansio.codec import amqp
-from mansio.core.broker import Broker
 from mansio.core.limits import NS
-from mansio.core.queue import Queue
 from mansio.server.appends import BOUNDS_S
+from mansio.server.census import Census
 from mansio.server.turn import Turn
-
-QUEUES_PER_READING: Final = 1000
-"""Queues that are looked at in one reading (0.1 ms). Of more, sums come some readings later, and the loop goes on."""
 
 
 class Distribution(NamedTuple):
@@ -34,38 +30,6 @@ class Distribution(NamedTuple):
 
 Value = float | Mapping[str, float] | Distribution | None
 """Of one metric: a number, numbers by the value of its label, or None when it is not known."""
-
-
-class Census:
-    """Sums over all queues, from the last time that each was looked at."""
-
-    def __init__(self) -> None:
-        self.consumers = 0
-        self.ready = 0
-        self.unacknowledged = 0
-        self.deferred = 0
-        self._left: list[Queue] = []
-        self._sums = (0, 0, 0, 0)
-
-    def go_on(self, broker: Broker) -> None:
-        """Looks at some more queues; with the last one there are new sums."""
-        if not self._left:
-            self._left = [
-                queue for host in broker.vhosts.values() for queue in host.queues.values()
-            ]
-            self._sums = (0, 0, 0, 0)
-        part = self._left[-QUEUES_PER_READING:]
-        del self._left[-QUEUES_PER_READING:]
-        consumers, ready, unacknowledged, deferred = self._sums
-        for queue in part:
-            if not queue.deleted:
-                consumers += len(queue.consumers)
-                ready += queue.ready_count
-                unacknowledged += queue.in_flight
-                deferred += 0 if queue.deferred is None else queue.deferred.count
-        self._sums = (consumers, ready, unacknowledged, deferred)
-        if not self._left:
-            self.consumers, self.ready, self.unacknowledged, self.deferred = self._sums
 
 
 class Metric(NamedTuple):
@@ -156,33 +120,46 @@ METRICS: Final = (
     Metric(
         "queues",
         "gauge",
-        "Queues.",
+        "Queues, streams and consumer groups among them.",
         lambda t, _: sum(len(host.queues) for host in t.broker.vhosts.values()),
     ),
-    Metric("consumers", "gauge", "Consumers of all queues.", lambda _, c: c.consumers),
+    Metric("consumers", "gauge", "Consumers of all queues.", lambda _, c: c.sums.consumers),
     Metric(
         "messages_ready",
         "gauge",
-        "Messages in queues that are ready to be delivered.",
-        lambda _, c: c.ready,
+        "Messages in queues that are ready to be delivered, but for those that streams keep.",
+        lambda _, c: c.sums.ready,
     ),
     Metric(
         "messages_unacknowledged",
         "gauge",
         "Messages that were delivered and are not acknowledged yet.",
-        lambda _, c: c.unacknowledged,
+        lambda _, c: c.sums.unacknowledged,
     ),
     Metric(
         "messages_deferred",
         "gauge",
         "Messages in queues that were given back and wait to be tried again.",
-        lambda _, c: c.deferred,
+        lambda _, c: c.sums.deferred,
     ),
     Metric(
         "messages_delayed",
         "gauge",
         "Messages that are held back until their delay is over.",
         lambda t, _: sum(t.broker.delays(vhost).count for vhost in t.broker.vhosts),
+    ),
+    Metric("streams", "gauge", "Streams.", lambda t, _: len(t.broker.streams)),
+    Metric("stream_readers", "gauge", "Consumers of streams.", lambda _, c: c.sums.readers),
+    Metric("stream_messages", "gauge", "Messages in streams.", lambda _, c: c.sums.stream_messages),
+    Metric(
+        "stream_bytes", "gauge", "Bytes of messages in streams.", lambda _, c: c.sums.stream_bytes
+    ),
+    Metric("groups", "gauge", "Consumer groups of streams.", lambda _, c: c.sums.groups),
+    Metric(
+        "group_messages_ready",
+        "gauge",
+        "Messages that consumer groups have not delivered yet: their lag.",
+        lambda _, c: c.sums.group_ready,
     ),
     Metric(
         "messages_memory_bytes",
@@ -231,6 +208,24 @@ METRICS: Final = (
         "counter",
         "Messages that expired in a queue.",
         lambda t, _: t.broker.counts.expired,
+    ),
+    Metric(
+        "stream_messages_removed_total",
+        "counter",
+        "Messages that went from streams because they were too many or too old.",
+        lambda t, _: t.broker.counts.removed,
+    ),
+    Metric(
+        "stream_removed_bytes_total",
+        "counter",
+        "Bytes of these.",
+        lambda t, _: t.broker.counts.removed_bytes,
+    ),
+    Metric(
+        "group_messages_lost_total",
+        "counter",
+        "Messages of these that a consumer group had not delivered, counted for each group.",
+        lambda t, _: t.broker.counts.lost,
     ),
     Metric(
         "messages_dead_lettered_total",
