@@ -265,6 +265,54 @@ def test_a_damaged_entry_stops_its_readers_and_no_others() -> None:
     assert other.heard.take_numbers() == [39]
 
 
+def damaged(play: Play, *offsets: int) -> Play:
+    """A broker on the same log without the entries that these messages are in, and its stream."""
+    lost = {span.run.seq for span in play.stream.ready if span.base in offsets}
+    for seq in lost:
+        play.log.entries[seq] = []
+    play.log.append([encode_topology(take_snapshot(play.broker))], [])
+    again = play.restarted()
+    stream = again.queue("s")
+    assert isinstance(stream, Stream)
+    play.broker, play.client, play.stream = again.broker, again.client, stream
+    play.paging, play.loading = again.paging, again.loading
+    return play
+
+
+@pytest.mark.parametrize("budget", [0, 1 << 20])
+def test_what_damage_has_taken_from_a_stream_is_skipped(budget: int) -> None:
+    play = Play(budget)
+    for number in range(0, 12, 2):
+        play.put(number, number + 1)
+    play = damaged(play, 0, 4, 6, 10)
+    assert "6 messages of the stream are lost" in play.broker.notices[0]
+    offsets: tuple[Any, ...] = ("first", 0, 2, 3, 5, 6, 8, 9, 10, "last", 11, 12)
+    readers = [play.reader(offset, 3, f"r{offset}") for offset in offsets]
+    play.serve()
+    got = [reader.heard.take_numbers() for reader in readers]
+    assert got == [[2, 3, 8]] * 3 + [[3, 8, 9]] + [[8, 9]] * 3 + [[9], [], [8, 9], [], []]
+    for reader in readers:
+        reader.settle_until(0)
+    play.serve()
+    assert [reader.heard.take_numbers() for reader in readers][:4] == [[9], [9], [9], []]
+    play.put(12, 13)
+    play.serve()
+    assert [reader.heard.take_numbers() for reader in readers] == [[12, 13]] * 12
+    assert play.stream.ready_count == 6 and play.stream.next_position == 14
+
+
+def test_what_is_around_a_gap_is_not_packed_into_one() -> None:
+    play = Play(0)
+    for number in range(6):
+        play.put(number)
+    play = damaged(play, 3)
+    for number in range(6, 300):
+        play.put(number)
+    assert play.reader(prefetch=1000).heard.take_numbers() == [0, 1, 2, *range(4, 300)]
+    assert play.reader(4, prefetch=2).heard.take_numbers() == [4, 5]
+    assert len(play.stream.ready) < 150
+
+
 def test_what_a_stream_refuses() -> None:
     play = Play()
     client = Client(play.broker, "other")

@@ -111,6 +111,7 @@ class Packer:
                 or size > PACK_BYTES
                 or len(routes) > _ROUTES_MAX
                 or end > stop
+                or (spans and spans[-1].base + spans[-1].stop != span.base)
             ):
                 break
             if end > stream.committed or run.live != run.count or not run.data or not run.bucket:

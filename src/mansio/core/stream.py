@@ -59,7 +59,7 @@ class Entry(NamedTuple):
 class Stream(Queue):
     """`committed`: all entries below this offset are durable. `removed`: how many runs are gone from the front.
 
-    `data_bytes`: of all segments.
+    `data_bytes`: of all segments. `missing`: entries between others that were lost with a part of the log.
     """
 
     keeps: ClassVar[bool] = True
@@ -70,6 +70,7 @@ class Stream(Queue):
         "groups",
         "max_age_ms",
         "max_bytes",
+        "missing",
         "packed",
         "packing",
         "removed",
@@ -93,6 +94,7 @@ class Stream(Queue):
         self.data_bytes = 0
         self.groups: list[Group] = []
         self.removed = 0
+        self.missing = 0
         self.packed = 0  # the number of the first run that may be packed; see packing.py
         self.packing: Packing | None = None
         self.pages = Pages(oldest_first=True)
@@ -136,7 +138,10 @@ class Stream(Queue):
     # -- readers
 
     def run_at(self, reader: Reader) -> Entry | None:
-        """The run that the reader reads next; None where it has to wait for it. What it missed is skipped."""
+        """The run that the reader reads next; None where it has to wait for it.
+
+        What is not there any more is skipped, also what damage of the log has taken.
+        """
         ready = self.ready
         if reader.offset >= self.committed or not ready:
             return None
@@ -144,10 +149,14 @@ class Stream(Queue):
         if reader.number < 0 or at < 0:
             reader.offset = max(reader.offset, ready[0].base)
             at = bisect_right(ready, reader.offset, key=_base) - 1
+            at += reader.offset >= ready[at].base + ready[at].stop
             reader.number = at + self.removed
             if reader.offset >= self.committed:
                 return None
+        if at >= len(ready):
+            return None
         span = ready[at]
+        reader.offset = max(reader.offset, span.base)
         return Entry(span.run, span.base)
 
     def last_offset(self) -> int:

@@ -92,8 +92,13 @@ class Streams:
             self._packer.look(stream)
 
     def restored(self, stream: Stream) -> None:
-        """All that it had is back."""
+        """All that it had is back, but for what was lost with a part of the log."""
         stream.committed = stream.next_position
+        stream.missing = stream.next_position - stream.first - stream.ready_count
+        if stream.missing:
+            self._broker.notices.append(
+                f"{describe('queue', stream.name, stream.vhost)}: {stream.missing} messages of the stream are lost"
+            )
         self.retain(stream)
 
     def retain(self, stream: Stream) -> None:
@@ -105,7 +110,7 @@ class Streams:
             for group in stream.groups:
                 self._drop(group, until)
             gone = stream.cut(until)
-            broker.counts.removed += until - first
+            broker.counts.removed += sum(run.count for run in gone)
             broker.counts.removed_bytes += before - stream.data_bytes
             for run in gone[:-1]:
                 broker.settling.left(run, stream.id, run.count, ())
