@@ -79,6 +79,16 @@ class LogMaker:
             do="declare queue", name=name, id=number, auto_delete=False, arguments=EMPTY
         )
 
+    def declare_stream(self, stream: int, group: int) -> None:
+        """A stream `s`, and a group `g` of it that begins at offset 1."""
+        for name, id, arguments, more in (
+            ("s", stream, {"x-queue-type": "stream"}, {}),
+            ("g", group, {"x-stream": "s"}, {"begin": 1}),
+        ):
+            packed = records.pack_table(arguments)
+            about = {"name": name, "id": id, "auto_delete": False, "arguments": packed}
+            self.change(do="declare queue", **about, **more)
+
     def publish(self, key: str, queue: int, *bodies: bytes, exchange: str = "") -> int:
         base = self.positions.get(queue, 0)
         self.positions[queue] = base + len(bodies)
@@ -162,7 +172,7 @@ def start(path: Path) -> Start:
     for queue in result.broker.vhosts["/"].queues.values():
         live = result.live[queue.name] = []
         for span in queue.ready:
-            result.redelivered = result.redelivered and span.redelivered
+            result.redelivered &= span.redelivered or queue.keeps
             for i in range(span.start, span.stop):
                 live.append(_body(span.run.content(i)))
     return result

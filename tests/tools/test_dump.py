@@ -53,6 +53,27 @@ def test_info(tmp_path: Path) -> None:
     assert found["damage"].endswith("entry 20 is lost")
 
 
+def test_info_of_streams_and_groups(tmp_path: Path) -> None:
+    maker = LogMaker(tmp_path / "data")
+    maker.declare_stream(1, 2)
+    maker.declare("q", 3)
+    maker.publish("s", 1, *(b"%d" % i for i in range(10)))
+    maker.settle(1, 0, 4)
+    maker.settle(2, 3, 3)
+    maker.settle(2, 8, 1)
+    maker.publish("q", 3, b"x")
+    maker.close()
+    out = io.StringIO()
+    info(maker.path, out)
+    table = [line.split(maxsplit=2) for line in out.getvalue().splitlines()[-3:]]
+    assert table == [
+        ["3", "6", "/ g (group of s)"],
+        ["1", "0", "/ q"],
+        ["6", "4", "/ s (stream)"],
+    ]
+    assert "messages     7 live, 4 settled, in 2 queues\n" in out.getvalue()
+
+
 def test_dump_says_everything(tmp_path: Path) -> None:
     maker = LogMaker(tmp_path / "data")
     declared = maker.declare("q", 1)

@@ -56,6 +56,31 @@ def test_a_lost_deletion_is_made_good_by_the_next_declaration(tmp_path: Path) ->
     assert salvaged(maker.path, [lost])[0] == {"q": [b"new"]}
 
 
+def test_a_lost_deletion_of_a_stream_takes_its_groups_with_it(tmp_path: Path) -> None:
+    maker = LogMaker(tmp_path / "data")
+    maker.declare_stream(1, 2)
+    maker.publish("s", 1, b"old")
+    lost = [maker.change(do="delete queue", name=name, id=id) for name, id in (("g", 2), ("s", 1))]
+    maker.change(
+        do="declare queue", name="s", id=3, auto_delete=False,
+        arguments=records.pack_table({"x-queue-type": "stream"}),
+    )  # fmt: skip
+    maker.publish("s", 3, b"new")
+    maker.close()
+    assert salvaged(maker.path, lost)[0] == {"s": [b"new"]}
+
+
+def test_streams_and_groups_are_as_they_were(tmp_path: Path) -> None:
+    maker = LogMaker(tmp_path / "data")
+    maker.declare_stream(1, 2)
+    lost = maker.publish("s", 1, b"0", b"1")
+    maker.publish("s", 1, b"2", b"3", b"4")
+    maker.settle(2, 3, 1)
+    maker.close()
+    live, _ = salvaged(maker.path, [lost])
+    assert live == {"s": [b"2", b"3", b"4"], "g": [b"2", b"4"]}
+
+
 def test_deleted_queues_stay_deleted(tmp_path: Path) -> None:
     maker = LogMaker(tmp_path / "data")
     maker.declare("q", 1)

@@ -145,7 +145,7 @@ def _tell_result(broker: Broker, replay: Restore, where: str, seconds: float) ->
     if not replay.records:
         return
     queues = [queue for host in broker.vhosts.values() for queue in host.queues.values()]
-    ready = sum(queue.ready_count for queue in queues)
+    ready = sum(queue.ready_count for queue in queues if not queue.fed)  # else they are a stream's
     logger.info(
         "%d messages in %d queues are back from %s, read in %.2f s",
         ready,

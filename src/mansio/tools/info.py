@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TextIO
 
 from mansio.core import records
+from mansio.core.group import SOURCE, Group
+from mansio.core.queue import Queue
 from mansio.log.directory import DataDirectory
 from mansio.log.segments.layout import VERSION, parse_name
 from mansio.tools.pieces import Gap, Moved
@@ -95,15 +97,29 @@ def _print(path: Path, seen: Survey, facts: Facts, out: TextIO) -> None:
         line("torn end", f"{size} bytes from byte {offset} of {name}, which nobody was told of")
     line("damage", facts.damage or "none")
     counts = facts.tally.counts()
-    live = sum(count.live for count in counts.values())
-    settled = sum(count.settled for count in counts.values())
-    line("messages", f"{live} live, {settled} settled, in {len(counts)} queues")
+    queues = {
+        (host.name, name): queue
+        for host in facts.tally.broker.vhosts.values()
+        for name, queue in host.queues.items()
+    }
+    own = [count for key, count in counts.items() if not queues[key].fed]
+    live = sum(count.live for count in own)
+    settled = sum(count.settled for count in own)
+    line("messages", f"{live} live, {settled} settled, in {len(own)} queues")
     for vhost, count in sorted(facts.tally.delayed().items()):
         line("delayed", f"{count} live, in vhost {vhost}")
     if counts:
         print(f"\n{'live':>12} {'settled':>12}  queue", file=out)
     for (vhost, name), each in sorted(counts.items()):
-        print(f"{each.live:>12} {each.settled:>12}  {vhost} {name}", file=out)
+        kind = _kind(queues[vhost, name])
+        print(f"{each.live:>12} {each.settled:>12}  {vhost} {name}{kind}", file=out)
+
+
+def _kind(queue: Queue) -> str:
+    """What a queue is that is more than one."""
+    if isinstance(queue, Group):
+        return f" (group of {queue.arguments[SOURCE]})"
+    return " (stream)" if queue.keeps else ""
 
 
 def size_text(size: int) -> str:

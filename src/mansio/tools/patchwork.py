@@ -22,6 +22,7 @@ from mansio.core.records import (
     Settled,
     pack_table,
 )
+from mansio.core.stream import Stream
 from mansio.core.topology import VHost
 from mansio.core.topology_records import take_snapshot
 from mansio.core.topology_restore import TopologyRestore
@@ -109,8 +110,9 @@ class Patchwork:
         if do in ("declare queue", "delete queue") and name in host.queues:
             old = host.queues[name]
             if old.id != change.get("id"):
-                host.remove_queue(old)
-                self._deleted.add(old.id)
+                for gone in (old, *(old.groups if isinstance(old, Stream) else ())):
+                    host.remove_queue(gone)
+                    self._deleted.add(gone.id)
         elif do == "declare exchange" and name in host.exchanges:
             gone = host.delete_exchange(name, False)
             if gone is not None and gone.history is not None:

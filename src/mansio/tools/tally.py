@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from mansio.core.broker import Broker
+from mansio.core.group import Group
 from mansio.core.limits import Limits
+from mansio.core.queue import Queue
 from mansio.core.records import (
     STARTED,
     STOPPED,
@@ -89,6 +91,17 @@ class Positions:
                 i += 1
         return Count(total - both, both)
 
+    def count_fed(self, stream: Positions, begin: int) -> Count:
+        """What there is now of a group that gets what this stream has, from this offset on."""
+        fed = Positions()
+        for first, stop in stream.published.joined():
+            if stop > begin:
+                fed.published.add(max(first, begin), stop)
+        for settled in (stream.settled, self.settled):
+            for first, stop in settled.joined():
+                fed.settled.add(first, stop)
+        return fed.count()
+
 
 class Tally:
     """`records`, `messages`: seen so far. `clean`: nothing was written since the broker stopped in order.
@@ -126,10 +139,16 @@ class Tally:
     def counts(self) -> dict[tuple[str, str], Count]:
         """Messages by vhost and name of the queues that there are."""
         return {
-            (host.name, name): self._positions(queue.id).count()
+            (host.name, name): self._count(queue)
             for host in self.broker.vhosts.values()
             for name, queue in host.queues.items()
         }
+
+    def _count(self, queue: Queue) -> Count:
+        positions = self._positions(queue.id)
+        if not isinstance(queue, Group) or queue.source is None:
+            return positions.count()
+        return positions.count_fed(self._positions(queue.source.id), queue.begin)
 
     def delayed(self) -> dict[str, int]:
         """Messages that wait until they are due, by vhost."""
