@@ -373,5 +373,6 @@ def test_producers_that_were_not_heard_for_longest_are_forgotten() -> None:
     for name in ("a", "b", "a", "c"):
         producers.remember(producer_id(name, 1), 0, True)
     assert [producers.knows(producer_id(name, 1), 0) for name in "abc"] == [True, False, True]
-    producers.remember("an id of another kind", 0, True)
-    assert not producers.knows("an id of another kind", 0)
+    for other in ("an id of another kind", "a\0b", "a\0", "a\0-1", "a\0\u00b2", "\0"):
+        producers.remember(other, 0, True)
+        assert not producers.knows(other, 0)

@@ -21,6 +21,12 @@ def producer_id(name: str, number: int) -> str:
     return f"{name}{MARK}{number}"
 
 
+def _numbered(id: str) -> tuple[str, int] | None:
+    """The producer and number of a message; None for an id of another kind, which clients may make up as they like."""
+    name, mark, number = id.rpartition(MARK)
+    return (name, int(number)) if mark and number.isascii() and number.isdigit() else None
+
+
 class Producers(Window):
     """Producers by name, and until which number their messages are there."""
 
@@ -31,14 +37,15 @@ class Producers(Window):
         self.numbers: dict[str, int] = {}
 
     def knows(self, id: str, now_ms: int) -> bool:
-        name, mark, number = id.rpartition(MARK)
-        return bool(mark) and int(number) <= self.numbers.get(name, -1)
+        found = _numbered(id)
+        return found is not None and found[1] <= self.numbers.get(found[0], -1)
 
     def remember(self, id: str, until_ms: int, kept: bool, now_ms: int = 0) -> None:
-        name, mark, number = id.rpartition(MARK)
-        if not mark:
+        found = _numbered(id)
+        if found is None:
             return
-        self.numbers[name] = max(int(number), self.numbers.pop(name, -1))
+        name, number = found
+        self.numbers[name] = max(number, self.numbers.pop(name, -1))
         if len(self.numbers) > self.size:
             del self.numbers[next(iter(self.numbers))]
 
