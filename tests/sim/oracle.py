@@ -60,6 +60,9 @@ class Oracle(Commands):
         self.forget_moves()
         self.durable.links.clear()
         known = self.topology.choices
+        self.recalled.intersection_update(
+            self.durable.places
+        )  # others may take the places of the rest
         self.topology = rebuild(self.durable, self.message, self.now_ms, self.recalled)
         self.topology.choices = known
         for queue in self.topology.queues.values():
