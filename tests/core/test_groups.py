@@ -136,6 +136,89 @@ def test_retention_waits_for_a_protected_group() -> None:
     assert play.stream.first == 12
 
 
+def test_what_waited_for_a_protected_group_goes_when_that_has_settled_it() -> None:
+    play = Play(max_length_bytes=2 * SIZE, stream_max_segment_size_bytes=2 * SIZE)
+    client = member(play, group(play, stream_protected=True), prefetch=100)
+    for number in range(6):
+        play.put(number)
+    assert play.stream.first == 0
+    client.settle_until(0)
+    play.turn()
+    assert play.stream.first == 4, "although nothing has come since"
+
+
+def test_what_waited_for_a_protected_group_goes_when_that_is_deleted() -> None:
+    play = Play(max_length_bytes=2 * SIZE, stream_max_segment_size_bytes=2 * SIZE)
+    queue = group(play, stream_protected=True)
+    member(play, queue, prefetch=100)
+    for number in range(6):
+        play.put(number)
+    play.broker.definitions.delete_queue(play.client.session, queue, False, False)
+    play.turn()
+    assert play.stream.first == 4
+
+
+def test_nobody_looks_again_and_again_at_what_waits_for_a_protected_group() -> None:
+    play = Play(max_age="1s", stream_max_segment_size_bytes=SIZE)
+    client = member(play, group(play, stream_protected=True))
+    play.put(0)
+    play.put(1)
+    play.broker.now_ms = 5000
+    play.turn()
+    assert play.stream.first == 0 and play.broker.deadlines.next_ms > 5000
+    client.settle_until(0)
+    play.turn()
+    assert play.stream.first == 1
+
+
+def test_retention_at_a_restart_waits_for_protected_groups_and_takes_from_others() -> None:
+    play = Play(max_age="1s", stream_max_segment_size_bytes=SIZE)
+    guarded, free = group(play, stream_protected=True), group(play, "free")
+    for number in range(4):
+        play.put(number)
+    client = member(play, guarded, prefetch=2)
+    client.settle_until(0)
+    play.turn()
+    Keeper.now_ms = 5000
+    try:
+        again = play.restarted()
+    finally:
+        Keeper.now_ms = 0
+    assert offsets_in(again.queue("s")) == offsets_in(again.queue("g")) == [2, 3]
+    assert offsets_in(again.queue(free.name)) == [2, 3]
+
+
+def test_what_a_group_has_deferred_outlives_a_restart() -> None:
+    play = Play()
+    play.put(0, 1)
+    queue = group(play, retry={"delays": [500]})
+    client = member(play, queue)
+    client.settle(1, requeue=True)
+    play.turn()
+    again = play.restarted()
+    found = again.queue("g")
+    assert offsets_in(found) == [1]
+    other = member(again, found)
+    again.broker.now_ms = 500
+    again.settle()
+    assert other.heard.take_numbers() == [0, 1]
+    other.settle_until(0)
+    again.turn()
+    assert isinstance(found, Group) and not found.left and found.floor == 2
+
+
+def test_what_is_only_in_flight_in_a_group_is_not_in_the_stream_after_a_restart() -> None:
+    size = 2 * SIZE
+    play = Play(bucket_bytes=500, max_length_bytes=size, stream_max_segment_size_bytes=size)
+    client = member(play, group(play), prefetch=1)
+    for number in range(200):  # the log is cut, and the run in flight is carried
+        play.put(number)
+    assert client.heard.take_numbers() == [0] and play.stream.first == 198
+    assert min(play.log.entries) > 1
+    again = play.restarted()
+    assert offsets_in(again.queue("s")) == offsets_in(again.queue("g")) == [198, 199]
+
+
 def test_a_group_reads_from_the_log_what_is_not_in_memory() -> None:
     play = Play(budget=20 * SIZE)
     for number in range(0, 100, 2):
@@ -162,6 +245,24 @@ def test_the_log_is_cut_when_stream_and_groups_are_done() -> None:
     assert play.stream.ready_count <= 4 and queue.in_flight == queue.ready_count == 0
     assert play.broker.memory_bytes <= 4 * SIZE
     assert not queue.left
+
+
+def test_a_log_comes_to_rest_although_groups_have_settled_what_a_stream_keeps() -> None:
+    """What is carried has to say again what groups have settled: that is no garbage which could be won."""
+    play = Play(bucket_bytes=1000)
+    members = [member(play, group(play, f"g{i}"), prefetch=100) for i in range(20)]
+    for number in range(20):
+        play.put(number)
+        for client in members:
+            client.settle_until(0)
+        play.turn()
+    for _ in range(300):
+        play.turn()
+    last_seq = play.log.last_seq
+    play.turn()
+    assert play.log.last_seq == last_seq
+    again = play.restarted()
+    assert offsets_in(again.queue("s")) == list(range(20)) and not again.queue("g7").ready_count
 
 
 def test_deleting_the_stream_deletes_its_groups() -> None:

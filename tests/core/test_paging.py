@@ -47,10 +47,13 @@ class Kept:
 
 
 class Keeper:
-    """A broker between a log and a spool in which a turn's records are durable at once."""
+    """A broker between a log and a spool in which a turn's records are durable at once. `now_ms`: when it begins."""
+
+    now_ms = 0
 
     def __init__(self, budget: int = BUDGET, spool: bool = True, **limits: Any) -> None:
         self.broker = Broker(Limits(page_bytes=budget, **limits), Scribe())
+        self.broker.now_ms = self.now_ms
         self.paging = self.broker.paging
         self.loading = self.broker.paging.loading
         self.paging.spooling = spool
@@ -481,3 +484,13 @@ def test_a_bound_that_drops_what_is_being_read_lets_the_rest_go_on() -> None:
         keeper.client.publish(queue, number)
     keeper.turn()
     assert keeper.client.heard.take_numbers() == [10, 11, 12, 13, 14]
+
+
+def test_sizes_of_bodies_are_known_after_a_restart_whichever_queue_comes_first() -> None:
+    keeper = Keeper(budget=0)
+    plain = keeper.client.declare("a", durable=True)
+    bounded = keeper.client.declare("b", durable=True, arguments={"x-max-length-bytes": 10 * SIZE})
+    keeper.broker.publish(keeper.client.channel, make_run([0], True), (plain, bounded))
+    keeper.turn()
+    again = keeper.restarted()
+    assert again.queue("b").ready[0].run.bodies == SIZE

@@ -25,8 +25,10 @@ class Timestamp(int):
 class Play(Keeper):
     """A broker with a stream `s`, whose clock a test moves."""
 
-    def __init__(self, budget: int = 1 << 20, **arguments: Any) -> None:
-        super().__init__(budget)
+    def __init__(
+        self, budget: int = 1 << 20, bucket_bytes: int = 1 << 20, **arguments: Any
+    ) -> None:
+        super().__init__(budget, bucket_bytes=bucket_bytes, garbage_bytes=2 * bucket_bytes)
         asked = {"x-queue-type": "stream"} | {
             "x-" + key.replace("_", "-"): value for key, value in arguments.items()
         }
@@ -211,6 +213,44 @@ def test_segments_go_when_they_are_too_old() -> None:
     assert play.stream.first == 4, "the last segment stays"
 
 
+def test_only_what_is_durable_goes_and_it_goes_when_it_is() -> None:
+    play = Play(max_length_bytes=1, stream_max_segment_size_bytes=SIZE)
+    play.client.publish(play.stream, 0)
+    play.client.publish(play.stream, 1)
+    journal = play.broker.journal
+    records, owners = play.broker.end_turn(), journal.owners
+    assert play.stream.first == 0
+    journal.placed(*play.log.append(records, owners))
+    assert play.stream.first == 1
+    play.turn()
+
+
+def test_what_a_stream_got_is_not_returned() -> None:
+    play = Play()
+    play.client.exchange("x", "x-recent-history")
+    play.client.broker.definitions.bind_queue(play.client.session, "s", "x", "k", {})
+    run = make_run([0])
+    run.routes[0].mandatory = True
+    history = play.broker.definitions.history(play.client.session, "x")
+    assert history is not None
+    play.broker.publish(play.client.channel, run, (play.stream, history))
+    play.turn()
+    assert ("returned", 1, 0) not in play.client.heard.take()
+    assert play.stream.ready_count == history.ready_count == 1
+
+
+def test_a_message_that_a_stream_got_is_no_duplicate() -> None:
+    play = Play()
+    queue = play.client.declare("q", arguments={"x-message-deduplication": True})
+    for number in range(2):
+        run = make_run([number])
+        run.marks = Marks("same")
+        play.broker.publish(play.client.channel, run, (queue, play.stream))
+        play.turn()
+    assert (queue.ready_count, play.stream.ready_count) == (1, 2)
+    assert play.broker.counts.duplicates == 0
+
+
 def test_a_deleted_stream_leaves_nothing_in_the_log() -> None:
     play = Play()
     play.put(0, 1, 2)
@@ -238,6 +278,15 @@ def test_readers_far_behind_read_from_the_log(prefetch: int) -> None:
             reader.settle_until(0)
     assert seen == [list(range(100)), list(range(31, 100)), list(range(90, 100))]
     assert play.paging.resident_bytes <= 40 * SIZE
+
+
+def test_however_little_may_be_in_memory_a_reader_goes_on() -> None:
+    play = Play(budget=1)
+    for number in range(5):
+        play.put(number)
+    reader = play.reader()
+    play.serve()
+    assert reader.heard.take_numbers() == [0, 1, 2, 3, 4]
 
 
 def test_the_newest_entries_stay_in_memory() -> None:

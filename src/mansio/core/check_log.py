@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from mansio.core.check_topology import InvariantBroken
-from mansio.core.retention import Retention
+from mansio.core.retention import TOLD_BYTES, Retention
 from mansio.core.run import Run
 
 
@@ -20,8 +20,8 @@ def check_retention(retention: Retention, live: Collection[Run]) -> None:
                 raise InvariantBroken(f"a run at seq {run.seq} of the log is in bucket {number}")
             if run not in live:
                 raise InvariantBroken(f"a settled run at seq {run.seq} keeps the log")
-            known[run] = run.size
-        if sum(run.size for run in (*bucket.runs, *bucket.moving)) != bucket.live_bytes:
+            known[run] = run.size + TOLD_BYTES * len(run.gone or ())
+        if sum(known[run] for run in (*bucket.runs, *bucket.moving)) != bucket.live_bytes:
             raise InvariantBroken(
                 f"bucket {number} of the log counts {bucket.live_bytes} live bytes"
             )

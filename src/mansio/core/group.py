@@ -74,18 +74,24 @@ class Group(Queue):
 
     def restored(self) -> None:
         """What is ready is back, and nothing else."""
-        for span in self.spans():
+        spans = [*self.spans(), *(self.deferred or ())]
+        for span in sorted(spans, key=_base):
             self.left[span.run] = self.left.get(span.run, 0) + span.stop - span.start
 
-    def settled(self, run: Run, count: int) -> None:
-        """Messages of a run are settled."""
+    def settled(self, run: Run, count: int) -> bool:
+        """Messages of a run are settled; whether the stream has waited for that."""
         left = self.left[run] - count
         if left:
             self.left[run] = left
-        else:
-            del self.left[run]
+            return False
+        del self.left[run]
+        return self.protected and self.source is not None and self.source.held
 
     @property
     def floor(self) -> int:
         """No entry below this offset is needed by the group."""
         return next(iter(self.left)).places[0][1] if self.left else self.next_position
+
+
+def _base(span: Span) -> int:
+    return span.base

@@ -106,11 +106,11 @@ class Restore:
         for queue in queues:
             bytes_count = queue.bound is not None and queue.bound.bytes_max is not None
             for span in self._restore_queue(queue):
-                if span.run in runs:  # of the stream that feeds the queue
-                    continue
-                runs[span.run] = None
                 if bytes_count:
                     span.run.measure()
+                if isinstance(queue, Group):  # its stream has them already
+                    continue
+                runs[span.run] = None
                 if paging.budget_bytes:
                     span.run.home = paging.pages(queue)
                     if queue.hidden:
@@ -125,6 +125,7 @@ class Restore:
         for queue in queues:
             if isinstance(queue, Group):
                 queue.restored()
+        for queue in queues:
             if isinstance(queue, Stream):
                 self._broker.streams.restored(queue)
             if queue.bound is not None or queue.expiry is not None:

@@ -26,6 +26,9 @@ SNAPSHOT_LAG_FACTOR: Final = 4
 """And how many times the size of the snapshot: what is kept for it and what it costs are in proportion."""
 
 
+TOLD_BYTES: Final = 32
+"""What it takes, at most, to write again that some messages of a run are settled in one queue."""
+
 LOW_GAIN_BUCKETS: Final = 4
 """Without room in the log: what must be won, at least, before the oldest messages are carried; and no less than is
 carried, or a log that is nearly all live would be written again and again, and end up larger."""
@@ -40,7 +43,9 @@ class Bucket:
         self.first_seq = seq
         self.last_seq = seq
         self.bytes = 0
-        self.live_bytes = 0  # of the records of `runs` and `moving`
+        self.live_bytes = (
+            0  # of the records of `runs` and `moving`, and of what is settled of these
+        )
         self.runs: dict[Run, None] = {}
         self.moving: dict[Run, None] = {}  # carried, but their new record is not durable yet
         self.leaving = 0  # settled runs, but the record that says so is not durable yet
@@ -60,7 +65,7 @@ class Retention:
         self._replayed = replayed
         self.buckets: deque[Bucket] = deque()
         self.total_bytes = 0  # of entries that are not cut off
-        self.live_bytes = 0  # of the records of live runs
+        self.live_bytes = 0  # of the records of live runs, and of what is settled of these
         self._topology_seq = 0 if replayed else _MAX
         """The entry of the last snapshot; 0: none, the whole topology counts."""
         self._snapshot_bytes = 0
@@ -99,8 +104,12 @@ class Retention:
         run.bucket = bucket
         run.seq, run.offset, run.size = seq, offset, size
         bucket.runs[run] = None
-        bucket.live_bytes += size
-        self.live_bytes += size
+        self._count(bucket, size + TOLD_BYTES * len(run.gone or ()))
+
+    def told(self, run: Run) -> None:
+        """One more range of a run is settled, which has to be written again with it."""
+        if run.bucket is not None:
+            self._count(run.bucket, TOLD_BYTES)
 
     def settled(self, run: Run) -> None:
         """The run is settled everywhere, but its record is needed until the settlements are durable."""
@@ -128,8 +137,11 @@ class Retention:
                 self._moving -= 1
             else:
                 del bucket.runs[run]
-            bucket.live_bytes -= run.size
-            self.live_bytes -= run.size
+            self._count(bucket, -run.size - TOLD_BYTES * len(run.gone or ()))
+
+    def _count(self, bucket: Bucket, size: int) -> None:
+        bucket.live_bytes += size
+        self.live_bytes += size
 
     # -- what follows
 
@@ -169,7 +181,7 @@ class Retention:
         if low:
             due = self._is_pinned() and self._gains(most_bytes)
         else:
-            garbage_bytes = self.total_bytes - self.live_bytes
+            garbage_bytes = self.total_bytes - self._idle_bytes() - self.live_bytes
             due = garbage_bytes > max(self._limits.garbage_bytes, self.live_bytes)
         if not due:
             return [], []
@@ -191,6 +203,15 @@ class Retention:
             home.moving[run] = None
         self._moving += len(carried)
         return carried, absent
+
+    def _idle_bytes(self) -> int:
+        """What lies in front of the first live run: that is won by a snapshot, whatever is carried."""
+        idle_bytes = 0
+        for bucket in self.buckets:
+            if bucket.needed:
+                break
+            idle_bytes += bucket.bytes
+        return idle_bytes
 
     def _is_pinned(self) -> bool:
         """Whether only live runs keep the oldest bucket, and nothing is on its way behind them."""

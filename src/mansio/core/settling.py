@@ -81,25 +81,33 @@ class Settling:
             tag = None if consumer is None else consumer.tag
             self.receipts.settled(queue, run, outcome, tag, flown)
         run.live -= count
-        if isinstance(queue, Group):
-            queue.settled(run, count)
+        if isinstance(queue, Group) and queue.settled(run, count) and queue.source is not None:
+            self._dispatcher.touch(queue.source)
         if run.persistent and queue.logged:
             settled = (position, count, step)
             self._ranges.setdefault(queue.id, []).append(settled)
             if run.live:
                 if run.gone is None:
                     run.gone = []
-                add_gone(run.gone, queue.id, settled)
+                if add_gone(run.gone, queue.id, settled):
+                    self._retention.told(run)
         if not run.live:
             self.release(run)
 
     def left(self, run: Run, holder: int, count: int, ranges: Sequence[Range]) -> None:
-        """`count` messages of a run that only this holder had are with it no more; `ranges`: for the log."""
+        """`count` messages of a run are with this holder no more; `ranges`: for the log."""
         run.live -= count
         if ranges:
             self._ranges.setdefault(holder, []).extend(ranges)
         if not run.live:
             self.release(run)
+
+    def cut(self, run: Run, stream: Queue) -> None:
+        """A run has left a stream: if it is carried as long as a group has it, that is written again."""
+        if run.live:
+            run.gone = run.gone or []
+            add_gone(run.gone, stream.id, (run.places[0][1], run.count, 1))
+            self._retention.told(run)
 
     def release(self, run: Run) -> None:
         """A run is settled everywhere."""
@@ -228,14 +236,16 @@ class Settling:
             self._dispatcher.touch(consumer.queue)
 
 
-def add_gone(gone: list[tuple[int, Range]], queue_id: int, settled: Range) -> None:
-    """Notes that messages of a queue are settled, as one range with what was settled just before."""
+def add_gone(gone: list[tuple[int, Range]], queue_id: int, settled: Range) -> bool:
+    """Notes that messages of a queue are settled, as one range with what was settled just before; whether it is a new
+    one."""
     if gone and settled[2] == 1:
         last_id, (first, count, step) = gone[-1]
         if last_id == queue_id and step == 1 and first + count == settled[0]:
             gone[-1] = queue_id, (first, count + settled[1], 1)
-            return
+            return False
     gone.append((queue_id, settled))
+    return True
 
 
 def _last(returns: list[Return]) -> list[Return]:

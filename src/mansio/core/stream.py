@@ -59,7 +59,8 @@ class Entry(NamedTuple):
 class Stream(Queue):
     """`committed`: all entries below this offset are durable. `removed`: how many runs are gone from the front.
 
-    `data_bytes`: of all segments. `missing`: entries between others that were lost with a part of the log.
+    `data_bytes`: of all segments. `missing`: entries between others that were lost with a part of the log. `held`: a
+    protected group needs what would be too much, or too old, without it.
     """
 
     keeps: ClassVar[bool] = True
@@ -68,6 +69,7 @@ class Stream(Queue):
         "committed",
         "data_bytes",
         "groups",
+        "held",
         "max_age_ms",
         "max_bytes",
         "missing",
@@ -93,6 +95,7 @@ class Stream(Queue):
         self.committed = 0
         self.data_bytes = 0
         self.groups: list[Group] = []
+        self.held = False
         self.removed = 0
         self.missing = 0
         self.packed = 0  # the number of the first run that may be packed; see packing.py
@@ -174,21 +177,27 @@ class Stream(Queue):
     def excess(self, now_ms: int) -> int:
         """The offset below which entries are to go: those of segments that are too many, or too old."""
         until = 0
-        needed = min([self.committed, *(g.floor for g in self.groups if g.protected)])
+        self.held = False
+        needed = min((g.floor for g in self.groups if g.protected), default=self.committed)
         too_many = -1 if self.max_bytes is None else self.data_bytes - self.max_bytes
         oldest_ms = -1 if self.max_age_ms is None else now_ms - self.max_age_ms
         for segment in self.segments:
-            if segment is self.segments[-1] or segment.stop > needed:
+            if segment is self.segments[-1] or segment.stop > self.committed:
                 break
             if too_many <= 0 and segment.last_ms >= oldest_ms:
+                break
+            if segment.stop > needed:
+                self.held = True
                 break
             until = segment.stop
             too_many -= segment.data_bytes
         return until
 
     def next_excess_ms(self) -> int | None:
-        """When the oldest segment is too old; None: never, as long as nothing arrives."""
-        if self.max_age_ms is None or len(self.segments) < 2:
+        """When the oldest segment is too old; None: never, as long as nothing else happens."""
+        if self.max_age_ms is None or len(self.segments) < 2 or self.held:
+            return None
+        if self.segments[0].stop > self.committed:
             return None
         return self.segments[0].last_ms + self.max_age_ms + 1
 

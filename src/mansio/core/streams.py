@@ -73,8 +73,6 @@ class Streams:
         broker.journal.publish(entry)
         if broker.paging.budget_bytes:
             broker.paging.arrived(entry, (stream,))
-        if len(stream.segments) > 1:
-            self.retain(stream)
 
     def placed(self, run: Run) -> None:
         """A run is durable; if it is one of a stream, its readers may have it."""
@@ -89,6 +87,8 @@ class Streams:
             for group in stream.groups:
                 if group.feed(run, run.places[0][1]):
                     touch(group)
+            if len(stream.segments) > 1:
+                self.retain(stream)
             self._packer.look(stream)
 
     def restored(self, stream: Stream) -> None:
@@ -112,11 +112,10 @@ class Streams:
             gone = stream.cut(until)
             broker.counts.removed += sum(run.count for run in gone)
             broker.counts.removed_bytes += before - stream.data_bytes
-            for run in gone[:-1]:
-                broker.settling.left(run, stream.id, run.count, ())
-            for run in gone[-1:]:
-                whole = (first, until - first, 1)
-                broker.settling.left(run, stream.id, run.count, (whole,))
+            whole = (first, until - first, 1)
+            for run in gone:
+                broker.settling.left(run, stream.id, run.count, (whole,) if run is gone[-1] else ())
+                broker.settling.cut(run, stream)
         when_ms = stream.next_excess_ms()
         if when_ms is not None:
             broker.deadlines.at(when_ms, self._retainers[stream.id])
@@ -134,6 +133,7 @@ class Streams:
         """It is deleted, and its consumers are cancelled."""
         if group.source is not None:
             group.source.groups.remove(group)
+            self._broker.dispatcher.touch(group.source)  # it may have waited for this one
         if group.rota is not None:
             group.rota.leave(group)
             if not group.rota.partitions:
@@ -182,6 +182,8 @@ class Streams:
     def dispatch(self, queue: "Queue") -> None:
         """Hands out what readers have room for; another one comes first the next time if a connection was full."""
         assert isinstance(queue, Stream)
+        if queue.held:
+            self.retain(queue)
         consumers = queue.consumers
         if not consumers:
             return
@@ -222,12 +224,12 @@ class Streams:
     def _read_ahead(self, stream: Stream, reader: Reader) -> None:
         """Asks for what is missing of the next part, from the reader's place on."""
         loading = self._broker.paging.loading
-        at = reader.number - stream.removed
+        at = first = reader.number - stream.removed
         room = reach = min(AHEAD_BYTES, self._broker.paging.window_bytes // 2)
         reader.mark = -1
         ready = stream.ready
         missing = False
-        while at < len(ready) and room > 0:
+        while at < len(ready) and (room > 0 or at == first):
             run = ready[at].run
             if not run.data:
                 missing = True
