@@ -47,7 +47,7 @@ def _check_reader(stream: Stream, consumer: "Consumer", broker: "Broker") -> Non
     entry = stream.run_at(reader)
     if entry is None or not channel.active or stream.id in channel.session.starved:
         return
-    if consumer.unsettled >= consumer.limit or 0 < channel.limit <= channel.unsettled:
+    if consumer.unsettled >= consumer.limit:
         return
     loading = broker.paging.loading
     if entry.run in loading.unreadable or stream in loading._queues.get(entry.run, ()):

@@ -137,7 +137,8 @@ class Packer:
         stream.ready.append(Span(run, 0, run.count, run.places[0][1]))
         stream.ready.extend(reversed(later))
         stream.packed = packing.number + 1
-        run.gone = [gone for span in reversed(packed) for gone in span.run.gone or ()] or None
+        for queue_id, settled in sorted(gone for span in packed for gone in span.run.gone or ()):
+            self._broker.settling.note_gone(run, queue_id, settled)
         for span in packed:
             self._broker.settling.left(span.run, stream.id, span.run.count, ())
         for consumer in stream.consumers:

@@ -87,10 +87,7 @@ class Settling:
             settled = (position, count, step)
             self._ranges.setdefault(queue.id, []).append(settled)
             if run.live:
-                if run.gone is None:
-                    run.gone = []
-                if add_gone(run.gone, queue.id, settled):
-                    self._retention.told(run)
+                self.note_gone(run, queue.id, settled)
         if not run.live:
             self.release(run)
 
@@ -105,8 +102,13 @@ class Settling:
     def cut(self, run: Run, stream: Queue) -> None:
         """A run has left a stream: if it is carried as long as a group has it, that is written again."""
         if run.live:
-            run.gone = run.gone or []
-            add_gone(run.gone, stream.id, (run.places[0][1], run.count, 1))
+            self.note_gone(run, stream.id, (run.places[0][1], run.count, 1))
+
+    def note_gone(self, run: Run, queue_id: int, settled: Range) -> None:
+        """This has to be written again with the run, as long as it lives."""
+        if run.gone is None:
+            run.gone = []
+        if add_gone(run.gone, queue_id, settled):
             self._retention.told(run)
 
     def release(self, run: Run) -> None:
