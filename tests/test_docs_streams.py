@@ -10,7 +10,7 @@ import pika
 import pytest
 from pika.exceptions import ConnectionClosedByBroker
 
-from tests.conftest import BrokerProcess
+from tests.conftest import BrokerStarter
 
 PAGE = (Path(__file__).parent.parent / "docs" / "streams.md").read_text()
 READ, RETENTION, BOOKMARK, GROUP, LETTERS, PARTITIONS, PRODUCER = re.findall(
@@ -26,7 +26,8 @@ def wait_for(connection: Any, condition: Callable[[], bool]) -> None:
         connection.process_data_events(time_limit=0.01)
 
 
-def test_snippets(broker: BrokerProcess, capsys: pytest.CaptureFixture[str]) -> None:
+def test_snippets(start_broker: BrokerStarter, capsys: pytest.CaptureFixture[str]) -> None:
+    broker = start_broker()  # of its own: they leave something behind
     connection = pika.BlockingConnection(pika.ConnectionParameters(broker.host, broker.port))
     channel = connection.channel()
     names: dict[str, Any] = {"pika": pika, "connection": connection, "channel": channel}
