@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mansio.core.packing import PACK_RUNS
+from mansio.core.packing import PACK_MS, PACK_RUNS
 from mansio.core.records import PUBLISH
 from tests.core.play import SIZE
 from tests.core.test_groups import group, member, offsets_in
@@ -166,3 +166,19 @@ def test_a_small_run_that_was_carried_does_not_take_the_large_one_s_place() -> N
     play.log.append([(smalls[0],)], [])
     assert len(smalls) > PACK_RUNS - 3
     assert read(play.restarted()) == list(range(PACK_RUNS + 1))
+
+
+def test_what_lies_far_apart_in_time_is_not_packed() -> None:
+    play = Play()
+    for number in range(3 * PACK_RUNS):
+        play.broker.now_ms = number * PACK_MS // 10
+        play.put(number)
+    counts = {span.run.count for span in play.stream.ready}
+    assert max(counts) == 11 and play.stream.packed > 2
+    play.broker.now_ms = (3 * PACK_RUNS - 1) * PACK_MS // 10
+    reader = play.reader("10m", 10_000)
+    numbers = reader.heard.take_numbers()
+    assert (
+        3 * PACK_RUNS - 112 <= numbers[0] <= 3 * PACK_RUNS - 101
+        and numbers[-1] == 3 * PACK_RUNS - 1
+    )

@@ -22,6 +22,8 @@ PACK_BYTES: Final = 256 << 10
 """And no more bytes than this: about what a busy stream has in a run."""
 SMALL_BYTES: Final = 8 << 10
 """Larger runs stay as they are: to write them twice would cost more than their places."""
+PACK_MS: Final = 60_000
+"""What came later than this behind the first one is not packed with it: who asks for a time is given whole runs."""
 _ROUTES_MAX: Final = 256
 
 
@@ -112,6 +114,7 @@ class Packer:
                 or len(routes) > _ROUTES_MAX
                 or end > stop
                 or (spans and spans[-1].base + spans[-1].stop != span.base)
+                or (spans and run.arrived_ms - spans[0].run.arrived_ms > PACK_MS)
             ):
                 break
             if end > stream.committed or run.live != run.count or not run.data or not run.bucket:
