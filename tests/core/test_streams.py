@@ -251,6 +251,28 @@ def test_a_message_that_a_stream_got_is_no_duplicate() -> None:
     assert play.broker.counts.duplicates == 0
 
 
+def test_what_was_read_from_a_deleted_stream_may_be_rejected() -> None:
+    play = Play()
+    play.put(0)
+    reader = play.reader()
+    play.client.declare("other", durable=True, arguments={"x-queue-type": "stream"})
+    play.broker.definitions.delete_queue(play.client.session, play.stream, False, False)
+    play.broker.settle(reader.channel, 1, 1, False, Outcome.REJECT)
+    play.turn()
+    assert not reader.channel.ledger.total
+
+
+def test_what_goes_is_written_down_although_nobody_reads() -> None:
+    play = Play(max_length_bytes=1, stream_max_segment_size_bytes=SIZE)
+    play.client.publish(play.stream, 0)
+    play.client.publish(play.stream, 1)
+    journal = play.broker.journal
+    records, owners = play.broker.end_turn(), journal.owners
+    journal.placed(*play.log.append(records, owners))
+    assert play.stream.first == 1 and play.broker.unfinished
+    play.turn()
+
+
 def test_a_deleted_stream_leaves_nothing_in_the_log() -> None:
     play = Play()
     play.put(0, 1, 2)

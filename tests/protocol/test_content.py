@@ -9,6 +9,7 @@ from mansio.codec import amqp_methods as m
 from mansio.codec.amqp import WHOLE_BYTES_MAX
 from mansio.codec.amqp_properties import Properties, encode_header_payload
 from mansio.core.limits import TURN_BYTES
+from mansio.core.packing import join
 from tests.protocol.talk import Message, Talker, World, publish_frames
 
 PROPERTIES = Properties(
@@ -171,6 +172,31 @@ def test_a_publisher_with_smaller_frames_is_handed_on_as_it_came() -> None:
     world.turn()
     (message,) = [item for _, item in large.hear() if isinstance(item, Message)]
     assert message.frames == [4088, 4088, 1824]
+
+
+def test_a_run_of_what_came_at_different_times_from_different_clients() -> None:
+    """One route was used already, with small frames; the other one comes from the log, and has large ones."""
+    world = World()
+    small, large, reader = (
+        world.client(frame_max=4096),
+        world.client(),
+        world.client(frame_max=4096),
+    )
+    small.send(1, m.QueueDeclare("q"))
+    small.publish(1, "q", b"small", frame_max=4096)
+    large.publish(1, "q", bytes(10_000))
+    queue = world.broker.vhosts["/"].queues["q"]
+    runs = [span.run for span in queue.take_all()]
+    runs[1].routes[0].fresh = None
+    for run in runs:
+        world.broker.settling.release(run)
+    packed = join(runs)
+    world.broker.settling.hold(packed, 1)
+    queue.append(packed)
+    reader.send(1, m.BasicConsume("q", "c"))
+    world.turn()
+    got = [item for _, item in reader.hear() if isinstance(item, Message)]
+    assert [message.body for message in got] == [b"small", bytes(10_000)]
 
 
 @pytest.mark.parametrize("mandatory", [True, False])

@@ -116,6 +116,7 @@ class Streams:
             for run in gone:
                 broker.settling.left(run, stream.id, run.count, (whole,) if run is gone[-1] else ())
                 broker.settling.cut(run, stream)
+            broker.dispatcher.touch(stream)  # so that a turn comes which writes it down
         when_ms = stream.next_excess_ms()
         if when_ms is not None:
             broker.deadlines.at(when_ms, self._retainers[stream.id])
@@ -176,7 +177,7 @@ class Streams:
     def check_refusal(self, pieces: list[Piece], how: str) -> None:
         """Deliveries are refused, or given back: Unsupported where one of them is a stream's."""
         for piece in pieces:
-            if piece.queue.keeps:
+            if piece.queue.keeps and not piece.queue.deleted:
                 raise unsupported(how, piece.queue)
 
     def dispatch(self, queue: "Queue") -> None:

@@ -130,10 +130,15 @@ class Output:
         """See `Outbox`."""
         routes = run.routes
         first = routes[0]
+        frame_max = first.frame_max
         if first.fresh is None:  # restored from the log
+            add_tails(first)
+        if run.which is not None:  # they may have come one after the other
             for route in routes:
-                add_tails(route)
-        if first.frame_max > self.frame_max:
+                frame_max = max(route.frame_max, frame_max)
+                if route.fresh is None:
+                    add_tails(route)
+        if frame_max > self.frame_max:
             self._deliver_reframed(
                 consumer, run, range(start, start + count * step, step), tag, redelivered
             )
