@@ -182,3 +182,17 @@ def test_what_lies_far_apart_in_time_is_not_packed() -> None:
         3 * PACK_RUNS - 112 <= numbers[0] <= 3 * PACK_RUNS - 101
         and numbers[-1] == 3 * PACK_RUNS - 1
     )
+
+
+def test_what_groups_have_settled_is_in_the_log_behind_the_large_run() -> None:
+    """The small runs go from the log, and with them the records that say what was settled of them."""
+    play = Play(bucket_bytes=300)
+    client = member(play, group(play), prefetch=1000)
+    for number in range(6 * PACK_RUNS):
+        play.put(number)
+        client.settle_until(0)
+        play.turn()
+    assert min(play.log.entries) > PACK_RUNS
+    again = play.restarted()
+    assert offsets_in(again.queue("s")) == list(range(6 * PACK_RUNS))
+    assert again.queue("g").ready_count == 0

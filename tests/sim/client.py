@@ -29,6 +29,10 @@ class ClientChannel:
         self.silent = False
         """Nothing is sent until the close has come that was provoked."""
         self.unacked: dict[int, None] = {}
+        self.readers: set[str] = set()
+        """Consumer tags of streams."""
+        self.kept: set[int] = set()
+        """Tags of what came from streams: it cannot be given back."""
         self.settled: list[int] = []
         """Some tags that were settled for good."""
         self.recovering = 0
@@ -116,6 +120,8 @@ class Client:
             return
         channel = self.channels[item.channel]
         if isinstance(method, m.BasicDeliver):
+            if method.consumer_tag in channel.readers:
+                channel.kept.add(method.delivery_tag)
             if not channel.modes[method.consumer_tag] and not channel.recovering:
                 channel.unacked[method.delivery_tag] = None
         elif isinstance(method, m.BasicGetOk):
@@ -191,7 +197,11 @@ class Client:
         channel.gets.append(no_ack)
         self.send(channel.number, m.BasicGet(queue, no_ack))
 
-    def consume(self, channel: ClientChannel, method: m.BasicConsume) -> None:
+    def consume(
+        self, channel: ClientChannel, method: m.BasicConsume, reading: bool = False
+    ) -> None:
+        if reading:
+            channel.readers.add(method.consumer_tag)
         channel.consumers[method.consumer_tag] = channel.modes[method.consumer_tag] = method.no_ack
         self.send(channel.number, method)
 

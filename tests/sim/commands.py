@@ -31,6 +31,7 @@ from tests.sim.model import Transaction as Tx
 from tests.sim.moves import DUPLICATE
 from tests.sim.receipts import ACKED, REPEATED, asked_of
 from tests.sim.repeats import id_of
+from tests.sim.streams import OFFSET
 from tests.sim.topology import Queue
 from tests.sim.wire import ID_BYTES, REPLY_TO, Message
 
@@ -226,30 +227,43 @@ class Commands(Definitions):
             queue = self._queue(channel, method.queue)
         if tag in channel.consumers:
             raise Refused(530)
+        exclusive = method.exclusive
+        if queue.stream is not None:
+            self._check_reader(channel, method)
+            exclusive = False
         taken = any(consumer.exclusive for consumer in queue.consumers)
         arguments: dict[str, Any] = dict(method.arguments)
         weight = arguments.get("x-weight", 1)
         if not isinstance(weight, int) or weight < 1:
             raise Refused(406)
-        if taken or (method.exclusive and (queue.consumers or queue.single)):
+        if taken or (exclusive and (queue.consumers or queue.single)):
             raise Refused(403)
         consumer = Consumer(
             tag,
             channel,
             queue,
             method.no_ack,
-            method.exclusive,
+            exclusive,
             channel.new_consumer_limit,
             arguments.get("x-priority", 0),
             weight,
         )
         if not method.no_ack:
             consumer.timeout_ms = arguments.get("x-consumer-timeout", self.timeout_ms(queue))
+        if queue.stream is not None:
+            self.pump()
+            consumer.offset = queue.stream.begin(arguments.get(OFFSET), self.now_ms)
         channel.consumers[tag] = consumer
         queue.consumers.append(consumer)
         if queue.single and queue.active is None:
             queue.active = consumer
         return (m.BasicConsumeOk(tag),)
+
+    def _check_reader(self, channel: Channel, method: m.BasicConsume) -> None:
+        if "x-priority" in method.arguments or not channel.new_consumer_limit:
+            raise Refused(406)
+        if method.no_ack or channel.limit:
+            raise Refused(540)
 
     def _declare_reply_queue(self, channel: Channel, method: m.BasicConsume) -> Queue:
         known = channel.reply_queue
@@ -271,6 +285,8 @@ class Commands(Definitions):
 
     def basic_get(self, channel: Channel, method: m.BasicGet) -> Reply:
         queue = self._queue(channel, method.queue)
+        if queue.stream is not None:
+            raise Refused(540)
         queue.used_ms = self.now_ms
         self.pump(looking=True)
         if not queue.ready or queue.head_expired(self.now_ms):
@@ -324,7 +340,15 @@ class Commands(Definitions):
         if channel.tx is not None:
             channel.tx.settled.append((deliveries, outcome))
         else:
+            if outcome != "accept":
+                self._check_refusal(deliveries)
             self._finish(deliveries, outcome)
+
+    def _check_refusal(self, deliveries: list[Delivery]) -> None:
+        """What was read from a stream cannot be given back."""
+        if any(_is_kept(each) for each in deliveries):
+            self.requeue(deliveries)
+            raise Refused(540)
 
     def _finish(self, deliveries: list[Delivery], outcome: str) -> list[Spot]:
         """What of it has to be in the log."""
@@ -336,11 +360,13 @@ class Commands(Definitions):
         return []
 
     def basic_recover(self, channel: Channel, method: m.BasicRecover) -> Reply:
-        self.requeue(self.take_unacked(channel))
+        self.basic_recover_async(channel, m.BasicRecoverAsync(True))
         return (m.BasicRecoverOk(),)
 
     def basic_recover_async(self, channel: Channel, method: m.BasicRecoverAsync) -> None:
-        self.requeue(self.take_unacked(channel))
+        deliveries = self.take_unacked(channel)
+        self._check_refusal(deliveries)
+        self.requeue(deliveries)
 
     # -- confirms, transactions and the channel
 
@@ -359,6 +385,9 @@ class Commands(Definitions):
     def tx_commit(self, channel: Channel, method: m.TxCommit) -> None:
         if channel.tx is None:
             raise Refused(406)
+        refused = [each for each, outcome in channel.tx.settled if outcome != "accept"]
+        if any(_is_kept(each) for deliveries in refused for each in deliveries):
+            raise Refused(540)
         tx = channel.tx
         commit = Commit([], [])
         channel.commits.append(commit)
@@ -382,6 +411,10 @@ class Commands(Definitions):
         channel.closing = True
         del channel.connection.channels[channel.number]
         return (m.ChannelCloseOk(),)
+
+
+def _is_kept(delivery: Delivery) -> bool:
+    return delivery.queue.stream is not None and not delivery.queue.deleted
 
 
 HANDLERS: dict[type, Callable[[Commands, Channel, Any], Reply]] = {

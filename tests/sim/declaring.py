@@ -56,7 +56,7 @@ class Declaring:
     # -- topology
 
     def declare_queue(self, client: Client, channel: ClientChannel) -> None:
-        spec, rng = self.queue(), self.rng
+        spec, rng = self._spec(), self.rng
         method = m.QueueDeclare(
             spec.name,
             False,
@@ -64,7 +64,7 @@ class Declaring:
             spec.exclusive,
             spec.auto_delete,
             self.no_wait(),
-            spec.arguments,
+            self._queue_arguments(spec),
         )
         draw = rng.random()
         if draw < 0.1:
@@ -76,12 +76,34 @@ class Declaring:
         elif self.mistaken():
             method.queue = "amq.mine"
         client.send(channel.number, method)
-        if rng.random() < 0.7 and method.queue:
+        if rng.random() < 0.7 and method.queue and "x-stream" not in spec.arguments:
             self._bind(client, channel, method.queue)
+
+    def _spec(self) -> QueueSpec:
+        """A queue to declare: before a group its stream."""
+        spec = self.queue()
+        source = spec.arguments.get("x-stream", spec.name)
+        if source in self.world.oracle.topology.queues or self.mistaken():
+            return spec
+        return next(each for each in self.profile.queues if each.name == source)
+
+    def _queue_arguments(self, spec: QueueSpec) -> Table:
+        source = spec.arguments.get("x-stream")
+        return spec.arguments if source is None else spec.arguments | self.offset(str(source))
+
+    def known_plain(self) -> str:
+        """A queue that there is, and nearly always none that keeps its messages."""
+        raise NotImplementedError
+
+    def offset(self, name: str) -> Table:
+        """The argument that says where to begin to read a stream, if anything does."""
+        raise NotImplementedError
 
     def bind(self, client: Client, channel: ClientChannel) -> None:
         queue = self.known_queue()
-        if queue.startswith("amq.gen-"):
+        known = self.world.oracle.topology.queues.get(queue)
+        fed = known is not None and known.group is not None
+        if queue.startswith("amq.gen-") or (fed and not self.mistaken()):
             self.recall(client, channel)
         else:
             self._bind(client, channel, queue)
@@ -198,4 +220,4 @@ class Declaring:
         client.send(channel.number, method)
 
     def purge(self, client: Client, channel: ClientChannel) -> None:
-        client.send(channel.number, m.QueuePurge(self.known_queue(), self.no_wait()))
+        client.send(channel.number, m.QueuePurge(self.known_plain(), self.no_wait()))

@@ -11,6 +11,7 @@ from tests.sim.ends import Ends
 from tests.sim.model import Channel, Refused
 from tests.sim.profile import SPECIAL, STANDARD
 from tests.sim.receipts import DROPPED
+from tests.sim.streams import OFFSET
 from tests.sim.topology import PREDECLARED, Binding, Exchange, Queue
 from tests.sim.wire import Message
 
@@ -146,14 +147,16 @@ class Definitions(Ends):
             raise Refused(403)
         found = self.topology.queues.get(name)
         if found is None:
-            if method.arguments.get("x-queue-type") == "quorum":
+            if method.arguments.get("x-queue-type") in ("quorum", "stream"):
                 if not (method.durable and method.queue):
                     raise Refused(406)
+            self._check_source(method.arguments)
             found = self.topology.add_queue(
                 name, method.durable, method.auto_delete, owner, method.arguments
             )
             if owner is not None:
                 owner.owned[name] = found
+            self._join(found)
             return found
         if found.owner is not owner:
             raise Refused(405)
@@ -172,11 +175,26 @@ class Definitions(Ends):
         self.inquire(found)
         return found
 
+    def _check_source(self, arguments: Table) -> None:
+        name = arguments.get("x-stream")
+        if name is not None:
+            source = self.topology.queues.get(str(name))
+            if source is None or source.stream is None:
+                raise Refused(406)
+
+    def _join(self, queue: Queue) -> None:
+        if queue.group is not None and queue.group.source.stream is not None:
+            self.pump()
+            asked = queue.arguments.get(OFFSET)
+            self.join(queue, queue.group.source.stream.begin(asked, self.now_ms))
+
     def queue_bind(self, channel: Channel, method: m.QueueBind) -> Reply:
         if not (method.queue or channel.last_queue):
             raise Refused(404)
         source = self._named(method.exchange)
         queue = self._queue(channel, method.queue)
+        if queue.group is not None:
+            raise Refused(406)
         key = method.routing_key
         if not method.queue and not key:
             key = queue.name
@@ -198,6 +216,8 @@ class Definitions(Ends):
 
     def queue_purge(self, channel: Channel, method: m.QueuePurge) -> Reply:
         queue = self._queue(channel, method.queue)
+        if queue.stream is not None:
+            raise Refused(540)
         self.inquire(queue)
         waiting = queue.waiting()
         count = queue.clear()
@@ -217,7 +237,8 @@ class Definitions(Ends):
             method.if_empty and (queue.ready or queue.deferred)
         ):
             raise Refused(406)
-        return (m.QueueDeleteOk(self.drop_queue(queue)),)
+        count = self.drop_queue(queue)
+        return (m.QueueDeleteOk(count if queue.stream is None else 0),)
 
 
 def _same(one: Table, other: Table, key: str, default: str | None = None) -> bool:

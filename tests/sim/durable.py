@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from mansio.core.deduplication import REMEMBER
-from mansio.core.records import SNAPSHOT, STARTED, Counted, Published, Settled, decode
+from mansio.core.records import (
+    SNAPSHOT,
+    STARTED,
+    Counted,
+    Published,
+    Settled,
+    decode,
+    unpack_table,
+)
 from mansio.log.entry import Lineage, decode_entry
 from mansio.log.memory import MemoryStore
 from tests.sim.delaying import STORE
@@ -33,6 +41,17 @@ class Stored:
     """Of a delayed message: when it is due, and the first position that it had."""
 
 
+@dataclass(slots=True)
+class Together:
+    """Messages of a stream that are one record, in entry `seq` of the log."""
+
+    base: int
+    count: int
+    data_bytes: int
+    came_ms: int
+    seq: int
+
+
 class Durable:
     """The log's content by place. `update` reads what has landed since the last call."""
 
@@ -54,6 +73,10 @@ class Durable:
         self._store = store
         self._lineage = Lineage()
         self._seen = 0
+        self._runs: dict[tuple[str, int], dict[tuple[int, int], Together]] = {}
+        """Of streams, by position and how many they are: messages that came together."""
+        self._sources: dict[tuple[str, int], tuple[str, int]] = {}
+        """Groups and their streams: what the log says of a message of a group, it says behind that of the stream."""
         self._carried: dict[Place, tuple[int, int]] = {}
         """What this entry has brought again, an entry that is to be cut off had it: how often it was given back, and
         when it is ready again."""
@@ -96,8 +119,14 @@ class Durable:
         return {
             place: stored
             for place, stored in self.places.items()
-            if not stored.settled and place[:2] in kept
+            if not stored.settled and stored.frames and place[:2] in kept
         }
+
+    def runs_of(self, stream: tuple[str, int]) -> list[Together]:
+        """What the log still has of a stream, by position, where there is a choice the longest first."""
+        first_seq = min(self._store.entries, default=0)
+        runs = [each for each in self._runs[stream].values() if each.seq >= first_seq]
+        return sorted(runs, key=lambda each: (each.base, -each.count))
 
     def _take(self, record: object) -> None:
         if isinstance(record, Published):
@@ -106,15 +135,15 @@ class Durable:
             name, incarnation = self.declared[record.queue]
             for first, count, step in record.ranges:
                 for position in range(first, first + count * step, step):
-                    stored = self.places[name, incarnation, position]
-                    if stored.settled and (name, incarnation, position) not in self._carried:
+                    stored, carried = self._find(name, incarnation, position)
+                    if stored.settled and not carried:
                         raise ValueError(f"position {position} of {name} is settled twice")
                     stored.settled = True
         elif isinstance(record, Counted):
             name, incarnation = self.declared[record.queue]
             for first, count, step in record.ranges:
                 for position in range(first, first + count * step, step):
-                    stored = self.places[name, incarnation, position]
+                    stored, _ = self._find(name, incarnation, position)
                     stored.deliveries, stored.due_ms = record.deliveries, record.due_ms
         elif isinstance(record, dict):
             if record["do"] == SNAPSHOT:
@@ -131,6 +160,13 @@ class Durable:
             self.changes.append(record)
             if record["do"] == "declare queue":
                 self._declare(record["id"], record["name"])
+                arguments = unpack_table(record["arguments"])
+                if arguments.get("x-queue-type") == "stream":
+                    self._runs[self.declared[record["id"]]] = {}
+                source = arguments.get("x-stream")
+                if source is not None:
+                    key = str(source), self._declared[str(source)] - 1
+                    self._sources[self.declared[record["id"]]] = key
             elif record["do"] == "delete queue":
                 del self.queues[record["id"]]
             elif record["do"] == "declare exchange" and "history" in record:
@@ -146,6 +182,17 @@ class Durable:
             known.pop(ident, None)
             if until_ms:
                 known[ident] = min(until_ms, FOREVER_MS)
+
+    def _find(self, name: str, incarnation: int, position: int) -> tuple[Stored, bool]:
+        """A message in the log, and whether this entry of the log has brought it again."""
+        place = name, incarnation, position
+        source = self._sources.get(place[:2])
+        if source is None:
+            return self.places[place], place in self._carried
+        if (*source, position) not in self.places:
+            raise ValueError(f"position {position} of group {name} is not in its stream")
+        stored = self.places.setdefault(place, Stored(b"", 0, None, 0))
+        return stored, (*source, position) in self._carried
 
     def _declare(self, ident: int, name: str) -> None:
         incarnation = self._declared.get(name, 0)
@@ -166,6 +213,12 @@ class Durable:
                 self.next_positions[key] = max(self.next_positions.get(key, 0), position)
 
     def _take_published(self, record: Published) -> None:
+        for queue, base in record.places:
+            runs = self._runs.get(self.declared[queue])
+            if runs is not None:
+                size, came_ms = len(record.data), record.arrived_ms
+                about = Together(base, record.messages, size, came_ms, self._seen)
+                runs[base, record.messages] = about
         ends = memoryview(record.ends).cast("I") if record.ends is not None else None
         start = 0
         for i in range(record.messages):
@@ -180,7 +233,9 @@ class Durable:
                 before = self.places.setdefault(place, Stored(frames, *traits, held=held))
                 if before.held != held:
                     raise ValueError(f"position {base + i} of {name} is due at {held}, {before}")
-                if before.frames != frames or before.arrived_ms != record.arrived_ms:
+                packed = place[:2] in self._runs and record.arrived_ms >= before.arrived_ms
+                same = before.arrived_ms == record.arrived_ms or packed
+                if before.frames != frames or not same:
                     raise ValueError(f"position {base + i} of {name} is published twice")
                 self._carried[place] = before.deliveries, before.due_ms
                 before.deliveries = before.due_ms = 0

@@ -40,6 +40,8 @@ class Ends(Moves):
     def drop_queue(self, queue: Queue) -> int:
         """Deletes a queue; how many ready messages it had."""
         queue.deleted = True
+        for group in list(queue.stream.groups) if queue.stream is not None else ():
+            self.drop_queue(group)
         held = [(each.entry, each.holder) for each in self.deliveries(queue)]
         held += [(each.entry, each.holder) for each in self.dying if each.queue is queue]
         self.dying = [each for each in self.dying if each.queue is not queue]

@@ -18,6 +18,7 @@ from mansio.core.queue import Queue
 from mansio.core.receipts import Receipt
 from mansio.core.run import Run, Span
 from mansio.protocol.amqp.letters import AmqpLetters
+from tests.sim.stream_events import StreamEvent, StreamWatch
 from tests.sim.wire import parse_content
 
 Content = tuple[bytes, bytes]
@@ -116,7 +117,7 @@ class Bounded:
     queue: str
 
 
-Event = Put | Drop | Died | Mark | Gone | Back | Stored | Fired | Told | Bounded
+Event = Put | Drop | Died | Mark | Gone | Back | Stored | Fired | Told | Bounded | StreamEvent
 Tell = Callable[[Event], None]
 
 
@@ -188,6 +189,7 @@ class Watch:
     def __init__(self, broker: Broker, tell: Tell) -> None:
         self._tell = tell
         self._answering = self._refusing = self._firing = self._forwarding = False
+        self._streams = StreamWatch(broker, tell)
         self._watch_intake(broker)
         self._watch_drops(broker)
         self._watch_questions(broker)
@@ -211,17 +213,21 @@ class Watch:
         forwarding.end = told_end  # type: ignore[method-assign]
 
         def told(run: Run, queues: Any, channel: Any = None) -> bool:
+            first = {queue.id: queue.next_position for queue in queues}
+            self._streams.hold()
             there = put(run, queues, channel)
             if there:
-                took = [each for each in queues if each.ready_count and each.newest().run is run]
+                took = [each for each in queues if _took(each, run, first[each.id])]
                 places = [(queue.name, queue.next_position - run.count) for queue in took]
                 contents = [parse_content(run.content(i)) for i in range(run.count)]
                 routes = [run.route(i) for i in range(run.count)]
                 keys = [(route.exchange, route.routing_key) for route in routes]
                 if run is letters.told:
                     self._tell(Told(*places[0], contents[0]))
+                    self._streams.let_go()
                     return there
                 self._tell(Put(places, contents, keys, self._forwarding))
+            self._streams.let_go()
             return there
 
         broker.intake.put = told  # type: ignore[method-assign]
@@ -255,9 +261,10 @@ class Watch:
         def told_before(queue: Any) -> bool:
             self._tell(Mark("look", queue.name))
             was, self._answering = self._answering, True
-            there = before(queue)
-            self._answering = was
-            return there
+            try:
+                return before(queue)
+            finally:
+                self._answering = was
 
         def told_get(channel: Any, queue: Any, no_ack: bool) -> Any:
             self._answering = True
@@ -310,3 +317,10 @@ class Watch:
 
         delays.enter = told_enter  # type: ignore[method-assign]
         delays._forward = told_forward  # type: ignore[method-assign]
+
+
+def _took(queue: Queue, run: Run, next_position: int) -> bool:
+    """Whether a queue took a run, at this position; a stream has bytes of its own of it."""
+    if queue.keeps:
+        return queue.next_position > next_position
+    return queue.ready_count > 0 and queue.newest().run is run

@@ -59,7 +59,7 @@ def make_letter(message: Message, cause: Cause) -> Message:
     letter = Message(message.number, cause.exchange, key, message.body, b"", b"", headers=headers)
     letter.header = encode_header_payload(len(message.body), properties)
     letter.copies = tuple(copies)
-    letter.persistent, letter.priority = message.persistent, message.priority
+    letter.persistent, letter.priority = message.persistent, properties.priority or 0
     letter.deaths = deaths
     letter.asks_receipt = message.asks_receipt
     return letter

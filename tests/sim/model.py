@@ -50,6 +50,8 @@ class Consumer:
     priority: int = 0
     weight: int = 1
     timeout_ms: int = 0
+    offset: int = -1
+    """Where it goes on to read a stream."""
     unsettled: int = 0
     got: int = 0
     """Deliveries of this turn."""
@@ -161,6 +163,8 @@ class Channel:
             return True
         if consumer.limit and consumer.unsettled >= consumer.limit:
             return False
+        if consumer.queue.stream is not None:
+            return True
         return not (self.limit and self.unsettled >= self.limit)
 
 

@@ -44,6 +44,8 @@ from tests.sim.receipts import (
 )
 from tests.sim.repeats import Follower, id_of
 from tests.sim.retries import Waiting, delay_range
+from tests.sim.stream_events import Appended, Cut, Fed, Packed
+from tests.sim.streaming import Streaming
 from tests.sim.topology import QUARANTINE, Entry, Exchange, Queue
 from tests.sim.wire import ID_BYTES, Message
 
@@ -78,7 +80,7 @@ class Due:
         )
 
 
-class Moves(Receipts):
+class Moves(Receipts, Streaming):
     """The part of the model that is about messages in queues."""
 
     def __init__(self) -> None:
@@ -132,7 +134,7 @@ class Moves(Receipts):
                 raise Violation(f"queue {queue.name}: {message!r} at {position} is out of order")
             channel.last_put[queue, level] = queue.last_put[level] = position
             entry = entries[queue] = self._arrive(queue, message, position, channel, number)
-            if message.persistent and queue.logged:
+            if entry.message.persistent and queue.logged:
                 own.append((queue, entry))
         self._remember(message, entries, own)
         for _, followers in firsts:
@@ -227,6 +229,7 @@ class Moves(Receipts):
         first, count = self._arrivals.get(queue, (queue.next_position, 0))
         self._arrivals[queue] = first, count + 1
         turn = self.turn + (self.phase == DISPATCH)
+        message = self.stamped(message, queue, position)
         entry = queue.make_entry(message, position, turn, publisher, number, self.now_ms)
         queue.append(entry)
         return entry
@@ -270,7 +273,7 @@ class Moves(Receipts):
         for delivery in deliveries:
             self._credit(delivery)
             queue, entry = delivery.queue, delivery.entry
-            if queue.deleted:
+            if queue.deleted or queue.stream is not None:
                 continue
             if queue.retry is not None and why != RETURNED:
                 self._put_off(delivery, queue.retry)
@@ -321,6 +324,10 @@ class Moves(Receipts):
         if isinstance(event, Stored):
             for position, (header, body) in enumerate(event.contents, event.first):
                 self.store.on_stored((header, body[:ID_BYTES]), position)
+        elif isinstance(event, Fed):
+            self.feed(event)
+        elif isinstance(event, Packed):
+            self.pack(event)
         elif self.phase != DISPATCH:
             self.events.append(event)
         elif not self._apply_event(event):
@@ -361,6 +368,10 @@ class Moves(Receipts):
             return self._accept_all(event)
         if isinstance(event, Mark) and event.what == "look":
             return self._looking or self.phase == DISPATCH
+        if isinstance(event, Appended):
+            return self.append_run(event)
+        if isinstance(event, Cut):
+            return self.cut_stream(event)
         return isinstance(event, Died) and self._die(event)
 
     def _fire(self, event: Fired) -> bool:
@@ -533,7 +544,8 @@ class Moves(Receipts):
         found = None
         for i, each in enumerate(self.dying):
             message = each.entry.message
-            same = event.content == (message.header, message.body)
+            same = event.content[1] == message.body
+            same = same and properties_of(event.content[0]) == properties_of(message.header)
             if same and (event.queue, event.reason) == (each.queue.name, each.reason):
                 found = self.dying.pop(i)
                 earlier = [other for other in self.dying[:i] if other.queue is each.queue]
@@ -667,6 +679,7 @@ class Moves(Receipts):
                     f"queue {queue.name}: {count} messages from {first} on, next is {queue.next_position}"
                 )
         self._arrivals.clear()
+        self.end_streams()
         if self.dying and not self.lags:
             raise Violation(f"{self.dying} wait for nothing")
         for queue in self._returned:
@@ -708,6 +721,7 @@ class Moves(Receipts):
         self.store.check_idle(self.now_ms)
         if self.dying:
             raise Violation(f"{self.dying} are forgotten")
+        self.check_streams_idle()
         for queue in self.topology.all_queues():
             if queue.head_expired(self.now_ms):
                 raise Violation(f"queue {queue.name}: {queue.ready[0]} has expired and is there")
@@ -722,4 +736,6 @@ class Moves(Receipts):
 
 def _is_logged(delivery: Delivery) -> bool:
     queue = delivery.queue
+    if queue.stream is not None:
+        return False
     return delivery.entry.message.persistent and queue.logged and not queue.deleted

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from mansio.codec import amqp_methods as m
 from tests.sim.client import Client, ClientChannel
-from tests.sim.declaring import Declaring
 from tests.sim.profile import Profile
 from tests.sim.publishing import Shape, make_message, make_shape
+from tests.sim.reading import Reading
 from tests.sim.wire import REPLY_TO
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ REJECTING = ("nack", "reject", "reject", "requeue")
 HOWS = ("ack", "ack", "ack", "ack", "nack", "requeue", "reject", "reject-requeue")
 
 
-class Operations(Declaring):
+class Operations(Reading):
     """Draws the next operation of a client and lets it do that."""
 
     def __init__(self, world: World, rng: Random, profile: Profile) -> None:
@@ -135,7 +135,10 @@ class Operations(Declaring):
             how = "ack"
         multiple = not how.startswith("reject") and rng.random() < 0.4 * taste["multiple"]
         tag = rng.choice(tags) if rng.random() < 0.6 else tags[0]
-        if multiple and rng.random() < 0.05:
+        gone = [each for each in tags if each <= tag] if multiple else [tag]
+        if how != "ack" and not self.may_refuse(channel, gone):
+            how = "ack"
+        if multiple and rng.random() < 0.05 and not channel.readers:
             client.settle(channel, 0, how, True)
             client.recover(channel)  # it also settled deliveries that are still on their way here
         else:
@@ -156,6 +159,8 @@ class Operations(Declaring):
             tags = tags[::2]
         how = rng.choice(self.hows)
         if how.endswith("requeue") and rng.random() > self.profile.taste["requeue"]:
+            how = "ack"
+        if how != "ack" and not self.may_refuse(channel, tags):
             how = "ack"
         for tag in tags:
             client.settle(channel, tag, how, False)
@@ -196,9 +201,13 @@ class Operations(Declaring):
         client.send(channel.number, self.rng.choice(methods))
 
     def recover(self, client: Client, channel: ClientChannel) -> None:
-        client.recover(channel)
+        if not channel.readers or self.mistaken():
+            client.recover(channel)
 
     # -- consuming
+
+    def idle(self, client: Client, channel: ClientChannel) -> None:
+        self.publish(client, channel)
 
     def fetch_or_publish(self, client: Client, channel: ClientChannel) -> None:
         if channel.consumers or self.rng.random() < 0.5:
@@ -209,21 +218,25 @@ class Operations(Declaring):
     def consume_replies(self, client: Client, channel: ClientChannel) -> None:
         self._tags += 1
         no_ack = not self.mistaken()
-        client.consume(channel, m.BasicConsume(REPLY_TO, f"r{self._tags}", no_ack=no_ack))
+        client.consume(channel, m.BasicConsume(REPLY_TO, f"reply{self._tags}", no_ack=no_ack))
 
     def consume(self, client: Client, channel: ClientChannel) -> None:
         rng = self.rng
         if len(channel.consumers) >= 3 and rng.random() < 0.9:
             self.publish(client, channel)
             return
+        name = self.known_queue()
+        if name in self.streams():
+            self.read_stream(client, channel, name)
+            return
         self._tags += 1
         tag = f"c{self._tags}"
         if channel.consumers and rng.random() < 0.01 * self.profile.taste["mistake"]:
             tag = rng.choice(list(channel.consumers))
-            method = m.BasicConsume(self.known_queue(), tag, no_ack=channel.modes[tag])
+            method = m.BasicConsume(name, tag, no_ack=channel.modes[tag])
             client.send(channel.number, method)
             return
-        method = m.BasicConsume(self.known_queue(), tag)
+        method = m.BasicConsume(name, tag)
         method.no_ack = rng.random() < 0.2
         method.exclusive = rng.random() < 0.05
         method.no_wait = self.no_wait()
@@ -241,7 +254,7 @@ class Operations(Declaring):
         client.send(channel.number, m.BasicCancel(tag, self.no_wait()))
 
     def get(self, client: Client, channel: ClientChannel) -> None:
-        client.get(channel, self.known_queue(), self.rng.random() < 0.3)
+        client.get(channel, self.known_plain(), self.rng.random() < 0.3)
 
     def qos(self, client: Client, channel: ClientChannel) -> None:
         count = self.rng.choice((0, 1, 1, 2, 3, 5, 10, 20))
@@ -293,6 +306,7 @@ OPERATIONS: tuple[tuple[float, str, Callable[[Operations, Client, ClientChannel]
     (1, "recover", Operations.recover),
     (5, "consume", Operations.consume),
     (0.4, "reply", Operations.consume_replies),
+    (3, "read", Operations.read),
     (2, "cancel", Operations.cancel),
     (5, "get", Operations.get),
     (3, "qos", Operations.qos),

@@ -13,12 +13,13 @@ from mansio.codec import amqp_methods as m
 from tests.sim.commands import Commands
 from tests.sim.delaying import STORE, Held
 from tests.sim.durable import Durable, Stored
-from tests.sim.letters import split_count
+from tests.sim.letters import properties_of, split_count
 from tests.sim.model import (
     DISPATCH,
     RELEASE,
     Channel,
     Connection,
+    Consumer,
     Delivery,
     Expected,
     Place,
@@ -31,6 +32,7 @@ from tests.sim.receipts import TYPE as RECEIPT
 from tests.sim.repeats import Seen, Window, check_window
 from tests.sim.restart import rebuild
 from tests.sim.shares import check_shares, check_turn_of, first_in_line
+from tests.sim.streaming import rebuild_streams
 from tests.sim.topology import Entry, Queue
 from tests.sim.wire import HEARTBEAT, ID_BYTES, Item, Message, parse_content
 
@@ -63,8 +65,9 @@ class Oracle(Commands):
         self.recalled.intersection_update(
             self.durable.places
         )  # others may take the places of the rest
-        self.topology = rebuild(self.durable, self.message, self.now_ms, self.recalled)
+        self.topology = rebuild(self.durable, self._find_stored, self.now_ms, self.recalled)
         self.topology.choices = known
+        rebuild_streams(self, self.durable)
         for queue in self.topology.queues.values():
             queue.used_ms = self.now_ms
         self.store.restart()
@@ -91,6 +94,11 @@ class Oracle(Commands):
         if message is None or message.body != body:
             _fail(f"the log holds {len(body)} bytes back that nobody has published")
         return message
+
+    def stored(self, place: Place) -> Stored | None:
+        """See `Streaming`."""
+        self._read_log()
+        return self.durable.places.get(place)
 
     # -- what the broker sends
 
@@ -129,8 +137,11 @@ class Oracle(Commands):
             _fail(f"{what} to consumer {method.consumer_tag}, which there is not")
         if self.phase != DISPATCH:
             _fail(f"{what} outside of the end of a turn")
-        message, count = self._find_counted(item)
         queue = consumer.queue
+        if queue.stream is not None:
+            self._on_read(channel, consumer, item, method)
+            return
+        message, count = self._find_counted(item)
         entry = queue.take(message)
         what = f"{what} of {message!r} from {queue.name}"
         if entry is None:
@@ -148,16 +159,39 @@ class Oracle(Commands):
                 f"channel {channel.unsettled}/{channel.limit}, writable {connection.writable}"
             )
         check_turn_of(consumer, what)
+        self._check_names(channel, method, message, what)
+        self._check_first(channel, queue, entry, method.redelivered, what)
+        if queue.group is not None and not count:
+            self.mean(queue.group.source, entry.position, item.header, item.body)
+        queue.taken.append(entry)
+        entry.handed += 1
+        consumer.got += 1
+        self._served[queue] = None
+        self._fly(channel, consumer, entry, method)
+
+    def _on_read(
+        self, channel: Channel, consumer: Consumer, item: Item, method: m.BasicDeliver
+    ) -> None:
+        what = f"{channel.connection.name} channel {channel.number}: {method.delivery_tag}"
+        entry = self.read(consumer, item.header, item.body, what)
+        if not channel.room(consumer) or not channel.connection.writable or method.redelivered:
+            _fail(f"{what} at {entry.position}: {consumer.unsettled}/{consumer.limit}, {method}")
+        self._check_names(channel, method, entry.message, what)
+        self._fly(channel, consumer, entry, method)
+
+    def _check_names(
+        self, channel: Channel, method: m.BasicDeliver, message: Message, what: str
+    ) -> None:
         if method.delivery_tag != channel.next_tag:
             _fail(f"{what}: tag {channel.next_tag} is due")
         if (method.exchange, method.routing_key) != (message.exchange, message.key):
             _fail(f"{what} names {method.exchange}, {method.routing_key}")
         channel.next_tag += 1
-        self._check_first(channel, queue, entry, method.redelivered, what)
-        queue.taken.append(entry)
-        entry.handed += 1
-        consumer.got += 1
-        self._served[queue] = None
+
+    def _fly(
+        self, channel: Channel, consumer: Consumer, entry: Entry, method: m.BasicDeliver
+    ) -> None:
+        queue = consumer.queue
         if not consumer.no_ack:
             channel.unacked[method.delivery_tag] = Delivery(
                 method.delivery_tag, entry, queue, consumer, self.now_ms, consumer.timeout_ms
@@ -253,6 +287,20 @@ class Oracle(Commands):
         """The message that these bytes are, every one of them."""
         message = self.messages.get((header, body[:ID_BYTES]))
         return message if message is not None and message.body == body else None
+
+    def _find_stored(self, header: bytes, body: bytes) -> Message | None:
+        """The same of what is in the log, of whose properties it may be the first to know the bytes."""
+        message = self.message(header, body)
+        if message is not None:
+            return message
+        number = int.from_bytes(body[:ID_BYTES], "big")
+        properties = properties_of(header)
+        if len(body) < ID_BYTES and properties.message_id is not None:
+            number = int(properties.message_id)
+        for each in self.variants.get(number, ()):
+            if each.body == body and properties_of(each.header) == properties:
+                return self.adopt(each, header)
+        return None
 
     def _find_counted(self, item: Item) -> tuple[Message, int]:
         """The message, and how often it was given back as its headers say."""
@@ -358,6 +406,13 @@ class Oracle(Commands):
         """The broker has nothing left to do, so nobody waits for a message that is there; `gated`: ids of connections
         that are told nothing before the log has caught up."""
         for queue in self.topology.queues.values():
+            if queue.stream is not None:
+                reader = self.unserved(queue, lambda each: id(each.channel.connection) not in gated)
+                if reader is not None:
+                    _fail(
+                        f"{queue} has entries for {reader.tag} at {reader.offset}, nothing happens"
+                    )
+                continue
             if not queue.ready or queue.head_expired(self.now_ms):
                 continue
             for consumer in first_in_line(queue):
@@ -419,6 +474,8 @@ class Oracle(Commands):
                 for deliveries, _ in channel.tx.settled if channel.tx is not None else ():
                     held += deliveries
                 for delivery in held:
+                    if delivery.queue.stream is not None:
+                        continue
                     if delivery.queue.logged and not delivery.queue.deleted:
                         self._check_stored(delivery.queue, delivery.entry, stored)
         for held in self.store.held.values():
@@ -434,6 +491,7 @@ class Oracle(Commands):
             fault = check_window(" ".join(owner), window, logged, self.now_ms)
             if fault:
                 _fail(fault)
+        self._check_settled()
 
     def _check_held(self, held: Held, found: Stored | None) -> None:
         if found is None:
@@ -441,6 +499,19 @@ class Oracle(Commands):
         traits = held.message, held.order, held.message.priority, held.message.expiration_ms
         if (self._find_held(found), found.held, found.priority, found.expiration_ms) != traits:
             _fail(f"the log has {found.held} for {held}")
+
+    def _check_settled(self) -> None:
+        """What groups have settled, or begin behind, they do not get again."""
+        for queue in self.topology.queues.values():
+            if queue.group is None or not queue.logged:
+                continue
+            unsettled = set(self.unsettled(queue))
+            for entry in queue.group.source.ready:
+                if queue.group.begin <= entry.position < queue.group.next:
+                    stored = self.durable.places.get(queue.place(entry.position))
+                    settled = stored is not None and stored.settled
+                    if settled == (entry.position in unsettled):
+                        _fail(f"group {queue.name}: {entry.position} is settled: {settled}")
 
     def _read_log(self) -> None:
         """Reads what has landed, and what of it has to be in one entry."""
@@ -451,6 +522,9 @@ class Oracle(Commands):
     def _check_stored(self, queue: Queue, entry: Entry, stored: dict[Place, Stored]) -> None:
         message = entry.message
         if not message.persistent:
+            return
+        if queue.group is not None:
+            self._check_fed(queue, entry)
             return
         found = stored.pop(queue.place(entry.position), None)
         if found is None:
@@ -473,6 +547,16 @@ class Oracle(Commands):
             _fail(
                 f"queue {queue.name}: {entry} is to be tried at {entry.due}, "
                 f"at {found.due_ms} says the log"
+            )
+
+    def _check_fed(self, queue: Queue, entry: Entry) -> None:
+        found = self.durable.places.get(queue.place(entry.position))
+        deliveries, due_ms = (found.deliveries, found.due_ms) if found is not None else (0, 0)
+        if found is not None and found.settled:
+            _fail(f"group {queue.name}: {entry} is settled in the log")
+        if deliveries != entry.deliveries or not entry.due[0] <= due_ms <= entry.due[1]:
+            _fail(
+                f"group {queue.name}: {entry} was given back {entry.deliveries} times, not {found}"
             )
 
 

@@ -25,7 +25,13 @@ from mansio.core.settling import Settling
 from mansio.core.sharing import Sharing
 from mansio.core.strategies import LeastLoaded, RoundRobin, Weighted
 from mansio.core.topology import VHost
-from tests.sim import planted_delays, planted_letters, planted_receipts, planted_repeats
+from tests.sim import (
+    planted_delays,
+    planted_letters,
+    planted_receipts,
+    planted_repeats,
+    planted_streams,
+)
 from tests.sim.profile import SLOW, Profile
 
 if TYPE_CHECKING:
@@ -320,7 +326,13 @@ PLANTED = (
     Planted("more taken back than is late", _taken_too_much),
     *(
         Planted(name, plant, steps=400)
-        for bugs in (planted_letters, planted_delays, planted_repeats, planted_receipts)
+        for bugs in (
+            planted_letters,
+            planted_delays,
+            planted_repeats,
+            planted_receipts,
+            planted_streams,
+        )
         for name, plant in bugs.BUGS
     ),
 )

@@ -16,6 +16,7 @@ from mansio.codec.amqp_values import Table
 from mansio.core.limits import Limits
 from mansio.log.group_commit import GROUP_BYTES_MAX
 from tests.log.faulty import NO_FAULTS, ROUGH, Faults
+from tests.sim.stream_profile import group_arguments, stream_arguments
 
 SLOW = Faults(append_ns=(1_000_000, 60_000_000))
 STUCK = Faults(append_ns=(100_000, 5_000_000), full=0.2, full_ns=(10_000_000, 300_000_000))
@@ -86,7 +87,8 @@ class Profile:
         self.rejecting = rng.choice((0, 0, 2))
         """How much more clients reject than most do."""
         trying = rng.choice((0.0, 0.0, 0.3, 0.8))
-        self.repeating = rng.choice((0.0, 0.0, 0.0, 0.2, 0.7))
+        streaming = rng.random() < 0.5
+        self.repeating = 0.0 if streaming else rng.choice((0.0, 0.0, 0.0, 0.2, 0.7))
         """The chance of what looks at the ids of messages, and of messages with such."""
         self.queues = [_queue(rng, f"q{i}", asking, trying) for i in range(rng.randint(1, 5))]
         self.exchanges = [_exchange(rng, f"x{i}") for i in range(rng.randint(1, 5))]
@@ -104,12 +106,19 @@ class Profile:
         """How much of what is published in a turn goes into one entry of the log."""
         self.delaying = rng.choice((0.0, 0.0, 0.0, 0.05, 0.4))
         """The chance that messages are delayed."""
-        self.telling = rng.choice((0.0, 0.0, 0.0, 0.1, 0.5))
+        self.telling = 0.0 if streaming else rng.choice((0.0, 0.0, 0.0, 0.1, 0.5))
         """The chance that messages ask for receipts."""
         self.loose_max = rng.choice((2, 20, 4096))
         """So many delayed messages are packed."""
         self.depth = rng.choice((1, 2))
         """How many entries may be on their way to the log."""
+        self.ahead_bytes = rng.choice((4 << 20, 1000, 100))
+        """How far ahead is read for who reads a stream from the log."""
+        self.pack_runs = rng.choice((128, 2, 5))
+        self.pack_bytes = rng.choice((200, 1000, 256 << 10))
+        """How much of a stream is packed at once."""
+        if streaming:
+            self._add_streams(rng)
         self.taste = {name: rng.choice((0.0, 0.3, 1.0, 1.0, 3.0)) for name in TASTES}
 
     def _deduplicate(self, rng: Random) -> None:
@@ -125,6 +134,16 @@ class Profile:
                 if not exchange.durable and rng.random() < 0.5:
                     exchange.arguments["x-cache-size"] = rng.choice((1, 2, 4))
 
+    def _add_streams(self, rng: Random) -> None:
+        streams = [f"s{i}" for i in range(rng.choice((1, 1, 2)))]
+        for name in streams:
+            self.queues.append(QueueSpec(name, True, False, False, stream_arguments(rng)))
+        for i in range(rng.choice((0, 1, 2, 3))):
+            durable = rng.random() < 0.8
+            arguments = group_arguments(rng, rng.choice(streams), durable)
+            auto_delete = "x-queue-type" not in arguments and rng.random() < 0.1
+            self.queues.append(QueueSpec(f"g{i}", durable, auto_delete, False, arguments))
+
     @contextmanager
     def constants(self) -> Iterator[None]:
         """The broker's constants are as small as the world wants them."""
@@ -134,6 +153,10 @@ class Profile:
             patch("mansio.core.journal.PART_BYTES_MAX", self.part_bytes),
             patch("mansio.core.delays.LOOSE_MAX", self.loose_max),
             patch("mansio.core.dispatch.CROWD_BYTES", self.crowd_bytes),
+            patch("mansio.core.streams.AHEAD_BYTES", self.ahead_bytes),
+            patch("mansio.core.packing.PACK_RUNS", self.pack_runs),
+            patch("mansio.core.packing.SMALL_BYTES", self.pack_bytes),
+            patch("mansio.core.packing.PACK_BYTES", self.pack_bytes),
             patch("mansio.core.overdue.GRAIN_MS", (self.grain_ms, 60_000)),
             patch("mansio.core.inflight._COMPACT_AT", self.compact_at),
             patch("mansio.protocol.amqp.connection.ROUTES_MAX", self.routes_max),
@@ -163,7 +186,7 @@ PATTERNS = ("#", "*", "a.*", "a.#", "#.b", "*.b.#", "*.*", "#.#", "*.#")
 TASTES = (
     "topology", "consume", "get", "cancel", "requeue", "multiple", "tx", "confirm", "close", "cut",
     "recover", "qos", "mistake", "special", "no_wait", "freeze", "delete", "big", "mandatory",
-    "reply", "kick", "expire", "priority", "timeout", "sleep",
+    "reply", "kick", "expire", "priority", "timeout", "sleep", "read",
 )  # fmt: skip
 """Kinds of operations of which a world may have none, few or many."""
 

@@ -79,7 +79,9 @@ def _change(topology: Topology, change: dict[str, Any]) -> None:
         topology.remove_exchange(name)
     elif do == "declare queue":
         arguments = unpack_table(change["arguments"])
-        topology.add_queue(name, True, change["auto_delete"], None, arguments)
+        queue = topology.add_queue(name, True, change["auto_delete"], None, arguments)
+        if queue.group is not None:
+            queue.group.begin = change["begin"]
     elif do == "delete queue":
         topology.remove_queue(name)
     else:

@@ -10,6 +10,7 @@ from mansio.codec.amqp_values import Table
 from tests.sim.choices import CHOOSERS, EXPRESSIONS, Choices, Target, Way, place_of
 from tests.sim.repeats import Follower, Seen, Window, make_window
 from tests.sim.retries import Waiting
+from tests.sim.streams import Group, Stream, make_group, make_stream
 from tests.sim.wire import Message
 
 if TYPE_CHECKING:
@@ -116,6 +117,8 @@ class Queue:
     deleted: bool = False
     hidden: bool = False
     """It holds what an exchange remembers."""
+    stream: Stream | None = None
+    group: Group | None = None
     ready: list[Entry] = field(default_factory=list)
     in_flight: int = 0
     fresh: int = 0
@@ -311,7 +314,10 @@ class Topology:
         length_max = arguments.get("x-max-length")
         bytes_max = arguments.get("x-max-length-bytes")
         queue.length_max = length_max if isinstance(length_max, int) else None
-        queue.bytes_max = bytes_max if isinstance(bytes_max, int) else None
+        queue.stream = make_stream(queue, arguments)
+        queue.group = make_group(self.queues, queue, arguments)
+        if queue.stream is None:
+            queue.bytes_max = bytes_max if isinstance(bytes_max, int) else None
         queue.single = arguments.get("x-single-active-consumer") is True
         queue.strategy = str(arguments.get("x-dispatch-strategy", "round-robin"))
         timeout_ms = arguments.get("x-consumer-timeout")
@@ -351,7 +357,9 @@ class Topology:
         return found
 
     def remove_queue(self, name: str) -> None:
-        del self.queues[name]
+        queue = self.queues.pop(name)
+        if queue.group is not None and queue.group.source.stream is not None:
+            queue.group.source.stream.groups.remove(queue)
         self._unbind_all(True, name)
 
     def remove_exchange(self, name: str) -> None:
@@ -419,7 +427,8 @@ class Topology:
         self, exchange: Exchange, keys: list[str], message: Message, way: Way
     ) -> list[Target]:
         if exchange.name == "":
-            return [(True, key) for key in keys if key in self.queues]
+            known = self.queues
+            return [(True, key) for key in keys if key in known and known[key].group is None]
         bindings = [(each.to_queue, each.destination) for each in exchange.bindings.values()]
         if exchange.type in CHOOSERS:
             identities = tuple(exchange.bindings)

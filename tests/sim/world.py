@@ -184,9 +184,14 @@ class World(Network):
                 client.send(channel.number, m.ExchangeDelete(exchange.name))
         self._rest()
         client, channel = self._join()
+        streams = self.operations.streams()
+        if streams:
+            client.send(channel.number, m.BasicQos(0, 50, False))
         for name in self.oracle.topology.queues:
             method = m.BasicConsume(name, f"all of {name}")
             method.arguments["x-consumer-timeout"] = 0
+            if name in streams:
+                method.arguments["x-stream-offset"] = "first"
             client.consume(channel, method)
         self._rest()
         while channel.unacked or self._next_ms():
@@ -195,6 +200,9 @@ class World(Network):
             else:
                 self.pass_time(max(self.now_ns, (self._next_ms() - START_MS) * 1_000_000))
             self._rest()
+        for name in streams:
+            client.send(channel.number, m.QueueDelete(name))
+        self._rest()
 
     def _next_ms(self) -> int:
         """When the next message is due that is deferred or delayed; 0: there is none."""

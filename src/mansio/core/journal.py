@@ -143,7 +143,7 @@ class Journal:
         carried, absent = retention.take_carried(low, most_bytes)
         self.spare_bytes -= sum(run.size for run in carried)
         for run in carried:
-            self._carry(run)
+            self.carry(run)
         for run in absent:
             self._broker.paging.loading.want(run)
         if retention.take_snapshot_due(low):
@@ -184,7 +184,8 @@ class Journal:
                         self.write(encode_returned(queue.id, returned))
         self.write(encode_topology({"do": STOPPED}))
 
-    def _carry(self, run: Run) -> None:
+    def carry(self, run: Run) -> None:
+        """Writes a run again, with what is settled of it and how often it was given back."""
         self.publish(run)
         for queue_id, deliveries, due_ms, returned in run.returns or ():
             self.write(encode_counted(queue_id, deliveries, due_ms, [returned]))

@@ -91,7 +91,11 @@ class Packer:
         run.live = run.count
         run.places = ((stream.id, spans[0].base),)
         broker.settling.count(run)
-        broker.journal.publish(run)
+        for queue_id, settled in sorted(gone for span in spans for gone in span.run.gone or ()):
+            broker.settling.note_gone(run, queue_id, settled)
+        broker.journal.carry(
+            run
+        )  # what groups have settled must not stay behind with the small runs
         if broker.paging.budget_bytes:
             broker.paging.arrived(run, (stream,))
         stream.packing = Packing(run, at + stream.removed, len(spans))
@@ -140,8 +144,6 @@ class Packer:
         stream.ready.append(Span(run, 0, run.count, run.places[0][1]))
         stream.ready.extend(reversed(later))
         stream.packed = packing.number + 1
-        for queue_id, settled in sorted(gone for span in packed for gone in span.run.gone or ()):
-            self._broker.settling.note_gone(run, queue_id, settled)
         for span in packed:
             self._broker.settling.left(span.run, stream.id, span.run.count, ())
         for consumer in stream.consumers:

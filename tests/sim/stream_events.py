@@ -1,0 +1,108 @@
+"""What a broker does to streams by itself, as the oracle is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mansio.core.broker import Broker
+from mansio.core.run import Run
+from mansio.core.stream import Stream
+from tests.sim.streams import growth
+from tests.sim.wire import parse_content
+
+
+@dataclass(slots=True)
+class Appended:
+    """Messages came into a stream together, the first one at offset `base`; `sizes`: of each, with its offset."""
+
+    stream: str
+    base: int
+    sizes: list[int]
+
+
+@dataclass(slots=True)
+class Fed:
+    """The broker has heard that these entries of a stream are durable."""
+
+    stream: str
+    base: int
+    count: int
+
+
+@dataclass(slots=True)
+class Packed:
+    """These entries of a stream, which came one after the other, are kept as if they had come together."""
+
+    stream: str
+    base: int
+    count: int
+
+
+@dataclass(slots=True)
+class Cut:
+    """Entries of a stream below `until` went, while `stop` was the next offset."""
+
+    stream: str
+    until: int
+    stop: int
+
+
+StreamEvent = Appended | Fed | Packed | Cut
+
+
+class StreamWatch:
+    """Tells what a broker does to streams from now on, behind the news of the messages that came in."""
+
+    def __init__(self, broker: Broker, tell: Callable[[StreamEvent], None]) -> None:
+        self._tell = tell
+        self._held: list[StreamEvent] | None = None
+        streams = broker.streams
+        append, placed, retain = streams.append, streams.placed, streams.retain
+        packer = streams._packer
+        pack = packer.placed
+
+        def told_append(stream: Stream, run: Run) -> None:
+            grown = [growth(parse_content(run.content(i))[0]) for i in range(run.count)]
+            sizes = [len(run.message(i)) + grown[i] for i in range(run.count)]
+            self._say(Appended(stream.name, stream.next_position, sizes))
+            append(stream, run)
+
+        def told_placed(run: Run) -> None:
+            retainer = streams._retainers.get(run.places[0][0]) if run.places else None
+            if retainer is not None:
+                self._say(Fed(retainer.stream.name, run.places[0][1], run.count))
+            placed(run)
+
+        def told_pack(stream: Stream, run: Run) -> None:
+            runs = len(stream.ready)
+            pack(stream, run)
+            if len(stream.ready) != runs:
+                self._say(Packed(stream.name, run.places[0][1], run.count))
+
+        def told_retain(stream: Stream) -> None:
+            first = stream.first
+            retain(stream)
+            if stream.first != first:
+                self._say(Cut(stream.name, stream.first, stream.next_position))
+
+        streams.append = told_append  # type: ignore[method-assign]
+        streams.placed = told_placed  # type: ignore[method-assign]
+        packer.placed = told_pack  # type: ignore[method-assign]
+        streams.retain = told_retain  # type: ignore[method-assign]
+
+    def hold(self) -> None:
+        """Messages are coming in."""
+        self._held = []
+
+    def let_go(self) -> None:
+        """They are there, and told of."""
+        held, self._held = self._held or [], None
+        for event in held:
+            self._tell(event)
+
+    def _say(self, event: StreamEvent) -> None:
+        if self._held is None:
+            self._tell(event)
+        else:
+            self._held.append(event)
