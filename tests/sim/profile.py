@@ -112,13 +112,7 @@ class Profile:
         """So many delayed messages are packed."""
         self.depth = rng.choice((1, 2))
         """How many entries may be on their way to the log."""
-        self.ahead_bytes = rng.choice((4 << 20, 1000, 100))
-        """How far ahead is read for who reads a stream from the log."""
-        self.pack_runs = rng.choice((128, 2, 5))
-        self.pack_bytes = rng.choice((200, 1000, 256 << 10))
-        """How much of a stream is packed at once."""
-        if streaming:
-            self._add_streams(rng)
+        self._add_streams(rng, streaming)
         self.taste = {name: rng.choice((0.0, 0.3, 1.0, 1.0, 3.0)) for name in TASTES}
 
     def _deduplicate(self, rng: Random) -> None:
@@ -134,7 +128,14 @@ class Profile:
                 if not exchange.durable and rng.random() < 0.5:
                     exchange.arguments["x-cache-size"] = rng.choice((1, 2, 4))
 
-    def _add_streams(self, rng: Random) -> None:
+    def _add_streams(self, rng: Random, streaming: bool) -> None:
+        self.ahead_bytes = rng.choice((4 << 20, 1000, 100))
+        """How far ahead is read for who reads a stream from the log."""
+        self.pack_runs = rng.choice((128, 2, 5))
+        self.pack_bytes = rng.choice((200, 1000, 256 << 10))
+        """How much of a stream is packed at once."""
+        if not streaming:
+            return
         streams = [f"s{i}" for i in range(rng.choice((1, 1, 2)))]
         for name in streams:
             self.queues.append(QueueSpec(name, True, False, False, stream_arguments(rng)))

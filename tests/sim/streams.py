@@ -155,6 +155,7 @@ def stamp(message: Message, offset: int) -> Message:
     headers = {**(properties.headers or {}), OFFSET: Long(offset)}
     properties = replace(properties, headers=dict(sorted(headers.items())))
     stamped = replace(message, headers=headers, persistent=True, priority=0, expiration_ms=None)
+    stamped.delay_ms, stamped.kept, stamped.asks_receipt = 0, b"", None
     stamped.header = encode_header_payload(len(message.body), properties)
     return stamped
 
