@@ -130,13 +130,13 @@ def _count_forgotten() -> AbstractContextManager[Any]:
 
 def _count_not_carried() -> AbstractContextManager[Any]:
     """When the log moves a record, it does not write again how often its messages were given back."""
-    carry = Journal._carry
+    carry = Journal.carry
 
     def forgetful(self: Journal, run: Run) -> None:
         run.returns = None
         carry(self, run)
 
-    return rough(patch.object(Journal, "_carry", forgetful))
+    return rough(patch.object(Journal, "carry", forgetful))
 
 
 def _too_patient() -> AbstractContextManager[Any]:

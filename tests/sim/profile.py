@@ -87,7 +87,7 @@ class Profile:
         self.rejecting = rng.choice((0, 0, 2))
         """How much more clients reject than most do."""
         trying = rng.choice((0.0, 0.0, 0.3, 0.8))
-        streaming = rng.random() < 0.5
+        streaming = rng.random() < 0.35
         self.repeating = 0.0 if streaming else rng.choice((0.0, 0.0, 0.0, 0.2, 0.7))
         """The chance of what looks at the ids of messages, and of messages with such."""
         self.queues = [_queue(rng, f"q{i}", asking, trying) for i in range(rng.randint(1, 5))]
