@@ -233,8 +233,9 @@ class Definitions(Ends):
             return (m.QueueDeleteOk(0),)
         queue = self._queue(channel, name)
         self.inquire(queue)
-        if (method.if_unused and queue.consumers) or (
-            method.if_empty and (queue.ready or queue.deferred)
+        in_use = method.if_unused and queue.consumers
+        if queue.stream is None and (
+            in_use or (method.if_empty and (queue.ready or queue.deferred))
         ):
             raise Refused(406)
         count = self.drop_queue(queue)
