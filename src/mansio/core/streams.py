@@ -156,6 +156,7 @@ class Streams:
             self._broker.settling.drop(group, group.take_head(count))
             lost += count
         if lost:
+            self._broker.dispatcher.touch(group)  # it may have waited for what is gone
             self._broker.counts.lost += lost
             self._broker.notices.append(
                 f"{describe('queue', group.name, group.vhost)}: {lost} messages went with the oldest part of stream "
