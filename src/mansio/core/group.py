@@ -11,16 +11,15 @@ counted and limited (`x-delivery-limit`), letters go to a dead-letter exchange. 
 The stream's retention takes what no member has read as well, unless the group is *protected* (`x-stream-protected`).
 """
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from mansio.core.field_values import Arguments
 from mansio.core.paging import Pages
 from mansio.core.queue import Queue
 from mansio.core.run import Run, Span
 
 if TYPE_CHECKING:
     from mansio.core.rota import Rota
-    from mansio.core.session import Session
     from mansio.core.stream import Stream
 
 SOURCE: Final = "x-stream"
@@ -34,17 +33,8 @@ class Group(Queue):
 
     __slots__ = ("begin", "left", "protected", "rota", "source")
 
-    def __init__(
-        self,
-        id: int,
-        vhost: str,
-        name: str,
-        durable: bool = False,
-        auto_delete: bool = False,
-        owner: "Session | None" = None,
-        arguments: Arguments | None = None,
-    ) -> None:
-        super().__init__(id, vhost, name, durable, auto_delete, owner, arguments)
+    def _prepare(self) -> None:
+        """See `Queue`."""
         self.pages = Pages(oldest_first=True)
         self.protected: bool = self.arguments.get(PROTECTED) is True
         self.begin = 0
@@ -75,7 +65,7 @@ class Group(Queue):
     def restored(self) -> None:
         """What is ready is back, and nothing else."""
         spans = [*self.spans(), *(self.deferred or ())]
-        for span in sorted(spans, key=_base):
+        for span in sorted(spans, key=attrgetter("base")):
             self.left[span.run] = self.left.get(span.run, 0) + span.stop - span.start
 
     def settled(self, run: Run, count: int) -> bool:
@@ -91,7 +81,3 @@ class Group(Queue):
     def floor(self) -> int:
         """No entry below this offset is needed by the group."""
         return next(iter(self.left)).places[0][1] if self.left else self.next_position
-
-
-def _base(span: Span) -> int:
-    return span.base

@@ -8,14 +8,9 @@ Positions rise within a level. A message without a priority is of level 0; one a
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from mansio.core.queue import Queue, merge
-from mansio.core.routing import Arguments
 from mansio.core.run import Run, Span
-
-if TYPE_CHECKING:
-    from mansio.core.session import Session
 
 
 class PriorityQueue(Queue):
@@ -23,17 +18,8 @@ class PriorityQueue(Queue):
 
     __slots__ = ("levels",)
 
-    def __init__(
-        self,
-        id: int,
-        vhost: str,
-        name: str,
-        durable: bool = False,
-        auto_delete: bool = False,
-        owner: "Session | None" = None,
-        arguments: Arguments | None = None,
-    ) -> None:
-        super().__init__(id, vhost, name, durable, auto_delete, owner, arguments)
+    def _prepare(self) -> None:
+        """See `Queue`."""
         self.levels = [self.ready, *(deque[Span]() for _ in range(self.rules.levels))]
 
     def level(self, run: Run) -> int:

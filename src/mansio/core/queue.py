@@ -106,6 +106,10 @@ class Queue:
         self.dirty = False
         self.deleted = False
         self.pages: Pages | None = None
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """For kinds of queues: what they have beside, by their arguments."""
 
     @property
     def logged(self) -> bool:

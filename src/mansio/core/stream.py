@@ -14,7 +14,6 @@ from bisect import bisect_left, bisect_right
 from collections import deque
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from mansio.core.field_values import Arguments
 from mansio.core.paging import Pages
 from mansio.core.producers import Producers
 from mansio.core.queue import Queue
@@ -24,7 +23,6 @@ from mansio.core.stream_arguments import SEGMENT_BYTES, duration_ms
 if TYPE_CHECKING:
     from mansio.core.group import Group
     from mansio.core.packing import Packing
-    from mansio.core.session import Session
 
 
 class Segment:
@@ -80,17 +78,8 @@ class Stream(Queue):
         "segments",
     )
 
-    def __init__(
-        self,
-        id: int,
-        vhost: str,
-        name: str,
-        durable: bool = True,
-        auto_delete: bool = False,
-        owner: "Session | None" = None,
-        arguments: Arguments | None = None,
-    ) -> None:
-        super().__init__(id, vhost, name, durable, auto_delete, owner, arguments)
+    def _prepare(self) -> None:
+        """See `Queue`."""
         asked = self.arguments
         self.committed = 0
         self.data_bytes = 0
