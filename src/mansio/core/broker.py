@@ -251,7 +251,7 @@ class Broker(Consuming):
         if self.streams:
             for pieces, outcome in tx.settled:
                 if outcome is not Outcome.ACCEPT:
-                    self.streams.check_refusal(pieces, REFUSALS)
+                    self.streams.check_refusal(pieces)
         channel.tx = Transaction()
         self.journal.begin(tx.bytes)
         for run, queues in tx.publishes:

@@ -44,12 +44,12 @@ def _check_reader(stream: Stream, consumer: "Consumer", broker: "Broker") -> Non
     reader = consumer.reader
     if reader is None:
         raise InvariantBroken(f"consumer {consumer.tag} of stream {stream.name} is nowhere")
-    entry = stream.run_at(reader)
-    if entry is None or not channel.active or stream.id in channel.session.starved:
+    span = stream.run_at(reader)
+    if span is None or not channel.active or stream.id in channel.session.starved:
         return
     if consumer.unsettled >= consumer.limit:
         return
     loading = broker.paging.loading
-    if entry.run in loading.unreadable or stream in loading._queues.get(entry.run, ()):
+    if span.run in loading.unreadable or stream in loading._queues.get(span.run, ()):
         return
     raise InvariantBroken(f"consumer {consumer.tag} of stream {stream.name} is not served")

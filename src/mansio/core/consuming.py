@@ -18,7 +18,7 @@ from mansio.core.session import Channel, Session
 from mansio.core.settling import Settling
 from mansio.core.sharing import Sharing, needs_sharing
 from mansio.core.stream import Reader, Stream
-from mansio.core.stream_arguments import offset_of
+from mansio.core.stream_arguments import OFFSET, offset_of
 from mansio.core.streams import Streams
 
 
@@ -81,9 +81,7 @@ class Consuming:
         queue.exclusive_consumer = exclusive
         queue.had_consumer = True
         if isinstance(queue, Stream):
-            consumer.reader = Reader(
-                offset_of(queue, arguments.get("x-stream-offset"), self.now_ms)
-            )
+            consumer.reader = Reader(offset_of(queue, arguments.get(OFFSET), self.now_ms))
         elif queue.sharing is not None:
             queue.sharing.add(consumer)
         elif needs_sharing(queue, consumer):

@@ -237,10 +237,7 @@ class Definitions:
         elif SOURCE in arguments:
             kind = Group
         queue = kind(id, vhost, name, durable, auto_delete, owner, arguments)
-        if isinstance(queue, Stream):
-            self._broker.streams.made(queue)
-        elif isinstance(queue, Group):
-            self._broker.streams.made_group(queue)
+        self._broker.streams.made(queue)
         if queue.rules.ttl_ms is not None:
             queue.expiry = Expiry(self._broker, queue)
         if queue.rules.retry is not None:
@@ -305,11 +302,9 @@ class Definitions:
         if isinstance(queue, Stream):
             for group in list(queue.groups):  # there is nothing that they could get any more
                 self.drop_queue(group)
-            self._broker.streams.gone(queue)
         count = self._broker.settling.drop_ready(queue)
-        self._broker.journal.begin(
-            0
-        )  # what is in flight is told of in the entry with which it goes
+        # What is in flight is told of in the entry with which it goes.
+        self._broker.journal.begin(0)
         self._broker.receipts.deleted(queue)
         self._broker.vhosts[queue.vhost].remove_queue(queue)
         if queue.owner is not None:
@@ -318,8 +313,7 @@ class Definitions:
             channel = consumer.channel
             self._broker.cancel(channel, consumer.tag)
             self._broker.tell_cancelled(channel, consumer.tag)
-        if isinstance(queue, Group):
-            self._broker.streams.gone_group(queue)
+        self._broker.streams.gone(queue)
         if queue.logged:
             self._write("delete queue", queue.vhost, session, name=queue.name, id=queue.id)
         self._broker.journal.end()

@@ -40,12 +40,15 @@ class Partition:
         self.heir = None if consumer is self.active else consumer
         self.take_over()
 
-    def take_over(self) -> bool:
-        """Makes the heir active if it can be now; whether it did."""
-        if self.heir is None or self.queue.in_flight:
-            return False
-        self.active, self.heir = self.heir, None
-        return True
+    def take_over(self) -> None:
+        """Makes the heir active if it can be now."""
+        if self.heir is not None and not self.queue.in_flight:
+            self.active, self.heir = self.heir, None
+
+    @property
+    def served(self) -> "Consumer | None":
+        """Who gets messages now: nobody while it changes hands."""
+        return self.active if self.heir is None else None
 
 
 class Rota:
@@ -56,10 +59,9 @@ class Rota:
     def __init__(self) -> None:
         self.partitions: dict[Group, Partition] = {}
 
-    def join(self, queue: "Group") -> Partition:
+    def join(self, queue: "Group") -> None:
         """One more partition."""
-        found = self.partitions[queue] = Partition(queue)
-        return found
+        self.partitions[queue] = Partition(queue)
 
     def leave(self, queue: "Group") -> None:
         """A partition is gone."""

@@ -89,8 +89,8 @@ class Sharing:
     def first(self) -> list[Consumer]:
         """Those that get messages before all others."""
         if self.partition is not None:
-            active = self.partition.active if self.partition.heir is None else None
-            return [] if active is None else [active]
+            served = self.partition.served
+            return [] if served is None else [served]
         if self.active is not None:
             return [self.active]
         return self.groups[0].consumers if self.groups else []
@@ -99,8 +99,8 @@ class Sharing:
         """Hands out what can be handed out; the queue has consumers."""
         if self.partition is not None:
             self.partition.take_over()
-            if self.partition.active is not None and self.partition.heir is None:
-                dispatch_to_one(queue, self.partition.active, settling)
+            for consumer in self.first:
+                dispatch_to_one(queue, consumer, settling)
             return
         if self.active is not None:
             dispatch_to_one(queue, self.active, settling)

@@ -12,7 +12,7 @@ another message's.
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
 from mansio.core.paging import Pages
 from mansio.core.producers import Producers
@@ -45,13 +45,6 @@ class Reader:
         self.offset = offset
         self.number = -1
         self.mark = -1  # of the run at which more is read ahead, while it reads from the log
-
-
-class Entry(NamedTuple):
-    """A run in a stream, and the offset of its first message."""
-
-    run: Run
-    base: int
 
 
 class Stream(Queue):
@@ -129,7 +122,7 @@ class Stream(Queue):
 
     # -- readers
 
-    def run_at(self, reader: Reader) -> Entry | None:
+    def run_at(self, reader: Reader) -> Span | None:
         """The run that the reader reads next; None where it has to wait for it.
 
         What is not there any more is skipped, also what damage of the log has taken.
@@ -149,7 +142,7 @@ class Stream(Queue):
             return None
         span = ready[at]
         reader.offset = max(reader.offset, span.base)
-        return Entry(span.run, span.base)
+        return span
 
     def last_offset(self) -> int:
         """Where the newest run begins that may be read."""

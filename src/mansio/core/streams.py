@@ -51,14 +51,20 @@ class Streams:
     def __len__(self) -> int:
         return len(self._retainers)
 
-    def made(self, stream: Stream) -> None:
-        """There is one more."""
-        self._retainers[stream.id] = Retainer(self, stream)
+    def made(self, queue: "Queue") -> None:
+        """There is one more queue: a stream, a group, or one that has nothing to do with either."""
+        if isinstance(queue, Stream):
+            self._retainers[queue.id] = Retainer(self, queue)
+        elif isinstance(queue, Group):
+            self._made_group(queue)
 
-    def gone(self, stream: Stream) -> None:
-        """It is deleted."""
-        self._retainers.pop(stream.id, None)
-        self._packer.gone(stream)
+    def gone(self, queue: "Queue") -> None:
+        """It is deleted, and its consumers are cancelled."""
+        if isinstance(queue, Stream):
+            self._retainers.pop(queue.id, None)
+            self._packer.gone(queue)
+        elif isinstance(queue, Group):
+            self._gone_group(queue)
 
     # -- entries
 
@@ -123,15 +129,14 @@ class Streams:
 
     # -- groups
 
-    def made_group(self, group: Group) -> None:
-        """There is one more; it may be a partition of a larger one."""
+    def _made_group(self, group: Group) -> None:
+        """It may be a partition of a larger one."""
         name = group.arguments.get(ROTA)
         if name is not None:
             group.rota = self._rotas.setdefault((group.vhost, name), Rota())
             group.rota.join(group)
 
-    def gone_group(self, group: Group) -> None:
-        """It is deleted, and its consumers are cancelled."""
+    def _gone_group(self, group: Group) -> None:
         if group.source is not None:
             group.source.groups.remove(group)
             self._broker.dispatcher.touch(group.source)  # it may have waited for this one
@@ -175,7 +180,7 @@ class Streams:
         if channel.limit:
             raise Unsupported(f"{resource} does not support global qos")
 
-    def check_refusal(self, pieces: list[Piece], how: str) -> None:
+    def check_refusal(self, pieces: list[Piece], how: str = REFUSALS) -> None:
         """Deliveries are refused, or given back: Unsupported where one of them is a stream's."""
         for piece in pieces:
             if piece.queue.keeps and not piece.queue.deleted:
@@ -199,8 +204,8 @@ class Streams:
         reader = consumer.reader
         assert reader is not None
         settling = self._broker.settling
-        while (entry := stream.run_at(reader)) is not None:
-            run, base = entry
+        while (span := stream.run_at(reader)) is not None:
+            run, base = span.run, span.base
             each = run.bytes_each()
             i = reader.offset - base
             n = min(run.count - i, consumer.room(each))

@@ -66,10 +66,7 @@ class TopologyRestore:
         elif do == "delete queue":
             queue = host.queues[change["name"]]
             queue.deleted = True  # its lease may still be known
-            if isinstance(queue, Stream):
-                self._broker.streams.gone(queue)
-            elif isinstance(queue, Group):
-                self._broker.streams.gone_group(queue)
+            self._broker.streams.gone(queue)
             host.remove_queue(queue)
             return int(change["id"])
         elif do == "keep delays":
