@@ -129,7 +129,7 @@ class Profile:
                     exchange.arguments["x-cache-size"] = rng.choice((1, 2, 4))
 
     def _add_streams(self, rng: Random, streaming: bool) -> None:
-        self.ahead_bytes = rng.choice((4 << 20, 1000, 100))
+        self.window_bytes = rng.choice((8 << 20, 2000, 200))
         """How far ahead is read for who reads a stream from the log."""
         self.pack_runs = rng.choice((128, 2, 5))
         self.pack_bytes = rng.choice((200, 1000, 256 << 10))
@@ -154,7 +154,7 @@ class Profile:
             patch("mansio.core.journal.PART_BYTES_MAX", self.part_bytes),
             patch("mansio.core.delays.LOOSE_MAX", self.loose_max),
             patch("mansio.core.dispatch.CROWD_BYTES", self.crowd_bytes),
-            patch("mansio.core.streams.AHEAD_BYTES", self.ahead_bytes),
+            patch("mansio.core.paging.WINDOW_BYTES", self.window_bytes),
             patch("mansio.core.packing.PACK_RUNS", self.pack_runs),
             patch("mansio.core.packing.SMALL_BYTES", self.pack_bytes),
             patch("mansio.core.packing.PACK_BYTES", self.pack_bytes),

@@ -118,9 +118,8 @@ class Scan:
     def _reset(self) -> None:
         self.fault: tuple[int, int, str] | None = None
         self.route: Any = None
-        self.ordered = (
-            False  # the open segment's route wants what was settled before it to be settled
-        )
+        # The open segment's route wants what was settled before it to be settled.
+        self.ordered = False
         self.frame_at = 0  # where the method frame of the open segment lies
         self.frame_len = 0
         self.start = 0

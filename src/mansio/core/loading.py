@@ -8,16 +8,16 @@ A queue is read ahead in its order as long as it is handed out: while its head i
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from mansio.core.errors import PreconditionFailed
 from mansio.core.records import Damaged, Published, decode
-from mansio.core.run import Run
+from mansio.core.run import Run, Span
 
 if TYPE_CHECKING:
     from mansio.core.dispatch import Dispatcher
-    from mansio.core.paging import Paging
+    from mansio.core.paging import Pages, Paging
     from mansio.core.queue import Queue
 
 
@@ -53,20 +53,20 @@ class Loading:
         if head.run in self.unreadable:
             return
         if not head.run.data:
-            waiting = self._queues.setdefault(head.run, [])
-            if queue not in waiting:
-                waiting.append(queue)
+            if self.wake_by(head.run, queue):
                 self._read_ahead(queue)
         else:
             mark = self._paging.pages(queue).mark
             if mark is not None and head.base + head.start >= mark:
                 self._read_ahead(queue)
 
-    def wake_by(self, run: Run, queue: "Queue") -> None:
-        """The queue is looked at again when a run has been read that somebody wants."""
+    def wake_by(self, run: Run, queue: "Queue") -> bool:
+        """The queue is looked at again when a run has been read that somebody wants; whether that is new."""
         waiting = self._queues.setdefault(run, [])
-        if queue not in waiting:
-            waiting.append(queue)
+        if queue in waiting:
+            return False
+        waiting.append(queue)
+        return True
 
     def must_wait(self, queue: "Queue", waiter: Any) -> bool:
         """Whether the queue's first message has to be read first: the waiter is woken then, and has to ask again.
@@ -112,16 +112,19 @@ class Loading:
             self._wanted.append(run)
 
     def _read_ahead(self, queue: "Queue") -> None:
-        """Asks for what is missing in the first part of a queue, and marks the middle of it."""
         pages = self._paging.pages(queue)
+        pages.mark = self.read_ahead(queue.spans(), pages)
+
+    def read_ahead(self, spans: Iterable[Span], pages: "Pages") -> int | None:
+        """Asks for what is missing in the first part of these spans, as pages of whoever wants it; the position in the
+        middle of it, from where on to ask for more, or None where nothing is missing."""
         room = reach = self._paging.window_bytes // 2
         mark = None
         missing = False
-        for span in queue.spans():
+        for span in spans:
             run = span.run
-            if mark is None:
-                if room * 2 <= reach:
-                    mark = span.base + span.start
+            if mark is None and room * 2 <= reach:
+                mark = span.base + span.start
             if not run.data:
                 missing = True
                 run.home = pages
@@ -129,7 +132,7 @@ class Loading:
             room -= (span.stop - span.start) * run.bytes_each()
             if room <= 0:
                 break
-        pages.mark = mark if missing else None
+        return mark if missing else None
 
     # -- who reads
 

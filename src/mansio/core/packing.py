@@ -93,9 +93,8 @@ class Packer:
         broker.settling.count(run)
         for queue_id, settled in sorted(gone for span in spans for gone in span.run.gone or ()):
             broker.settling.note_gone(run, queue_id, settled)
-        broker.journal.carry(
-            run
-        )  # what groups have settled must not stay behind with the small runs
+        # What groups have settled must not stay behind with the small runs.
+        broker.journal.carry(run)
         if broker.paging.budget_bytes:
             broker.paging.arrived(run, (stream,))
         stream.packing = Packing(run, at + stream.removed, len(spans))
@@ -148,7 +147,7 @@ class Packer:
             self._broker.settling.left(span.run, stream.id, span.run.count, ())
         for consumer in stream.consumers:
             assert consumer.reader is not None
-            consumer.reader.number = consumer.reader.mark = -1
+            consumer.reader.number = -1
 
     def gone(self, stream: "Stream") -> None:
         """The stream is deleted."""

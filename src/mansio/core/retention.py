@@ -43,9 +43,8 @@ class Bucket:
         self.first_seq = seq
         self.last_seq = seq
         self.bytes = 0
-        self.live_bytes = (
-            0  # of the records of `runs` and `moving`, and of what is settled of these
-        )
+        # Of the records of `runs` and `moving`, and of what is settled of these.
+        self.live_bytes = 0
         self.runs: dict[Run, None] = {}
         self.moving: dict[Run, None] = {}  # carried, but their new record is not durable yet
         self.leaving = 0  # settled runs, but the record that says so is not durable yet
@@ -160,14 +159,7 @@ class Retention:
             return False
         lag = 0 if low else SNAPSHOT_LAG_BUCKETS * self._limits.bucket_bytes
         lag = max(lag, (1 if low else SNAPSHOT_LAG_FACTOR) * self._snapshot_bytes)
-        idle_bytes = 0
-        for bucket in self.buckets:
-            if bucket.needed:
-                break
-            idle_bytes += bucket.bytes
-            if idle_bytes > lag:
-                break
-        self._snapshot_pending = idle_bytes > lag and len(self.buckets) > 1
+        self._snapshot_pending = self._idle_bytes() > lag and len(self.buckets) > 1
         return self._snapshot_pending
 
     def take_carried(

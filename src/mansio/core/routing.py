@@ -144,9 +144,8 @@ class Route:
         self.window_durable = False
         self.deduplicates = any(queue.dedup is not None for queue in queues)
         """Whether somebody on the way asks for the ids of messages."""
-        self.in_order = (
-            self.deduplicates
-        )  # a client that settles a message may publish its id again
+        # A client that settles a message may publish its id again.
+        self.in_order = self.deduplicates
         self.looked_at = (
             by_content or self.deduplicates or any(queue.rules.levels for queue in queues)
         )

@@ -44,7 +44,7 @@ class Reader:
     def __init__(self, offset: int) -> None:
         self.offset = offset
         self.number = -1
-        self.mark = -1  # of the run at which more is read ahead, while it reads from the log
+        self.mark: int | None = None  # the offset at which more is read ahead; see Loading
 
 
 class Stream(Queue):

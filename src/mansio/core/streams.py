@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from mansio.core.queue import Queue
     from mansio.core.session import Channel
 
-AHEAD_BYTES: Final = 4 << 20
-"""Read ahead from the log for one reader; the next part is asked for when half of it is used up."""
 REFUSALS: Final = "basic.nack and basic.reject"
 
 
@@ -214,7 +212,7 @@ class Streams:
             if not run.data:
                 self._wait(stream, reader, run)
                 return
-            if reader.number >= reader.mark >= 0:
+            if reader.mark is not None and reader.offset >= reader.mark:
                 self._read_ahead(stream, reader)
             deliver(stream, consumer, Span(run, i, i + n, base), 0, n, 1, each, settling)
             reader.offset += n
@@ -230,18 +228,7 @@ class Streams:
 
     def _read_ahead(self, stream: Stream, reader: Reader) -> None:
         """Asks for what is missing of the next part, from the reader's place on."""
-        loading = self._broker.paging.loading
-        at = first = reader.number - stream.removed
-        room = reach = min(AHEAD_BYTES, self._broker.paging.window_bytes // 2)
-        reader.mark = -1
         ready = stream.ready
-        missing = False
-        while at < len(ready) and (room > 0 or at == first):
-            run = ready[at].run
-            if not run.data:
-                missing = True
-                loading.want(run)
-            room -= run.data_bytes
-            if missing and reader.mark < 0 and room * 2 <= reach:
-                reader.mark = at + stream.removed
-            at += 1
+        spans = (ready[at] for at in range(reader.number - stream.removed, len(ready)))
+        loading = self._broker.paging.loading
+        reader.mark = loading.read_ahead(spans, self._broker.paging.pages(stream))

@@ -122,9 +122,8 @@ class Server:
         self._store = store
         self._interval_s = settings.interval_ms / 1000 if settings.sync == "interval" else None
         self._sync_at: float | None = None
-        self._spins = (
-            len(os.sched_getaffinity(0)) > 1
-        )  # alone, it would keep its parent from asking
+        # On a processor alone, it would keep its parent from asking.
+        self._spins = len(os.sched_getaffinity(0)) > 1
         self._patience = Patience()
         self._poll = select.poll()
         self._poll.register(connection, select.POLLIN)

@@ -38,9 +38,8 @@ class Patchwork:
     def __init__(self) -> None:
         self.notes: list[str] = []
         self._begin()
-        self._known_below = (
-            0  # every queue with an id below this one is in the last snapshot, or was deleted
-        )
+        # Every queue with an id below this one is in the last snapshot, or was deleted.
+        self._known_below = 0
         self._deleted: set[int] = set()
         self._positions: dict[int, Positions] = {}
         self._keys: dict[
