@@ -6,11 +6,10 @@ A run costs some 450 bytes of memory, whatever is in it, and a stream keeps its 
 runs is written to the log once more, as one. A restart finds both, and takes the larger one.
 """
 
-from array import array
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from mansio.core.run import Run, Span
+from mansio.core.run import Run, Span, lay_out
 
 if TYPE_CHECKING:
     from mansio.core.broker import Broker
@@ -40,28 +39,11 @@ class Packing:
 
 def join(runs: list[Run]) -> Run:
     """One run of the messages of all, which came when the last of them did."""
-    ends = array("I")
-    which = bytearray()
     routes = {route: None for run in runs for route in run.routes}
     number = {route: i for i, route in enumerate(routes)}
-    at = 0
-    for run in runs:
-        for i in range(run.count):
-            start, stop = run.bounds(i)
-            at += stop - start
-            ends.append(at)
-            which.append(number[run.route(i)])
-    data = b"".join([run.data for run in runs])
-    stride = ends[0] if all(end == ends[0] * i for i, end in enumerate(ends, 1)) else 0
-    joined = Run(
-        data,
-        len(ends),
-        stride,
-        None if stride else ends.tobytes(),
-        tuple(routes),
-        bytes(which) if len(routes) > 1 else None,
-        True,
-    )
+    which = bytes([number[run.route(i)] for run in runs for i in range(run.count)])
+    frames = [message for run in runs for message in run.messages()]
+    joined = Run(*lay_out(frames), tuple(routes), which if len(routes) > 1 else None, True)
     joined.arrived_ms = runs[-1].arrived_ms
     return joined
 

@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from mansio.core.queue import Queue
 
 _COMMON: Final = (
+    "x-cache-size",
+    "x-cache-ttl",
     "x-dead-letter-exchange",
     "x-dead-letter-routing-key",
+    "x-dispatch-strategy",
     "x-expires",
     "x-max-length",
     "x-max-length-bytes",
@@ -25,6 +28,7 @@ _COMMON: Final = (
     "x-message-ttl",
     "x-overflow",
     "x-queue-type",
+    "x-retry",
     "x-single-active-consumer",
 )
 _TYPES: Final[dict[str, tuple[str, ...]]] = {
@@ -49,10 +53,6 @@ _TYPES: Final[dict[str, tuple[str, ...]]] = {
 }
 """Arguments that each type of queue knows. Quorum queues have priorities here, which RabbitMQ refuses until 4.0."""
 _OTHERS: Final = frozenset(name for names in _TYPES.values() for name in names)
-_NOT_FOR_STREAMS: Final = frozenset(
-    ("x-cache-size", "x-cache-ttl", "x-dispatch-strategy", "x-retry")
-)
-"""Mansio's own arguments that only make sense where messages go when they are settled."""
 
 _VALUES: Final[dict[str, a.Check]] = {
     "x-expires": a.lease,
@@ -77,7 +77,7 @@ _VALUES: Final[dict[str, a.Check]] = {
     "x-dispatch-strategy": a.strategy,
     "x-retry": lambda value, _: retry.fault(value),
 }
-"""In the order in which they are checked; the last ones are Mansio's own, which any queue may have."""
+"""In the order in which they are checked; the last ones are Mansio's own."""
 
 _NOT_FOR_GROUPS: Final = frozenset(
     (
@@ -127,7 +127,7 @@ def check_queue_arguments(name: str, vhost: str, arguments: Arguments) -> None:
         if key in arguments and (key in known or key not in _OTHERS):
             _check(key, check, arguments, resource)
     for key in arguments:
-        if (key in _OTHERS and key not in known) or (kind == "stream" and key in _NOT_FOR_STREAMS):
+        if key in _OTHERS and key not in known:
             raise _foreign(key, resource, kind)
     if SOURCE in arguments:
         _check_group(arguments, resource, kind)

@@ -178,16 +178,21 @@ def _sum(data: bytes, ends: bytes | None, which: bytes | None) -> int:
 
 def make_run(frames: Sequence[bytes], route: "Route", persistent: bool) -> Run:
     """Messages with one route, as a run."""
+    return Run(*lay_out(frames), (route,), None, persistent)
+
+
+def lay_out(frames: Sequence[bytes]) -> tuple[bytes, int, int, bytes | None]:
+    """The data, count, stride and ends of a run of these messages."""
     data = b"".join(frames)
     size = len(frames[0])
     if all(len(each) == size for each in frames):
-        return Run(data, len(frames), size, None, (route,), None, persistent)
+        return data, len(frames), size, None
     ends = array("I")
     at = 0
     for each in frames:
         at += len(each)
         ends.append(at)
-    return Run(data, len(frames), 0, ends.tobytes(), (route,), None, persistent)
+    return data, len(frames), 0, ends.tobytes()
 
 
 class Span:
