@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ from tests.sim import (
     planted_repeats,
     planted_streams,
 )
+from tests.sim.planted_worlds import worlds
 from tests.sim.profile import SLOW, Profile
 
 if TYPE_CHECKING:
@@ -170,23 +171,17 @@ def _early_reply() -> AbstractContextManager[Any]:
     return patch.object(Confirms, "changed", lambda self, session: None)
 
 
-@contextmanager
-def _early_cut() -> Iterator[None]:
+def _early_cut() -> AbstractContextManager[Any]:
     """The log is cut before the settlements are durable that make its front superfluous.
 
     Strikes only a broker that crashes in between, so the worlds are such that this happens.
     """
-    init = Profile.__init__
 
-    def rough(self: Profile, rng: Random) -> None:
-        init(self, rng)
-        self.crashes, self.faults, self.bucket_bytes, self.group_bytes_max = 0.02, SLOW, 300, 300
+    def crash(profile: Profile, _: Random) -> None:
+        profile.crashes, profile.faults = 0.02, SLOW
+        profile.bucket_bytes = profile.group_bytes_max = 300
 
-    with (
-        patch.object(Retention, "settled", Retention._forget),
-        patch.object(Profile, "__init__", rough),
-    ):
-        yield
+    return worlds(patch.object(Retention, "settled", Retention._forget), crash)
 
 
 def _wrong_record() -> AbstractContextManager[Any]:
@@ -238,22 +233,15 @@ def _wrong_successor() -> AbstractContextManager[Any]:
     return patch.object(Sharing, "remove", newest)
 
 
-@contextmanager
-def _ignored_weight() -> Iterator[None]:
+def _ignored_weight() -> AbstractContextManager[Any]:
     """Consumers get messages as if all had the same weight. Worlds in which weights are usual."""
-    init = Profile.__init__
 
-    def weighted(self: Profile, rng: Random) -> None:
-        init(self, rng)
-        self.taste["priority"] = self.taste["consume"] = 1.0
-        for queue in self.queues:
+    def weigh(profile: Profile, _: Random) -> None:
+        profile.taste["priority"] = profile.taste["consume"] = 1.0
+        for queue in profile.queues:
             queue.arguments["x-dispatch-strategy"] = "weighted"
 
-    with (
-        patch.object(Weighted, "share", RoundRobin.share),
-        patch.object(Profile, "__init__", weighted),
-    ):
-        yield
+    return worlds(patch.object(Weighted, "share", RoundRobin.share), weigh)
 
 
 def _ignored_load() -> AbstractContextManager[Any]:
@@ -261,15 +249,12 @@ def _ignored_load() -> AbstractContextManager[Any]:
     return patch.object(LeastLoaded, "share", RoundRobin.share)
 
 
-@contextmanager
-def _waiting_for_the_deaf() -> Iterator[None]:
+def _waiting_for_the_deaf() -> AbstractContextManager[Any]:
     """A connection takes no more, and consumers that waited for its own are not told. Worlds in which that is usual."""
-    init = Profile.__init__
 
-    def narrow(self: Profile, rng: Random) -> None:
-        init(self, rng)
-        self.taste["priority"] = self.taste["consume"] = 3.0
-        self.turn_bytes, self.write_high_bytes = 300, 600
+    def narrow(profile: Profile, _: Random) -> None:
+        profile.taste["priority"] = profile.taste["consume"] = 3.0
+        profile.turn_bytes, profile.write_high_bytes = 300, 600
 
     def silent(self: Consuming, session: Session, writable: bool) -> None:
         session.writable = writable
@@ -278,11 +263,7 @@ def _waiting_for_the_deaf() -> Iterator[None]:
         else:
             session.allowance = 0
 
-    with (
-        patch.object(Consuming, "set_writable", silent),
-        patch.object(Profile, "__init__", narrow),
-    ):
-        yield
+    return worlds(patch.object(Consuming, "set_writable", silent), narrow)
 
 
 def _never_late() -> AbstractContextManager[Any]:

@@ -20,7 +20,7 @@ from mansio.core.restore import Restore
 from mansio.core.retry import Retry
 from mansio.core.run import Run, Span
 from mansio.core.settling import Settling
-from tests.sim.planted_letters import rough
+from tests.sim.planted_worlds import rough, worlds
 from tests.sim.profile import Profile
 
 if TYPE_CHECKING:
@@ -188,17 +188,13 @@ def _delayed_old_ways() -> AbstractContextManager[Any]:
     return often_delayed(patch.object(Forwarding, "end", clinging))
 
 
-@contextmanager
-def often_delayed(bug: AbstractContextManager[Any]) -> Iterator[None]:
+def often_delayed(bug: AbstractContextManager[Any]) -> AbstractContextManager[Any]:
     """Worlds in which many messages are delayed."""
-    init = Profile.__init__
 
-    def delaying(self: Profile, rng: Random) -> None:
-        init(self, rng)
-        self.delaying = 0.4
+    def delay(profile: Profile, _: Random) -> None:
+        profile.delaying = 0.4
 
-    with bug, patch.object(Profile, "__init__", delaying):
-        yield
+    return worlds(bug, delay)
 
 
 BUGS: tuple[tuple[str, Plant], ...] = (

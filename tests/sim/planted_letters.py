@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from random import Random
 from typing import Any
 from unittest.mock import patch
 
@@ -22,7 +21,7 @@ from mansio.core.rules import Rules
 from mansio.core.run import Run, Span
 from mansio.core.settling import Settling
 from mansio.protocol.amqp import letters
-from tests.sim.profile import Profile
+from tests.sim.planted_worlds import rough
 
 OFTEN = 5
 """Some bugs strike only every so many times."""
@@ -208,19 +207,6 @@ def _unused() -> AbstractContextManager[Any]:
             used(self)
 
     return patch.object(Lease, "used", deaf)
-
-
-@contextmanager
-def rough(bug: AbstractContextManager[Any]) -> Iterator[None]:
-    """Worlds in which brokers crash often, and the log is cut often."""
-    init = Profile.__init__
-
-    def rough(self: Profile, rng: Random) -> None:
-        init(self, rng)
-        self.crashes, self.bucket_bytes = 0.02, 300
-
-    with bug, patch.object(Profile, "__init__", rough):
-        yield
 
 
 BUGS: tuple[tuple[str, Plant], ...] = (

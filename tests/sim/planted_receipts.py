@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from random import Random
 from typing import Any
 from unittest.mock import patch
@@ -12,7 +12,7 @@ from mansio.core.marks import Marks
 from mansio.core.receipts import Receipts
 from mansio.core.restore import Restore
 from mansio.core.settling import Settling
-from tests.sim.planted_letters import rough
+from tests.sim.planted_worlds import rough, worlds
 from tests.sim.profile import Profile
 
 OFTEN = 5
@@ -69,17 +69,13 @@ def _not_told_after_a_restart() -> AbstractContextManager[Any]:
     return rough(often_told(patch.object(Restore, "_mark", lambda *about: None)))
 
 
-@contextmanager
-def often_told(bug: AbstractContextManager[Any]) -> Iterator[None]:
+def often_told(bug: AbstractContextManager[Any]) -> AbstractContextManager[Any]:
     """Worlds in which many messages ask for receipts."""
-    init = Profile.__init__
 
-    def telling(self: Profile, rng: Random) -> None:
-        init(self, rng)
-        self.telling = 0.5
+    def tell(profile: Profile, _: Random) -> None:
+        profile.telling = 0.5
 
-    with bug, patch.object(Profile, "__init__", telling):
-        yield
+    return worlds(bug, tell)
 
 
 BUGS: tuple[tuple[str, Plant], ...] = (

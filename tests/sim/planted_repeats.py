@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from random import Random
 from typing import Any
 from unittest.mock import patch
@@ -12,7 +12,7 @@ from mansio.core import topology_restore
 from mansio.core.deduplication import Deduplication, Present, Window
 from mansio.core.marks import Marks
 from mansio.core.restore import Restore
-from tests.sim.planted_letters import rough
+from tests.sim.planted_worlds import rough, worlds
 from tests.sim.profile import Profile, deduplicate
 
 Plant = Callable[[], AbstractContextManager[Any]]
@@ -38,22 +38,15 @@ def _refused_alone() -> AbstractContextManager[Any]:
     return often_repeated(bug, full=True)
 
 
-@contextmanager
-def _recalled_anew() -> Iterator[None]:
+def _recalled_anew() -> AbstractContextManager[Any]:
     """What an exchange remembers is taken again by queues that have got it."""
-    init = Profile.__init__
 
-    def recalling(self: Profile, rng: Random) -> None:
-        init(self, rng)
-        self.taste["topology"] = 3.0
-        for exchange in self.exchanges:
+    def recall(profile: Profile, _: Random) -> None:
+        profile.taste["topology"] = 3.0
+        for exchange in profile.exchanges:
             exchange.type, exchange.arguments = "x-recent-history", {}
 
-    with (
-        often_repeated(patch.object(Marks, "only_id", lambda self: None)),
-        patch.object(Profile, "__init__", recalling),
-    ):
-        yield
+    return worlds(often_repeated(patch.object(Marks, "only_id", lambda self: None)), recall)
 
 
 def _too_long() -> AbstractContextManager[Any]:
@@ -83,24 +76,22 @@ def _present_lost() -> AbstractContextManager[Any]:
     return rough(often_repeated(patch.object(Restore, "_mark", lambda *about: None)))
 
 
-@contextmanager
-def often_repeated(bug: AbstractContextManager[Any], full: bool = False) -> Iterator[None]:
+def often_repeated(
+    bug: AbstractContextManager[Any], full: bool = False
+) -> AbstractContextManager[Any]:
     """Worlds in which many messages come again, and many queues and exchanges look at that; `full`: and queues have
     room for few."""
-    init = Profile.__init__
 
-    def repeating(self: Profile, rng: Random) -> None:
-        init(self, rng)
-        if not self.repeating:
-            for spec in (*self.queues, *self.exchanges):
+    def repeat(profile: Profile, rng: Random) -> None:
+        if not profile.repeating:
+            for spec in (*profile.queues, *profile.exchanges):
                 if rng.random() < 0.5:
                     deduplicate(rng, spec.arguments, 0.5)
-        self.repeating, self.cross = 0.7, False
-        for queue in self.queues if full else ():
+        profile.repeating, profile.cross = 0.7, False
+        for queue in profile.queues if full else ():
             queue.arguments |= {"x-max-length": 1, "x-overflow": "reject-publish"}
 
-    with bug, patch.object(Profile, "__init__", repeating):
-        yield
+    return worlds(bug, repeat)
 
 
 BUGS: tuple[tuple[str, Plant], ...] = (

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from random import Random
 from typing import Any
 from unittest.mock import patch
@@ -14,7 +14,7 @@ from mansio.core.run import Run
 from mansio.core.settling import Settling
 from mansio.core.stream import Reader, Stream
 from mansio.core.streams import Streams
-from tests.sim.planted_letters import rough
+from tests.sim.planted_worlds import rough, worlds
 from tests.sim.profile import SLOW, Profile
 
 OFTEN = 5
@@ -22,19 +22,15 @@ OFTEN = 5
 Plant = Callable[[], AbstractContextManager[Any]]
 
 
-@contextmanager
-def reading(bug: AbstractContextManager[Any]) -> Iterator[None]:
+def reading(bug: AbstractContextManager[Any]) -> AbstractContextManager[Any]:
     """The bug, in worlds where streams are read and much of them is not in memory."""
-    init = Profile.__init__
 
-    def far_behind(self: Profile, rng: Random) -> None:
-        init(self, rng)
-        if not any("x-max-age" in each.arguments for each in self.queues):
-            self.page_bytes = 200
-        self.taste["read"] = 3.0
+    def fall_behind(profile: Profile, _: Random) -> None:
+        if not any("x-max-age" in each.arguments for each in profile.queues):
+            profile.page_bytes = 200
+        profile.taste["read"] = 3.0
 
-    with bug, patch.object(Profile, "__init__", far_behind):
-        yield
+    return worlds(bug, fall_behind)
 
 
 def _reused() -> AbstractContextManager[Any]:
@@ -115,23 +111,19 @@ def _never_cut() -> AbstractContextManager[Any]:
     return patch.object(Stream, "next_excess_ms", lambda self: None)
 
 
-@contextmanager
-def _early() -> Iterator[None]:
+def _early() -> AbstractContextManager[Any]:
     """Readers get what is not durable yet. Worlds whose log is slow."""
     append = Streams.append
-    init = Profile.__init__
 
     def hasty(self: Streams, stream: Stream, run: Run) -> None:
         append(self, stream, run)
         stream.committed = stream.next_position
         self._broker.dispatcher.touch(stream)
 
-    def slow(self: Profile, rng: Random) -> None:
-        init(self, rng)
-        self.faults = SLOW
+    def slow(profile: Profile, _: Random) -> None:
+        profile.faults = SLOW
 
-    with patch.object(Streams, "append", hasty), patch.object(Profile, "__init__", slow):
-        yield
+    return worlds(patch.object(Streams, "append", hasty), slow)
 
 
 def _wrong_begin() -> AbstractContextManager[Any]:
