@@ -58,6 +58,7 @@ class Config:
     metrics_port: int = 0
     """0 is off."""
     metrics_bind: str = "127.0.0.1"
+    loopback_users: frozenset[str] = frozenset(("guest",))
     server_product: str = "RabbitMQ"
     server_version: str = "3.13.7"
     """What clients are told with connection.start; `docs/compatibility.md` says what follows from it."""
@@ -119,6 +120,18 @@ def text(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError
     return value.strip()
+
+
+def names(value: object) -> frozenset[str]:
+    """Read names, as a list or as text with commas; "none" and an empty list: no name."""
+    if isinstance(value, str):
+        value = [] if value.strip().lower() == "none" else value.split(",")
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise ValueError
+    found = frozenset(each.strip() for each in value)
+    if "" in found:
+        raise ValueError
+    return found
 
 
 def version(value: object) -> str:
@@ -229,6 +242,9 @@ SETTINGS: Final[dict[str, Setting]] = {
         whole(0, 65535), "a whole number from 0 to 65535", "port of metrics over HTTP; 0 is off"
     ),
     "metrics_bind": Setting(text, "an IP address or host name", "address of metrics over HTTP"),
+    "loopback_users": Setting(
+        names, "names with commas, or none", "users who may log in from this machine only"
+    ),
     "server_product": Setting(
         text, "a name", "product in the server properties, by which clients choose their behaviour"
     ),

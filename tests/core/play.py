@@ -72,6 +72,9 @@ class Heard:
     def returned(self, channel: Channel, run: Run, i: int, route: Route) -> None:
         self.told.append(("returned", channel.number, int(run.message(i)[:8])))
 
+    def expelled(self, why: str) -> None:
+        self.told.append(("expelled", why))
+
     def cancelled(self, channel: Channel, consumer_tag: str) -> None:
         self.told.append(("cancelled", channel.number, consumer_tag))
 

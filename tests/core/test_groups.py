@@ -285,7 +285,9 @@ def test_nothing_else_comes_into_a_group() -> None:
     queue = group(play)
     with pytest.raises(PreconditionFailed, match="cannot be bound"):
         play.broker.definitions.bind_queue(play.client.session, "g", "amq.direct", "k", {})
-    assert play.broker.route("/", "", "g", False, 1, 0).queues == ()
+    assert (
+        play.broker.route(play.broker.users.rights("guest", "/"), "", "g", False, 1, 0).queues == ()
+    )
     play.broker.publish(play.client.channel, make_run([1]), (play.stream,))
     play.turn()
     assert offsets_in(queue) == [0]

@@ -25,11 +25,15 @@ def publish(
 ) -> Run:
     """A message to the exchange rh, as a front hands it over."""
     run = make_run([number], persistent, size)
-    run.routes = (client.broker.route("/", "rh", "key", False, 1, 0),)
+    run.routes = (
+        client.broker.route(client.broker.users.rights("guest", "/"), "rh", "key", False, 1, 0),
+    )
     assert run.routes[0].by_content
     view = Message(headers or {}, routing_key="key")
     client.broker.publish(
-        client.channel, run, client.broker.route_message("/", "rh", ["key"], view)
+        client.channel,
+        run,
+        client.broker.route_message(client.broker.users.rights("guest", "/"), "rh", ["key"], view),
     )
     return run
 
@@ -95,7 +99,9 @@ def test_no_client_can_name_it_and_what_only_it_takes_is_not_routed() -> None:
     publish(client, 1)
     assert client.broker.counts.dropped == 1
     assert not client.broker.vhosts["/"].queues
-    route = client.broker.route("/", "", history(client.broker).name, False, 1, 0)
+    route = client.broker.route(
+        client.broker.users.rights("guest", "/"), "", history(client.broker).name, False, 1, 0
+    )
     assert route.queues == ()
 
 
@@ -236,7 +242,7 @@ def test_what_it_forgets_in_part_stays_in_memory_as_a_whole() -> None:
     keeper = kept(length=2, budget=1)
     queue = keeper.client.declare(durable=True)
     bind(keeper.client, "q")
-    route = keeper.broker.route("/", "rh", "key", False, 1, 0)
+    route = keeper.broker.route(keeper.broker.users.rights("guest", "/"), "rh", "key", False, 1, 0)
     together = make_run([1, 2, 3], persistent=True, size=100)
     keeper.broker.publish(keeper.client.channel, together, route.queues)
     keeper.turn()

@@ -35,7 +35,9 @@ class Writer:
         self.broker.journal.started("test", new=True)
 
     def publish(self, exchange: str, key: str, count: int = 1, persistent: bool = True) -> None:
-        route = self.broker.route("/", exchange, key, False, 1, 4)
+        route = self.broker.route(
+            self.broker.users.rights("guest", "/"), exchange, key, False, 1, 4
+        )
         bodies = [b"skip%06d" % (self.number + i) for i in range(count)]
         self.number += count
         data = b"".join(bodies)
@@ -186,7 +188,7 @@ def test_messages_are_as_old_as_they_were() -> None:
     writer.broker.now_ms = 1000
     arguments = {"x-message-ttl": 500, "x-max-priority": 2}
     writer.broker.definitions.declare_queue(writer.session, "q", True, False, False, arguments)
-    route = writer.broker.route("/", "", "q", False, 1, 0)
+    route = writer.broker.route(writer.broker.users.rights("guest", "/"), "", "q", False, 1, 0)
     for priority, expiration_ms in ((1, None), (2, 200)):
         run = Run(b"%08d" % priority, 1, 8, None, (route,), None, True)
         run.priority, run.expiration_ms = priority, expiration_ms
@@ -247,7 +249,12 @@ def test_exchanges_of_every_type_come_back_and_choose_as_before() -> None:
     for i in range(50):
         view = Message({"h": i})
         found = [
-            [queue.name for queue in broker.route_message("/", "hash", ["k"], view)]
+            [
+                queue.name
+                for queue in broker.route_message(
+                    broker.users.rights("guest", "/"), "hash", ["k"], view
+                )
+            ]
             for broker in (writer.broker, restored)
         ]
         assert found[0] == found[1] and found[0] in (["a"], ["c"])

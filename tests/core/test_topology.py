@@ -60,7 +60,7 @@ def test_a_headers_exchange_on_the_way_makes_the_content_decide() -> None:
     for name, source, arguments in (("a", "h", {"x": 1}), ("b", "spare", {})):
         client.declare(name)
         definitions.bind_queue(session, name, source, "", arguments)
-    route = client.broker.route("/", "in", "k", False, 1, 0)
+    route = client.broker.route(client.broker.users.rights("guest", "/"), "in", "k", False, 1, 0)
     assert route.by_content and {queue.name for queue in route.queues} == {"a", "b"}
     for headers, expected in (({"x": 1}, "a"), ({"x": 2}, "b"), ({}, "b")):
         (found,) = host.route(host.exchanges["in"], ["k"], Message(headers))[0]
@@ -129,12 +129,12 @@ def test_what_nobody_may_do() -> None:
     refused(NotFound, definitions.queue, session, "none")
     refused(NotFound, definitions.bind_queue, session, "mine", "none", "k", {})
     refused(NotFound, definitions.bind_exchange, session, "none", "amq.topic", "k", {})
-    refused(NotFound, client.broker.route, "/", "none", "k", False, 1, 0)
+    refused(NotFound, client.broker.route, client.session.rights, "none", "k", False, 1, 0)
     refused(ResourceLocked, definitions.queue, other.session, "mine")
     refused(ResourceLocked, other.declare, "mine")
     refused(ResourceLocked, client.declare, "mine")
     client.exchange("inner", internal=True)
-    refused(AccessRefused, client.broker.route, "/", "inner", "k", False, 1, 0)
+    refused(AccessRefused, client.broker.route, client.session.rights, "inner", "k", False, 1, 0)
     assert client.declare("amq.gen-1", generated=True).name == "amq.gen-1"
     check(client.broker)
 

@@ -15,10 +15,10 @@ from mansio.core.limits import Limits
 from mansio.core.queue import Queue
 from mansio.core.run import Run
 from mansio.core.session import Channel
-from mansio.core.users import Users
 from mansio.protocol.amqp.connection import AmqpConnection
 from mansio.protocol.amqp.letters import AmqpLetters
 from mansio.protocol.base import Peer
+from tests.logins import AtOnce
 
 CLIENTS = 3
 FRAME_MAX, SMALL_FRAME_MAX = 8192, 4096  # what is offered, and what some clients want
@@ -175,7 +175,7 @@ class World:
             consumers_per_channel_max=5,
         )
         self.broker = CheckedBroker(limits, AmqpLetters(limits.frame_max))
-        self.users = Users()
+        self.users = AtOnce(self.broker)
         self.speaking: list[Any] = []
         self.now_ns = 0
         self.tokens = 0

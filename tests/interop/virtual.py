@@ -14,11 +14,11 @@ from __future__ import annotations
 import itertools
 
 from mansio.core.broker import Broker
-from mansio.core.users import Users
 from mansio.protocol.amqp.connection import AmqpConnection
 from mansio.protocol.amqp.letters import AmqpLetters
 from mansio.protocol.base import Peer
 from tests.interop.wire import Wire
+from tests.logins import AtOnce
 
 START_MS = 1_700_000_000_000  # the Unix time at which every virtual broker starts
 STEP_MS = 10
@@ -31,7 +31,7 @@ class VirtualBroker:
     def __init__(self) -> None:
         self.broker = Broker(letters=AmqpLetters(131_072))
         self.broker.now_ms = START_MS
-        self.users = Users()
+        self.users = AtOnce(self.broker)
         self.announced: list[AmqpConnection] = []
         self.wires: dict[AmqpConnection, VirtualWire] = {}
         self._tickets = itertools.count(1)

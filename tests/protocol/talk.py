@@ -9,12 +9,12 @@ from mansio.core.check import check
 from mansio.core.draws import Draws
 from mansio.core.limits import Limits
 from mansio.core.matching import Means
-from mansio.core.users import Users
 from mansio.protocol.amqp.connection import PROTOCOL_HEADER, AmqpConnection
 from mansio.protocol.amqp.letters import AmqpLetters
 from mansio.protocol.amqp.states import State
 from mansio.protocol.base import Peer
 from mansio.protocol.expressions import Expressions
+from tests.logins import AtOnce
 
 S = 1_000_000_000
 CAPABLE = {
@@ -63,7 +63,7 @@ class World:
     def __init__(self, **limits: Any) -> None:
         means = Means(Draws(0), Expressions().compile)
         self.broker = Broker(Limits(**limits), AmqpLetters(131_072), means)
-        self.users = Users()
+        self.users = AtOnce(self.broker)
         self.announced: list[AmqpConnection] = []
         self.now_ns = 0
         self.ticket = 0

@@ -167,7 +167,10 @@ def test_guest_is_for_this_machine_only() -> None:
     talker = started(loopback=False)
     talker.send(0, m.ConnectionStartOk(CAPABLE, "PLAIN", b"\0guest\0guest"))
     assert closed_with(talker).reply_code == 403
-    assert talker.front.close_reason == "user 'guest' can only connect via localhost"
+    assert (
+        talker.front.close_reason
+        == "PLAIN login refused: user 'guest' can only connect via localhost"
+    )
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from mansio.protocol.amqp.letters import AmqpLetters
 from mansio.server.connection import Connection
 from mansio.server.tasks import Tasks
 from mansio.server.turn import Turn
+from tests.logins import AtOnce
 
 
 class StageClock:
@@ -207,7 +208,9 @@ class Stage:
         self.log = StageLog()
         self.broker = Broker(Limits(**limits), AmqpLetters(131_072))
         self.spool = StageLog()
-        self.turn = Turn(self.broker, self.log, self.clock, self.tasks, self.spool)
+        self.turn = Turn(
+            self.broker, self.log, self.clock, self.tasks, AtOnce(self.broker), self.spool
+        )
 
     def actor(self, heartbeat: int = 0, **capabilities: bool) -> Actor:
         """A client with channel 1 open."""

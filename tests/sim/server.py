@@ -19,7 +19,6 @@ from mansio.core.queue import Queue
 from mansio.core.restore import Restore
 from mansio.core.run import Run
 from mansio.core.session import Channel
-from mansio.core.users import Users
 from mansio.log.commit_states import State
 from mansio.log.group_commit import GroupCommit
 from mansio.log.memory import MemoryStore
@@ -27,6 +26,7 @@ from mansio.protocol.amqp.connection import AmqpConnection
 from mansio.protocol.base import Peer
 from mansio.protocol.expressions import Expressions
 from tests.log.faulty import Committer, Faults, FaultyLog
+from tests.logins import AtOnce
 from tests.sim.choices import CHOOSERS
 from tests.sim.events import Event, Tell, Watch, WatchedLetters, watch_queues
 from tests.sim.pager import Pager
@@ -158,7 +158,7 @@ class Server:
         self.broker = Watched(limits, WatchedLetters(limits.frame_max, self._told), means)
         self.broker.now_ms = now_ms
         watch_queues(self.broker, self._told)
-        self.users = Users()
+        self.users = AtOnce(self.broker)
         self.fronts: list[Front] = []
         self.digest = 0
         self.scheduled = False

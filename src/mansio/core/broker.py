@@ -12,6 +12,7 @@ the turn's effects at once:
 The Broker raises `BrokerError` for what a client may not do, before anything has changed. It never raises otherwise.
 """
 
+from mansio.core.administration import Administration
 from mansio.core.confirms import Confirms
 from mansio.core.consuming import Consuming
 from mansio.core.counts import Counts
@@ -35,12 +36,14 @@ from mansio.core.paging import Paging
 from mansio.core.queue import Queue
 from mansio.core.receipts import Receipts
 from mansio.core.records import Parts
+from mansio.core.rights import Rights
 from mansio.core.routing import Route
 from mansio.core.run import Run
 from mansio.core.session import Channel, Outbox, Outcome, Session, Transaction
 from mansio.core.settling import REFUSED, Settling
 from mansio.core.streams import REFUSALS, Streams
 from mansio.core.topology import VHost
+from mansio.core.users import DEFAULT_VHOST, MAX_CHANNELS, MAX_CONNECTIONS, Users
 from mansio.core.view import View, compile_nothing
 
 
@@ -56,15 +59,18 @@ class Broker(Consuming):
         """`letters`: who knows how messages look, and writes those that the broker publishes itself. `means`: what
         routing and dispatching need that choose by chance or by content."""
         super().__init__()
-        means = means or Means(Draws(0), compile_nothing)
-        self.draws = means.draws
+        self._means = means or Means(Draws(0), compile_nothing)
+        self.draws = self._means.draws
         self.limits = limits or Limits()
         self.letters = letters or NoLetters()
         self.now_ms = 0
         """Unix time: of what is applied now, and of what is due. Whoever drives the broker sets it."""
         self.deadlines = Deadlines()
-        self.vhosts: dict[str, VHost] = {"/": VHost("/", means)}
+        self.vhosts: dict[str, VHost] = {}
+        self.add_vhost(DEFAULT_VHOST)
+        self.users = Users()
         self.sessions: set[Session] = set()
+        self.administration = Administration(self)
         self.definitions = Definitions(self)
         self.dispatcher = Dispatcher(self.letters)
         self.paging = Paging(self.limits, self.dispatcher)
@@ -95,11 +101,27 @@ class Broker(Consuming):
     # -- sessions and channels
 
     def open_session(self, outbox: Outbox, user: str, vhost: str, name: str) -> Session:
-        """A connection that has passed its handshake; NotAllowed for an unknown vhost."""
-        if vhost not in self.vhosts:
+        """A connection whose user has logged in; NotAllowed for a vhost that there is not, or not for this user."""
+        host = self.vhosts.get(vhost)
+        if host is None:
             raise NotAllowed(f"vhost {vhost} not found")
-        session = Session(outbox, user, vhost, name)
+        found = self.users.find(user)
+        limit = host.limits.get(MAX_CONNECTIONS, -1)
+        if 0 <= limit <= host.sessions:
+            raise NotAllowed(
+                f"access to vhost '{vhost}' refused for user '{user}': connection limit ({limit}) is reached"
+            )
+        if found is not None and 0 <= found.limit(MAX_CONNECTIONS) <= found.sessions:
+            raise NotAllowed(
+                f"connection refused for user '{user}': user connection limit "
+                f"({found.limit(MAX_CONNECTIONS)}) is reached"
+            )
+        if found is None or self.users.rights(user, vhost).permission is None:
+            raise NotAllowed(f"access to vhost '{vhost}' refused for user '{user}'")
+        session = Session(outbox, self.users.rights(user, vhost), name)
         self.sessions.add(session)
+        host.sessions += 1
+        found.sessions += 1
         self.counts.sessions_opened += 1
         return session
 
@@ -111,10 +133,21 @@ class Broker(Consuming):
             self.definitions.drop_queue(queue)
         session.closed = True
         session.starved.clear()
-        self.sessions.discard(session)
+        if session in self.sessions:
+            self.sessions.discard(session)
+            self.vhosts[session.vhost].sessions -= 1
+            session.rights.user.sessions -= 1
 
     def open_channel(self, session: Session, number: int) -> Channel:
-        """A new channel; the front has checked that the number is free."""
+        """A new channel; the front has checked that the number is free. NotAllowed above the user's limit."""
+        user = session.rights.user
+        limit = user.limit(MAX_CHANNELS)
+        if 0 <= limit <= user.channels:
+            raise NotAllowed(
+                f"number of channels opened for user '{user.name}' has reached the maximum allowed user limit of "
+                f"({limit})"
+            )
+        user.channels += 1
         channel = session.channels[number] = Channel(session, number)
         self.counts.channels_opened += 1
         return channel
@@ -129,26 +162,48 @@ class Broker(Consuming):
         self.overdue.forget(channel)
         if channel.session.channels.pop(channel.number, None) is not None:
             self.counts.channels_closed += 1
+            channel.session.rights.user.channels -= 1
+
+    # -- virtual hosts
+
+    def add_vhost(self, name: str) -> VHost:
+        """A virtual host with nothing in it but what all have."""
+        host = self.vhosts[name] = VHost(name, self._means)
+        return host
+
+    def remove_vhost(self, name: str) -> None:
+        """Forgets an empty virtual host, and what is delayed in it."""
+        delays = self._delays.pop(name, None)
+        if delays is not None:
+            delays.drop_all()
+        del self.vhosts[name]
 
     # -- publishing
 
     def route(
-        self, vhost: str, exchange: str, key: str, mandatory: bool, channel: int, skip: int
+        self, rights: Rights, exchange: str, key: str, mandatory: bool, channel: int, skip: int
     ) -> Route:
         """Where publishes with this exchange and key go; NotFound, AccessRefused. `skip`: bytes of the method frame."""
-        host = self.vhosts[vhost]
+        host = self.vhosts[rights.vhost]
+        rights.check_write("exchange", exchange)
         start = host.publishable(exchange)
+        if rights.topics and start.type == "topic":
+            rights.check_write_topic(exchange, key)
         queues, by_content = host.route(start, [key], None)
         route = Route(exchange, key, tuple(queues), by_content, mandatory, channel, skip)
         route.remember_in(start)
         return route
 
     def route_message(
-        self, vhost: str, exchange: str, keys: list[str], view: View
+        self, rights: Rights, exchange: str, keys: list[str], view: View
     ) -> tuple[Queue, ...]:
-        """The queues for one message whose content counts or which has CC and BCC keys."""
-        host = self.vhosts[vhost]
-        return tuple(host.route(host.publishable(exchange), keys, view)[0])
+        """The queues for one message whose content counts or which has CC and BCC keys; AccessRefused."""
+        host = self.vhosts[rights.vhost]
+        start = host.publishable(exchange)
+        if rights.topics and start.type == "topic":
+            for key in keys:
+                rights.check_write_topic(exchange, key)
+        return tuple(host.route(start, keys, view)[0])
 
     def publish(self, channel: Channel, run: Run, queues: tuple[Queue, ...]) -> None:
         """Puts a run into these queues, or, if it is `held`, into the store of delayed messages; in a transaction,

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from mansio.core.check_access import check_access
 from mansio.core.check_delays import check_deferred, check_delays
 from mansio.core.check_log import check_retention
 from mansio.core.check_marks import check_marks
@@ -58,6 +59,7 @@ def check(broker: "Broker", topology: bool = True, turn_bytes: int = TURN_BYTES)
     `turn_bytes`: the allowance that sessions are granted.
     """
     tally = _Tally()
+    check_access(broker)
     for session in broker.sessions:
         _check_session(session, broker, turn_bytes, tally)
     for piece in broker.dead_letters.held_back():

@@ -2,9 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
+from mansio.core.admission import check_binding, check_exchange, check_new_queue
 from mansio.core.deferred import Deferred
 from mansio.core.equivalence import describe
 from mansio.core.errors import PreconditionFailed, unsupported
+from mansio.core.exchange_types import check_exchange_type
 from mansio.core.expiry import Expiry
 from mansio.core.group import SOURCE, Group
 from mansio.core.history import RECENT_HISTORY, History, replay
@@ -17,7 +19,7 @@ from mansio.core.records import encode_topology
 from mansio.core.routing import Arguments, Binding, Exchange
 from mansio.core.stream import Stream
 from mansio.core.stream_arguments import OFFSET, offset_of
-from mansio.core.topology_records import binding_fields, exchange_fields, queue_fields
+from mansio.core.topology_records import PREDECLARED, binding_fields, exchange_fields, queue_fields
 
 if TYPE_CHECKING:
     from mansio.core.broker import Broker
@@ -59,9 +61,10 @@ class Definitions:
     ) -> None:
         """exchange.declare, not passive."""
         name = clean(name)
-        made = self.vhost(session).declare_exchange(
-            name, type, durable, auto_delete, internal, arguments
-        )
+        host = self.vhost(session)
+        check_exchange_type(type)
+        check_exchange(host, session, name, arguments)
+        made = host.declare_exchange(name, type, durable, auto_delete, internal, arguments)
         if made is not None and type == RECENT_HISTORY:
             made.history = History(self.next_queue_id, session.vhost, made)
             self.next_queue_id += 1
@@ -78,6 +81,8 @@ class Definitions:
 
     def delete_exchange(self, session: "Session", name: str, if_unused: bool) -> None:
         """exchange.delete; one that does not exist is gone already."""
+        check_not_default(name)
+        session.rights.check_configure("exchange", name)
         gone = self.vhost(session).delete_exchange(name, if_unused)
         if gone is None:
             self.observed(session)
@@ -97,7 +102,7 @@ class Definitions:
     ) -> None:
         """queue.bind; NotFound names the exchange first when both are missing."""
         host = self.vhost(session)
-        check_not_default(source)
+        check_binding(host, session, "queue", name, source, key)
         host.exchange(source)
         self._bound(session, host.bind(source, host.queue(name, session), key, arguments))
 
@@ -105,8 +110,8 @@ class Definitions:
         self, session: "Session", name: str, source: str, key: str, arguments: Arguments
     ) -> None:
         """queue.unbind; what does not exist is gone already."""
-        check_not_default(source)
         host = self.vhost(session)
+        check_binding(host, session, "queue", name, source, key)
         queue = host.queues.get(name)
         if queue is not None:
             self._unbound(session, host.unbind(source, queue, key, arguments))
@@ -116,8 +121,7 @@ class Definitions:
     ) -> None:
         """exchange.bind; NotFound names the source first when both are missing."""
         host = self.vhost(session)
-        check_not_default(source)
-        check_not_default(destination)
+        check_binding(host, session, "exchange", destination, source, key)
         host.exchange(source)
         self._bound(session, host.bind(source, host.exchange(destination), key, arguments))
 
@@ -125,9 +129,8 @@ class Definitions:
         self, session: "Session", destination: str, source: str, key: str, arguments: Arguments
     ) -> None:
         """exchange.unbind; what does not exist is gone already."""
-        check_not_default(source)
-        check_not_default(destination)
         host = self.vhost(session)
+        check_binding(host, session, "exchange", destination, source, key)
         target = host.exchanges.get(destination)
         if target is not None:
             self._unbound(session, host.unbind(source, target, key, arguments))
@@ -151,6 +154,13 @@ class Definitions:
         """Exchanges that went with their last binding, which may have been one that is not in the log."""
         for exchange in host.take_dropped():
             self._dropped(exchange, host.name, None)
+
+    def drop_exchanges(self, host: "VHost") -> None:
+        """All of a virtual host that is to go, and with them what they remember."""
+        for exchange in list(host.exchanges.values()):
+            if exchange.name not in PREDECLARED:
+                del host.exchanges[exchange.name]
+                self._dropped(exchange, host.name, None)
 
     def _dropped(self, exchange: Exchange, vhost: str, session: "Session | None") -> None:
         """An exchange is gone, and with it what it remembers."""
@@ -192,12 +202,16 @@ class Definitions:
         auto_delete: bool,
         arguments: Arguments,
         generated: bool = False,
+        hidden: bool = False,
     ) -> Queue:
-        """queue.declare, not passive; `generated` names are the server's own and may be reserved ones."""
+        """queue.declare, not passive; `generated` names are the server's own and may be reserved ones, `hidden` queues
+        need no permission."""
         host = self.vhost(session)
         if not generated:
             name = clean(name)
             check_not_reserved("queue", name, host.name)
+        if not hidden:
+            session.rights.check_configure("queue", name)
         owner = session if exclusive else None
         found = host.queues.get(name)
         if found is not None:
@@ -206,6 +220,8 @@ class Definitions:
             return found
         check_queue_arguments(name, host.name, arguments)
         check_replicated(name, host.name, durable, exclusive, auto_delete, generated, arguments)
+        if not hidden:
+            check_new_queue(host, session, name, arguments)
         source = self._source(host, name, arguments)
         queue = self.make_queue(
             self.take_id(), host.name, name, durable, auto_delete, owner, arguments
@@ -323,7 +339,7 @@ class Definitions:
     def declare_reply_queue(self, session: "Session", token: str) -> Queue:
         """The hidden queue behind one consumer of amq.rabbitmq.reply-to."""
         return self.declare_queue(
-            session, f"{REPLY_TO}.{token}", False, True, True, {}, generated=True
+            session, f"{REPLY_TO}.{token}", False, True, True, {}, generated=True, hidden=True
         )
 
     def _write(self, do: str, vhost: str, session: "Session | None", **fields: Any) -> None:

@@ -351,6 +351,13 @@ class Delays:
             return True
         return False
 
+    def drop_all(self) -> None:
+        """Nothing is to be published any more: the virtual host goes."""
+        for _, _, held in (*self.near, *self.far):
+            self.leave(held, held.empty())
+        self.prune()
+        self.deadline_ms = NEVER_MS
+
     def prune(self) -> None:
         """Puts the heaps right again after runs have changed."""
         self.near_bytes = 0

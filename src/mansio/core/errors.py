@@ -38,6 +38,10 @@ class InvalidCommand(BrokerError):
     """A value that the command cannot have, such as an unknown exchange type; closes the connection."""
 
 
+class BadValue(BrokerError):
+    """What an operator asks for cannot be; no client's command raises it."""
+
+
 class Unsupported(BrokerError):
     """What queues of this type cannot do; closes the connection."""
 

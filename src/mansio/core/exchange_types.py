@@ -10,7 +10,7 @@ from mansio.core.choosers import (
     RandomChooser,
 )
 from mansio.core.content_matcher import ContentMatcher
-from mansio.core.errors import PreconditionFailed
+from mansio.core.errors import InvalidCommand, PreconditionFailed
 from mansio.core.field_values import Arguments
 from mansio.core.matchers import (
     DirectMatcher,
@@ -51,3 +51,9 @@ def _delayed(arguments: Arguments, means: Means) -> Matcher:
 DELAYED_MESSAGE: Final = "x-delayed-message"
 MATCHERS[DELAYED_MESSAGE] = _delayed
 EXCHANGE_TYPES: Final = tuple(MATCHERS)
+
+
+def check_exchange_type(type: str) -> None:
+    """Whether there are exchanges of this type; InvalidCommand."""
+    if type not in MATCHERS:
+        raise InvalidCommand(f"invalid exchange type '{type}'")

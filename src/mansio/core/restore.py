@@ -91,12 +91,13 @@ class Restore:
             self._returned.clear()
             if found["new"]:
                 self._topology.begin()
-        elif (deleted := self._topology.change(found)) is not None:
-            self._spans.pop(deleted, None)
-            self._settled.pop(deleted, None)
-            self._counted.pop(deleted, None)
-        elif found["do"] == SNAPSHOT:
-            self._broker.journal.retention.place(SNAPSHOT, self._seq, offset, len(record))
+        else:
+            for deleted in self._topology.change(found):
+                self._spans.pop(deleted, None)
+                self._settled.pop(deleted, None)
+                self._counted.pop(deleted, None)
+            if found["do"] == SNAPSHOT:
+                self._broker.journal.retention.place(SNAPSHOT, self._seq, offset, len(record))
 
     def finish(self) -> None:
         """Fills the queues with what is not settled; from here on the broker may serve."""

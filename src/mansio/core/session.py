@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mansio.core.inflight import Ledger, Piece
 from mansio.core.limits import TURN_BYTES
+from mansio.core.rights import Rights
 from mansio.core.routing import Route
 from mansio.core.run import Run
 
@@ -45,6 +46,9 @@ class Outbox(Protocol):
 
     def committed(self, channel: "Channel", ok: bool, partly: bool) -> None:
         """The transaction is durable, or could not be made so; `partly`: but for messages that full queues refused."""
+
+    def expelled(self, why: str) -> None:
+        """The user or virtual host of the connection is deleted: it is to end. Calls `close_session`."""
 
     def hold(self) -> None:
         """The connection changed what is durable: what it is told from here on waits for `release`, once for each."""
@@ -128,7 +132,10 @@ class Channel:
 
 
 class Session:
-    """One connection. `allowance` is what it may still be sent in this turn, in bytes; 0 while it does not read."""
+    """One connection, of the user whose `rights` these are.
+
+    `allowance` is what it may still be sent in this turn, in bytes; 0 while it does not read.
+    """
 
     __slots__ = (
         "allowance",
@@ -138,16 +145,18 @@ class Session:
         "outbox",
         "owned",
         "pressing",
+        "rights",
         "starved",
         "user",
         "vhost",
         "writable",
     )
 
-    def __init__(self, outbox: Outbox, user: str, vhost: str, name: str) -> None:
+    def __init__(self, outbox: Outbox, rights: Rights, name: str) -> None:
         self.outbox = outbox
-        self.user = user
-        self.vhost = vhost
+        self.rights = rights
+        self.user = rights.user.name
+        self.vhost = rights.vhost
         self.name = name
         self.channels: dict[int, Channel] = {}
         self.owned: dict[str, Queue] = {}  # exclusive queues

@@ -1,6 +1,6 @@
 """One virtual host: its exchanges, queues and bindings, and the rules for declaring and deleting them."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mansio.core.deduplication import make_window, wrong_argument
 from mansio.core.equivalence import (
@@ -14,12 +14,11 @@ from mansio.core.equivalence import (
 )
 from mansio.core.errors import (
     AccessRefused,
-    InvalidCommand,
     NotFound,
     PreconditionFailed,
     ResourceLocked,
 )
-from mansio.core.exchange_types import EXCHANGE_TYPES
+from mansio.core.exchange_types import check_exchange_type
 from mansio.core.field_values import Arguments
 from mansio.core.history import History, stores
 from mansio.core.matching import NO_MEANS, Means
@@ -45,6 +44,11 @@ class VHost:
         self.name = name
         self.means = means
         self.version = 0
+        self.about: dict[str, Any] = {}
+        """What operators say of it: description, tags."""
+        self.limits: dict[str, int] = {}
+        """MAX_CONNECTIONS, MAX_QUEUES; negative or not there: none."""
+        self.sessions = 0  # that are open
         self.restoring = False  # nothing goes by itself then: each deletion has its own record
         self._dropped: list[Exchange] = []
         self.queues: dict[str, Queue] = {}
@@ -72,8 +76,7 @@ class VHost:
         arguments: Arguments,
     ) -> Exchange | None:
         """A new exchange, or None if one that is the same exists."""
-        if type not in EXCHANGE_TYPES:
-            raise InvalidCommand(f"invalid exchange type '{type}'")
+        check_exchange_type(type)
         found = self.exchanges.get(name)
         check_not_default(name)
         if found is None:

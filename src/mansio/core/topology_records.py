@@ -4,6 +4,7 @@ record, so that the records which built it up can be forgotten.
 
 from typing import TYPE_CHECKING, Any
 
+from mansio.core.access_records import users_fields, vhost_fields
 from mansio.core.deduplication import Window
 from mansio.core.group import Group
 from mansio.core.names import PREDECLARED_EXCHANGES
@@ -19,8 +20,9 @@ PREDECLARED = frozenset(name for name, _ in PREDECLARED_EXCHANGES)
 
 
 def take_snapshot(broker: "Broker") -> dict[str, Any]:
-    """Durable exchanges, queues and bindings, with what later ids and positions must be above."""
-    return {
+    """Users, durable exchanges, queues and bindings, with what later ids and positions must be above."""
+    users = {} if broker.users.implied else {"access": users_fields(broker.users)}
+    return users | {
         "do": "snapshot",
         "next_queue_id": broker.definitions.next_queue_id,
         "vhosts": {name: _vhost(host, broker) for name, host in broker.vhosts.items()},
@@ -31,7 +33,9 @@ def _vhost(host: "VHost", broker: "Broker") -> dict[str, Any]:
     exchanges = [each for each in host.exchanges.values() if each.durable]
     now_ms = broker.now_ms
     delays = broker.delays(host.name)
-    about = {"delays": {"id": delays.id, "next": delays.next_position}} if delays.id else {}
+    about = vhost_fields(host) if host.about or host.limits else {}
+    if delays.id:
+        about["delays"] = {"id": delays.id, "next": delays.next_position}
     return about | {
         "exchanges": [
             exchange_fields(each)

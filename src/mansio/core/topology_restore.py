@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from mansio.core.access_records import RESTORE, restore_users
 from mansio.core.deduplication import REMEMBER, restore_ids
 from mansio.core.delays import Delays
 from mansio.core.group import SOURCE, Group
@@ -32,13 +33,13 @@ class TopologyRestore:
         """The log begins here: nothing was cut off in front."""
         self._complete = True
 
-    def change(self, change: dict[str, Any]) -> int | None:
-        """One change; answers the id of a queue that is gone. Damaged when it does not fit what came before."""
+    def change(self, change: dict[str, Any]) -> list[int]:
+        """One change; answers the ids of what is gone with messages. Damaged when it does not fit."""
         try:
             if change["do"] == SNAPSHOT:
                 self._snapshot(change)
-                return None
-            return self._change(change) if self._complete else None
+                return []
+            return self._change(change) if self._complete else []
         except (KeyError, TypeError, ValueError) as error:
             raise Damaged(
                 f"record {change.get('do')!r} lacks {error}, or it is not there"
@@ -52,15 +53,23 @@ class TopologyRestore:
         histories: list[Queue] = [queue for host in hosts for queue in host.histories()]
         return histories + [queue for host in hosts for queue in host.queues.values()]
 
-    def _change(self, change: dict[str, Any]) -> int | None:
-        host = self._broker.vhosts[change["vhost"]]
+    def _change(self, change: dict[str, Any]) -> list[int]:
         do = change["do"]
+        if do in RESTORE:
+            RESTORE[do](self._broker, change)
+            return []
+        if do == "put vhost":
+            self._put_vhost(change["vhost"], change)
+            return []
+        host = self._broker.vhosts[change["vhost"]]
+        if do == "delete vhost":
+            return self._delete_vhost(host)
         if do == "declare exchange":
             self._declare_exchange(host, change)
         elif do == "delete exchange":
             gone = host.delete_exchange(change["name"], False)  # None: with its last binding
             if gone is not None and gone.history is not None:
-                return gone.history.id
+                return [gone.history.id]
         elif do == "declare queue":
             self._declare_queue(host, change)
         elif do == "delete queue":
@@ -68,7 +77,7 @@ class TopologyRestore:
             queue.deleted = True  # its lease may still be known
             self._broker.streams.gone(queue)
             host.remove_queue(queue)
-            return int(change["id"])
+            return [int(change["id"])]
         elif do == "keep delays":
             self._keep_delays(host, change["id"])
         elif do in ("bind", "unbind"):
@@ -79,14 +88,36 @@ class TopologyRestore:
             restore_ids(owners[change[kind]].dedup, change["ids"])
         else:
             raise Damaged(f"unknown change {do!r}")
-        return None
+        return []
+
+    def _put_vhost(self, name: str, fields: dict[str, Any]) -> "VHost":
+        """`fields`: as `vhost_fields` gives them, or none."""
+        host = self._broker.vhosts.get(name)
+        if host is None:
+            host = self._broker.add_vhost(name)
+            host.restoring = True
+        if "about" in fields:
+            host.about, host.limits = fields["about"], fields["limits"]
+        return host
+
+    def _delete_vhost(self, host: "VHost") -> list[int]:
+        """Its queues have gone before, each by a record of its own."""
+        gone = [self._broker.delays(host.name).id]
+        self._broker.remove_vhost(host.name)
+        self._broker.users.forget_vhost(host.name)
+        return gone
 
     def _snapshot(self, change: dict[str, Any]) -> None:
         """The whole topology. Where it is known already, the snapshot says the same again."""
         definitions = self._broker.definitions
         definitions.next_queue_id = max(definitions.next_queue_id, change["next_queue_id"])
+        if not self._complete:
+            for name in self._broker.vhosts.keys() - change["vhosts"].keys():  # the default one
+                self._delete_vhost(self._broker.vhosts[name])
+            if "access" in change:
+                restore_users(self._broker.users, change["access"])
         for name, found in change["vhosts"].items():
-            host = self._broker.vhosts[name]
+            host = self._put_vhost(name, found)
             if not self._complete:
                 for fields in found["exchanges"]:
                     self._declare_exchange(host, fields)

@@ -1,23 +1,101 @@
-"""Who may log in: for now the default user, from this machine only, as RabbitMQ has it."""
+"""Users, and what they may do in which virtual host; passwords are checked by `admin/passwords.py`."""
 
-from hmac import compare_digest
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
 
-DEFAULT_USER = "guest"
-DEFAULT_PASSWORD = "guest"
+from mansio.core.errors import NotFound
+from mansio.core.rights import EVERYTHING, Rights
+
+DEFAULT_USER: Final = "guest"
+DEFAULT_PASSWORD: Final = "guest"
+DEFAULT_HASH: Final = "cm9hZN0HvTWwr+LtrtTZ8+c0M/XLTqxyIqVdXCcCzC2EfqNJ"
+DEFAULT_HASHING: Final = "rabbit_password_hashing_sha256"
+"""Everybody knows the password: its hash is made so that it takes no time."""
+DEFAULT_VHOST: Final = "/"
+
+ADMINISTRATOR, IMPERSONATOR = "administrator", "impersonator"
+
+MAX_CONNECTIONS, MAX_CHANNELS, MAX_QUEUES = "max-connections", "max-channels", "max-queues"
+USER_LIMITS: Final = frozenset((MAX_CONNECTIONS, MAX_CHANNELS))
+VHOST_LIMITS: Final = frozenset((MAX_CONNECTIONS, MAX_QUEUES))
+
+
+@dataclass(slots=True)
+class User:
+    """A name that may log in. `hashing`: how `password_hash` was made; both empty: not by a password."""
+
+    name: str
+    password_hash: str = ""
+    hashing: str = ""
+    tags: tuple[str, ...] = ()
+    limits: dict[str, int] = field(default_factory=dict)
+    sessions: int = 0
+    """Connections that are open."""
+    channels: int = 0
+
+    def limit(self, what: str) -> int:
+        """MAX_CONNECTIONS or MAX_CHANNELS; negative: none."""
+        return self.limits.get(what, -1)
 
 
 class Users:
-    """Names and passwords."""
+    """Who there is: the default user, who is `implied` as long as nobody has changed anything: not in the log."""
 
     def __init__(self) -> None:
-        self._passwords = {DEFAULT_USER: DEFAULT_PASSWORD}
+        self.implied = True
+        self._users: dict[str, User] = {}
+        self._rights: dict[tuple[str, str], Rights] = {}
+        default = self.add(User(DEFAULT_USER, DEFAULT_HASH, DEFAULT_HASHING, (ADMINISTRATOR,)))
+        self.rights(default.name, DEFAULT_VHOST).permit(EVERYTHING)
 
-    def check(self, name: str, password: str, loopback: bool) -> str | None:
-        """None when the user may log in, otherwise the reason for the log: the peer is told no more than 'refused'."""
-        known = self._passwords.get(name, "")
-        same = compare_digest(known.encode(), password.encode("utf-8", "surrogateescape"))
-        if name not in self._passwords or not same:
-            return f"user '{name}' is unknown or the password is wrong"
-        if name == DEFAULT_USER and not loopback:
-            return f"user '{name}' can only connect via localhost"
-        return None
+    def __iter__(self) -> Iterator[User]:
+        return iter(self._users.values())
+
+    def find(self, name: str) -> User | None:
+        """The user of this name, if there is one."""
+        return self._users.get(name)
+
+    def get(self, name: str) -> User:
+        """The user of this name; NotFound, in rabbitmqctl's words."""
+        found = self._users.get(name)
+        if found is None:
+            raise NotFound(f"User '{name}' does not exist")
+        return found
+
+    def add(self, user: User) -> User:
+        """One more."""
+        self._users[user.name] = user
+        return user
+
+    def remove(self, name: str) -> User:
+        """Without his rights; NotFound."""
+        gone = self.get(name)
+        del self._users[name]
+        for key in [key for key in self._rights if key[0] == name]:
+            self._rights.pop(key).permit(None)
+        return gone
+
+    def forget_all(self) -> None:
+        """There is nobody, not even the default user."""
+        self.implied = False
+        self._users.clear()
+        self._rights.clear()
+
+    def forget_vhost(self, vhost: str) -> None:
+        """It is gone, and what anybody might do in it."""
+        for key in [key for key in self._rights if key[1] == vhost]:
+            self._rights.pop(key).permit(None)
+
+    def rights(self, name: str, vhost: str) -> Rights:
+        """What a user may do in a virtual host, now and after changes; NotFound for the user."""
+        found = self._rights.get((name, vhost))
+        if found is None:
+            found = self._rights[name, vhost] = Rights(self.get(name), vhost)
+        return found
+
+    def all_rights(self) -> Iterator[Rights]:
+        """Of all users in all virtual hosts where there are any."""
+        for rights in self._rights.values():
+            if rights.permission is not None or rights.topics:
+                yield rights

@@ -1,5 +1,6 @@
 """The verbs of every front. A front has no socket, no clock and no task; it never raises for what a peer did."""
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 
@@ -8,6 +9,30 @@ class Peer(NamedTuple):
 
     name: str
     loopback: bool
+    address: str = ""
+    """Without the port."""
+
+
+class Credentials(NamedTuple):
+    """What a peer says of itself, and how; `password` None: its certificate has said who it is."""
+
+    user: str
+    password: str | None
+    mechanism: str
+
+
+class Verdict(NamedTuple):
+    """What became of a login; `user` None: refused, and `reason` says why: for the log, peers do not hear it."""
+
+    user: str | None
+    reason: str = ""
+
+
+class Authenticator(Protocol):
+    """Who checks logins."""
+
+    def begin(self, credentials: Credentials, peer: Peer, done: Callable[[Verdict], None]) -> None:
+        """Calls `done` once, now or later, also when the peer is gone by then."""
 
 
 class Front(Protocol):

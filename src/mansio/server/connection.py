@@ -226,4 +226,4 @@ def _peer(transport: asyncio.BaseTransport) -> Peer:
     theirs: Any = transport.get_extra_info("peername") or ("", 0)
     ours: Any = transport.get_extra_info("sockname") or ("", 0)
     loopback = str(theirs[0]).startswith(LOOPBACK)
-    return Peer(f"{theirs[0]}:{theirs[1]} -> {ours[0]}:{ours[1]}", loopback)
+    return Peer(f"{theirs[0]}:{theirs[1]} -> {ours[0]}:{ours[1]}", loopback, str(theirs[0]))

@@ -31,6 +31,7 @@ from mansio.log.base import Log, LogError
 from mansio.protocol.amqp.letters import AmqpLetters
 from mansio.protocol.expressions import Expressions
 from mansio.server import clock, logs, memory, storage
+from mansio.server.authenticator import LoginAuthenticator
 from mansio.server.listeners import Gate, ListenError, Listeners, shown
 from mansio.server.logs import fields
 from mansio.server.tasks import Tasks
@@ -167,7 +168,8 @@ async def _open(config: Config, tasks: Tasks, stop: "Stop") -> tuple[Turn, Log] 
         broker = Broker(limits(config), AmqpLetters(config.frame_max), means())
         broker.now_ms = int(clock.wall_s() * 1000)
         new = await storage.restore(broker, log, config)
-        turn = Turn(broker, log, clock, tasks, storage.make_spool(config))
+        authenticator = LoginAuthenticator(broker, clock, tasks, config.loopback_users)
+        turn = Turn(broker, log, clock, tasks, authenticator, storage.make_spool(config))
         await turn.open(new)
         await turn.ready()
         opened = turn, log

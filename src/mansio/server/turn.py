@@ -17,15 +17,15 @@ from mansio.codec.amqp import WHOLE_BYTES_MAX
 from mansio.core.broker import Broker
 from mansio.core.limits import FRAME_MIN_BYTES
 from mansio.core.records import Parts
-from mansio.core.users import Users
 from mansio.log.base import Log, LogError, Space
 from mansio.log.group_commit import Placed
 from mansio.protocol.amqp.connection import AmqpConnection
-from mansio.protocol.base import Peer
+from mansio.protocol.base import Authenticator, Peer
 from mansio.server.alarm import Alarm
 from mansio.server.clock import Clock
 from mansio.server.committer import Committer
 from mansio.server.connection import Connection
+from mansio.server.door import Door
 from mansio.server.logs import Budget, fields
 from mansio.server.pager import Pager
 from mansio.server.tasks import Tasks
@@ -65,11 +65,17 @@ class Turn:
     """All connections of one event loop, the Broker, and the log behind it."""
 
     def __init__(
-        self, broker: Broker, log: Log, clock: Clock, tasks: Tasks, spool: Log | None = None
+        self,
+        broker: Broker,
+        log: Log,
+        clock: Clock,
+        tasks: Tasks,
+        authenticator: Authenticator,
+        spool: Log | None = None,
     ) -> None:
         """`spool`: a log for transient messages that have no room in memory."""
         self.broker = broker
-        self.users = Users()
+        self.authenticator = authenticator
         self.connections: set[Connection] = set()
         self._clock = clock
         self._tasks = tasks
@@ -128,9 +134,8 @@ class Turn:
 
     def add(self, connection: Connection, peer: Peer) -> AmqpConnection:
         """The front for a connection that was made."""
-        front = AmqpConnection(
-            self.broker, self.users, peer, _token, self._speaking, self._clock.now_ns()
-        )
+        door, now_ns = Door(self, connection), self._clock.now_ns()
+        front = AmqpConnection(self.broker, door, peer, _token, self._speaking, now_ns)
         self.connections.add(connection)
         self._shells[front] = connection
         return front
@@ -142,7 +147,7 @@ class Turn:
         self.schedule()
 
     def log_closed(self, peer: Peer, front: AmqpConnection) -> None:
-        """A connection is gone: a line for the log if something was wrong, but not for each of a crowd."""
+        """A connection is gone: a line if something was wrong, but not for each of a crowd."""
         about = fields(peer=peer.name, user=front.user)
         if not front.close_reason:
             logger.debug("closed %s", peer.name, extra=about)

@@ -96,8 +96,7 @@ class Patchwork:
         except (Damaged, BrokerError) as error:
             self.notes.append(f"left out, since it does not fit: {_describe(change)}: {error}")
             return
-        if deleted is not None:
-            self._deleted.add(deleted)
+        self._deleted.update(deleted)
         if change["do"] == SNAPSHOT:
             self._known_below = change["next_queue_id"]
 

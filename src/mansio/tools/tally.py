@@ -168,5 +168,6 @@ class Tally:
         elif do == STARTED:
             if found.get("new"):
                 self._topology.begin()
-        elif (deleted := self._topology.change(found)) is not None:
-            self.queues.pop(deleted, None)
+        else:
+            for deleted in self._topology.change(found):
+                self.queues.pop(deleted, None)

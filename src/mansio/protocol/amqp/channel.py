@@ -198,7 +198,7 @@ class AmqpChannel(DefinitionMethods):
         if method.queue == REPLY_TO:
             queue = self._declare_reply_queue(method)
         else:
-            queue = self.queue(method.queue, method.ID)
+            queue = self.readable(method.queue, method.ID)
         consumer = self.broker.consume(
             self.core, queue, tag, method.no_ack, method.exclusive, method.arguments
         )
@@ -226,7 +226,7 @@ class AmqpChannel(DefinitionMethods):
         """The client confirms a cancellation that we told it of."""
 
     def on_get(self, method: m.BasicGet) -> None:
-        queue = self.queue(method.queue, method.ID)
+        queue = self.readable(method.queue, method.ID)
         self.broker.before_get(queue)
         if self.broker.paging.loading.must_wait(queue, self.connection):
             self.connection.waiting = True

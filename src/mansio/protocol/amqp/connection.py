@@ -11,7 +11,6 @@ from mansio.core.errors import BrokerError
 from mansio.core.limits import ROUTES_MAX
 from mansio.core.routing import Route
 from mansio.core.run import Run
-from mansio.core.users import Users
 from mansio.protocol.amqp import handshake, publishing
 from mansio.protocol.amqp.channel import AmqpChannel
 from mansio.protocol.amqp.flow import Flow, Publish
@@ -20,6 +19,7 @@ from mansio.protocol.amqp.replies import (
     CHANNEL_ERROR,
     CHANNEL_LEVEL,
     COMMAND_INVALID,
+    CONNECTION_FORCED,
     FRAME_ERROR,
     NOT_ALLOWED,
     PRECONDITION_FAILED,
@@ -30,7 +30,7 @@ from mansio.protocol.amqp.replies import (
 )
 from mansio.protocol.amqp.states import CONNECTION, State
 from mansio.protocol.amqp.traits import TraitsMemo
-from mansio.protocol.base import Peer
+from mansio.protocol.base import Authenticator, Peer
 
 PROTOCOL_HEADER = handshake.PROTOCOL_HEADERS[0]
 HEARTBEAT_FRAME = m.frame(m.FRAME_HEARTBEAT, 0, b"")
@@ -43,14 +43,14 @@ class AmqpConnection(Flow):
     def __init__(
         self,
         broker: Broker,
-        users: Users,
+        authenticator: Authenticator,
         peer: Peer,
         token: Callable[[], str],
         announce: list[Any],
         now_ns: int,
     ) -> None:
         """`token` gives a fresh random name part at each call; `announce` is the list of fronts with output."""
-        super().__init__(broker, users, peer, announce, now_ns)
+        super().__init__(broker, authenticator, peer, announce, now_ns)
         self.token = token
         self.tail = b""
         self.closed = False
@@ -131,7 +131,9 @@ class AmqpConnection(Flow):
                 self.waiting = self.must_wait(kind, item[1], item[2])
                 if not self.waiting:
                     self._on_frame(kind, item[1], item[2])
-                if self.waiting:  # the frame, always the last item, is looked at again
+                if (
+                    self.waiting and self.state is State.OPEN
+                ):  # the frame, always the last item, is looked at again
                     pos -= len(item[2]) + FRAME_OVERHEAD_BYTES
             if self.closed:
                 break
@@ -300,6 +302,10 @@ class AmqpConnection(Flow):
         else:
             self.close(refusal)
 
+    def expelled(self, why: str) -> None:
+        """See `Outbox`."""
+        self.close(Refusal(CONNECTION_FORCED, why))
+
     def refuse_storage(self, number: int) -> None:
         """What a channel asked to be kept could not be: 506 closes the connection, so that nobody relies on it."""
         self._refuse(Refusal(RESOURCE_ERROR, "the log could not be written", m.TxCommit.ID), number)
@@ -355,7 +361,7 @@ class AmqpConnection(Flow):
 
     def shutdown(self, code: int, text: str) -> None:
         """See `Front`."""
-        if self.state in (State.HEADER, State.START, State.TUNE):
+        if self.state in (State.HEADER, State.START, State.CHECKING, State.TUNE):
             self.end(text)
         else:
             self.close(Refusal(code, text))

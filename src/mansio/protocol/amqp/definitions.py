@@ -93,9 +93,12 @@ class DefinitionMethods:
             raise Refusal(NOT_FOUND, "no previously declared queue", method)
         return self._last_queue
 
-    def queue(self, name: str, method: int) -> Queue:
-        """The queue that a method names; NotFound, ResourceLocked."""
-        return self.broker.definitions.queue(self.core.session, self._queue_name(name, method))
+    def readable(self, name: str, method: int) -> Queue:
+        """The queue that a method names, whose messages it takes; AccessRefused, NotFound, ResourceLocked."""
+        session = self.core.session
+        name = self._queue_name(name, method)
+        session.rights.check_read("queue", name)
+        return self.broker.definitions.queue(session, name)
 
     def on_queue_declare(self, method: m.QueueDeclare) -> None:
         if method.queue.startswith(REPLY_TO):
@@ -149,7 +152,7 @@ class DefinitionMethods:
         self.reply(m.QueueUnbindOk())
 
     def on_queue_purge(self, method: m.QueuePurge) -> None:
-        queue = self.queue(method.queue, method.ID)
+        queue = self.readable(method.queue, method.ID)
         count = self.broker.definitions.purge_queue(self.core.session, queue)
         if not method.no_wait:
             self.reply(m.QueuePurgeOk(count))
@@ -157,6 +160,7 @@ class DefinitionMethods:
     def on_queue_delete(self, method: m.QueueDelete) -> None:
         name = self._queue_name(method.queue, method.ID)
         definitions = self.broker.definitions
+        self.core.session.rights.check_configure("queue", name)
         count = 0
         if not definitions.exists(self.core.session, name):  # gone already, which is no error
             definitions.observed(self.core.session)

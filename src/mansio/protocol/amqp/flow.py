@@ -12,11 +12,10 @@ from mansio.codec import amqp_methods as m
 from mansio.codec.amqp import METHOD
 from mansio.core.broker import Broker
 from mansio.core.run import Run
-from mansio.core.users import Users
 from mansio.protocol.amqp.content import Assembly
 from mansio.protocol.amqp.login import Login
 from mansio.protocol.amqp.states import State
-from mansio.protocol.base import Peer
+from mansio.protocol.base import Authenticator, Peer
 
 if TYPE_CHECKING:
     from mansio.protocol.amqp.channel import AmqpChannel
@@ -36,13 +35,17 @@ class Flow(Login):
     """The part of a connection that says whether it is read from."""
 
     def __init__(
-        self, broker: Broker, users: Users, peer: Peer, announce: list[Any], now_ns: int
+        self,
+        broker: Broker,
+        authenticator: Authenticator,
+        peer: Peer,
+        announce: list[Any],
+        now_ns: int,
     ) -> None:
-        super().__init__(broker, users, peer, announce, now_ns)
+        super().__init__(broker, authenticator, peer, announce, now_ns)
         self.channels: dict[int, AmqpChannel] = {}
         self.received_ns = now_ns
         self.paused = False
-        self.waiting = False
         self._told_blocked = False
         self._parked: deque[tuple[AmqpChannel, Publish, int, int]] = deque()  # flags, topology
         self._parked_bytes = 0

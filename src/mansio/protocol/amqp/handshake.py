@@ -6,11 +6,9 @@ from mansio import __version__
 from mansio.codec import amqp_methods as m
 from mansio.codec.amqp_values import Table
 from mansio.core.limits import FRAME_MIN_BYTES, Limits
-from mansio.core.users import Users
-from mansio.protocol.amqp.replies import ACCESS_REFUSED, NOT_ALLOWED, Refusal
-from mansio.protocol.amqp.sasl import MECHANISMS, read_credentials
+from mansio.protocol.amqp.replies import NOT_ALLOWED, Refusal
+from mansio.protocol.amqp.sasl import MECHANISMS
 from mansio.protocol.amqp.states import State
-from mansio.protocol.base import Peer
 
 PROTOCOL_HEADERS: Final = (b"AMQP\x00\x00\x09\x01", b"AMQP\x01\x01\x00\x09")
 """Of AMQP 0-9-1, and of 0-9: aioamqp sends that one and speaks 0-9-1, and RabbitMQ takes it so, too."""
@@ -30,6 +28,7 @@ CAPABILITIES: Final = (
 STATE_NAMES: Final = {
     State.HEADER: "handshake",
     State.START: "starting",
+    State.CHECKING: "starting",
     State.TUNE: "tuning",
     State.OPENING: "opening",
     State.OPEN: "running",
@@ -59,15 +58,6 @@ def start(limits: Limits) -> m.ConnectionStart:
         mechanisms=" ".join(MECHANISMS).encode(),
         locales=b"en_US",
     )
-
-
-def authenticate(method: m.ConnectionStartOk, users: Users, peer: Peer) -> str | Refusal:
-    """The user's name, or why he is refused: that is for the log."""
-    credentials = read_credentials(method.mechanism, method.response)
-    if credentials is None:
-        return Refusal(ACCESS_REFUSED, f"malformed {method.mechanism} response")
-    reason = users.check(credentials.user, credentials.password, peer.loopback)
-    return credentials.user if reason is None else Refusal(ACCESS_REFUSED, reason)
 
 
 def tune(limits: Limits) -> m.ConnectionTune:

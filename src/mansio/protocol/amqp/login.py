@@ -7,27 +7,33 @@ from mansio.codec.amqp import Scan
 from mansio.core.broker import Broker
 from mansio.core.errors import BrokerError
 from mansio.core.session import Session
-from mansio.core.users import Users
 from mansio.protocol.amqp import handshake
 from mansio.protocol.amqp.output import Output
-from mansio.protocol.amqp.replies import NOT_ALLOWED, Refusal
+from mansio.protocol.amqp.replies import ACCESS_REFUSED, NOT_ALLOWED, Refusal
+from mansio.protocol.amqp.sasl import read_credentials
 from mansio.protocol.amqp.states import State
-from mansio.protocol.base import Peer
+from mansio.protocol.base import Authenticator, Peer, Verdict
 
 
 class Login(Output):
     """The handshake's part of a connection; `states.py` says when its methods may come."""
 
     def __init__(
-        self, broker: Broker, users: Users, peer: Peer, announce: list[Any], now_ns: int
+        self,
+        broker: Broker,
+        authenticator: Authenticator,
+        peer: Peer,
+        announce: list[Any],
+        now_ns: int,
     ) -> None:
         super().__init__(announce, broker.limits.frame_max, now_ns)
         self.broker = broker
-        self.users = users
+        self.authenticator = authenticator
         self.peer = peer
         self.state = State.HEADER
         self.close_reason = ""  # for the log: why the connection ended, when that was not in order
         self.lingers = False
+        self.waiting = False
         self.session: Session | None = None
         self.user = ""
         self.channel_max = broker.limits.channel_max
@@ -44,19 +50,36 @@ class Login(Output):
 
     def _on_start_ok(self, method: m.ConnectionStartOk) -> None:
         self.client = dict(method.client_properties)
-        refused = handshake.authenticate(method, self.users, self.peer)
-        if isinstance(refused, Refusal):
-            self.close_reason = refused.text
-            if self.capable("authentication_failure_close"):
-                mechanism = method.mechanism
-                text = f"Login was refused using authentication mechanism {mechanism}."
-                self.close(Refusal(refused.code, f"{text} For details see the broker logfile."))
-            else:
-                self.end(refused.text)
+        mechanism = method.mechanism
+        credentials = read_credentials(mechanism, method.response)
+        if credentials is None:
+            self._refuse_login(mechanism, f"malformed {mechanism} response")
             return
-        self.user = refused
+        self.state = State.CHECKING
+        self.waiting = True
+        self.authenticator.begin(
+            credentials, self.peer, lambda verdict: self._on_verdict(mechanism, verdict)
+        )
+
+    def _on_verdict(self, mechanism: str, verdict: Verdict) -> None:
+        """The password was checked, at once or later: what has arrived since is looked at by `go_on`."""
+        if self.state is not State.CHECKING:
+            return
+        self.waiting = False
+        if verdict.user is None:
+            self._refuse_login(mechanism, f"{mechanism} login refused: {verdict.reason}")
+            return
+        self.user = verdict.user
         self.state = State.TUNE
         self.send_method(0, handshake.tune(self.broker.limits))
+
+    def _refuse_login(self, mechanism: str, reason: str) -> None:
+        self.close_reason = reason
+        if self.capable("authentication_failure_close"):
+            text = f"Login was refused using authentication mechanism {mechanism}."
+            self.close(Refusal(ACCESS_REFUSED, f"{text} For details see the broker logfile."))
+        else:
+            self.end(reason)
 
     def _on_tune_ok(self, method: m.ConnectionTuneOk) -> None:
         self.frame_max, self.channel_max, heartbeat_s = handshake.negotiate(

@@ -27,6 +27,11 @@ class Unique(NamedTuple):
     ttl_ms: int | None
 
 
+def asks_for_receipt(properties: Properties) -> bool:
+    """Whether the broker is to publish to where this message says: the queue that reply-to names."""
+    return bool(properties.reply_to and (properties.headers or {}).get(RECEIPT) is True)
+
+
 def marks_of(properties: Properties, route: Route, queues: "tuple[Queue, ...]") -> Marks | None:
     """Of a message that goes to these queues; None when there is nothing to it."""
     unique = route.window is not None or any(queue.dedup is not None for queue in queues)
@@ -39,10 +44,9 @@ def marks_of_moved(properties: Properties) -> Marks | None:
 
 
 def _marks(properties: Properties, unique: bool) -> Marks | None:
-    headers = properties.headers or {}
-    found = unique_of(headers) if unique else None
+    found = unique_of(properties.headers or {}) if unique else None
     marks = Marks() if found is None else Marks(*found)
-    if properties.reply_to and headers.get(RECEIPT) is True:
+    if asks_for_receipt(properties):
         marks.reply_to = properties.reply_to
         marks.correlation = properties.correlation_id or properties.message_id
     return None if marks.id is None and marks.reply_to is None else marks

@@ -95,6 +95,10 @@ class Output:
 
     # -- outbox
 
+    def expelled(self, why: str) -> None:
+        """See `Outbox`."""
+        raise NotImplementedError
+
     def hold(self) -> None:
         """See `Outbox`: a gate, behind which everything waits that is said from now on."""
         self._gates.append(len(self._out))

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 from mansio.codec import amqp_methods as m
 from mansio.codec.amqp import DELAYED, PERSISTENT, SPECIAL
 from mansio.codec.amqp_properties import Properties
-from mansio.core.names import REPLY_TO
+from mansio.core.names import DEFAULT_EXCHANGE, REPLY_TO
 from mansio.core.routing import Route
 from mansio.core.run import Run, make_run
+from mansio.core.users import IMPERSONATOR
 from mansio.protocol.amqp.content import (
     Assembly,
     Content,
@@ -17,7 +18,7 @@ from mansio.protocol.amqp.content import (
     with_properties,
 )
 from mansio.protocol.amqp.delaying import Batch, delay_ms, spend_delay
-from mansio.protocol.amqp.marks import marks_of
+from mansio.protocol.amqp.marks import asks_for_receipt, marks_of
 from mansio.protocol.amqp.message_view import MessageView
 from mansio.protocol.amqp.output import add_tails
 from mansio.protocol.amqp.replies import NOT_IMPLEMENTED, PRECONDITION_FAILED, Refusal
@@ -36,9 +37,8 @@ def make_route(channel: "AmqpChannel", frame: bytes) -> Route:
     method = m.BasicPublish.decode(frame[:-1], _METHOD_HEAD_BYTES)
     if method.immediate:
         raise Refusal(NOT_IMPLEMENTED, "immediate=true", _PUBLISH)
-    session = channel.core.session
     route = channel.broker.route(
-        session.vhost,
+        channel.core.session.rights,
         method.exchange,
         method.routing_key,
         method.mandatory,
@@ -143,10 +143,9 @@ def _publish_one(channel: "AmqpChannel", message: bytes, route: Route) -> None:
         content = content.without_header("BCC")
     queues: tuple[Queue, ...] = route.queues
     if keys or route.by_content:
-        session = channel.core.session
         view = MessageView(content, properties, route.exchange, route.routing_key)
         queues = channel.broker.route_message(
-            session.vhost, route.exchange, [route.routing_key, *keys], view
+            channel.core.session.rights, route.exchange, [route.routing_key, *keys], view
         )
     if content is not plain:
         frames = content.frames(channel.number, channel.connection.frame_max)
@@ -174,9 +173,12 @@ def _publish_later(
 
 
 def _check(channel: "AmqpChannel", properties: Properties) -> None:
-    user = channel.core.session.user
-    if properties.user_id is not None and properties.user_id != user:
-        text = f"user_id property set to '{properties.user_id}' but authenticated user was '{user}'"
+    rights = channel.core.session.rights
+    if asks_for_receipt(properties):
+        rights.check_write("exchange", DEFAULT_EXCHANGE)
+    user = rights.user
+    if properties.user_id not in (None, user.name) and IMPERSONATOR not in user.tags:
+        text = f"user_id property set to '{properties.user_id}' but authenticated user was '{user.name}'"
         raise Refusal(PRECONDITION_FAILED, text, _PUBLISH)
     if properties.expiration is not None:
         expiration_ms(properties.expiration)

@@ -50,6 +50,7 @@ BROKER_ERRORS: Final[dict[type[errors.BrokerError], int]] = {
     errors.PreconditionFailed: PRECONDITION_FAILED,
     errors.NotAllowed: NOT_ALLOWED,
     errors.InvalidCommand: COMMAND_INVALID,
+    errors.BadValue: PRECONDITION_FAILED,
     errors.Unsupported: NOT_IMPLEMENTED,
 }
 

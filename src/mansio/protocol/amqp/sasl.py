@@ -1,18 +1,10 @@
 """SASL mechanisms PLAIN (RFC 4616) and AMQPLAIN (a field table without its length, RabbitMQ)."""
 
-from typing import NamedTuple
-
 from mansio.codec.amqp_values import CodecError, decode_table
 from mansio.protocol.amqp.replies import SYNTAX_ERROR, Refusal
+from mansio.protocol.base import Credentials
 
 MECHANISMS = ("PLAIN", "AMQPLAIN")
-
-
-class Credentials(NamedTuple):
-    """What a peer says of itself."""
-
-    user: str
-    password: str
 
 
 def read_credentials(mechanism: str, response: bytes) -> Credentials | None:
@@ -28,7 +20,8 @@ def _plain(response: bytes) -> Credentials | None:
     parts = response.split(b"\0")
     if len(parts) != 3:
         return None
-    return Credentials(parts[1].decode("utf-8", "replace"), parts[2].decode("utf-8", "replace"))
+    user, password = (part.decode("utf-8", "surrogateescape") for part in parts[1:])
+    return Credentials(user, password, "PLAIN")
 
 
 def _amqplain(response: bytes) -> Credentials | None:
@@ -39,4 +32,4 @@ def _amqplain(response: bytes) -> Credentials | None:
     user, password = table.get("LOGIN"), table.get("PASSWORD")
     if not isinstance(user, str) or not isinstance(password, str):
         return None
-    return Credentials(user, password)
+    return Credentials(user, password, "AMQPLAIN")

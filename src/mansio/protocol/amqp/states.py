@@ -1,13 +1,13 @@
 """The states of a connection, in one table.
 
-    HEADER ──AMQP 0-9-1──► START ──start-ok──► TUNE ──tune-ok──► OPENING ──open──► OPEN ──close──► CLOSED
-       │ other bytes                                                                │
-       ▼                                                                            │ our close
-    CLOSED ◄──────────────────close-ok────────── CLOSING ◄──────────────────────────┘
+    HEADER ──AMQP 0-9-1──► START ──start-ok──► CHECKING ──► TUNE ──tune-ok──► OPENING ──open──► OPEN ──close──► CLOSED
+       │ other bytes                                                                             │
+       ▼                                                                                         │ our close
+    CLOSED ◄──────────────────close-ok───────────────────── CLOSING ◄────────────────────────────┘
 
-START, TUNE, OPENING and OPEN go to CLOSING when we close with a reply code, and to CLOSED when the peer is gone or the
-handshake takes too long. In CLOSING everything but close and close-ok is ignored (specification 1.4.2, 2.2.4).
-A (state, method) pair that is not in the table is an error: `COMMAND_INVALID` from OPEN on, before that too.
+START, CHECKING (of the password), TUNE, OPENING and OPEN go to CLOSING when we close with a reply code, and to CLOSED
+when the peer is gone or the handshake takes too long. In CLOSING everything but close and close-ok is ignored
+(specification 1.4.2, 2.2.4). A (state, method) pair that is not in the table is an error: `COMMAND_INVALID`.
 """
 
 from enum import Enum, auto
@@ -20,6 +20,7 @@ class State(Enum):
 
     HEADER = auto()
     START = auto()
+    CHECKING = auto()
     TUNE = auto()
     OPENING = auto()
     OPEN = auto()

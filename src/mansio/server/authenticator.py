@@ -1,0 +1,171 @@
+"""Checks logins beside the event loop, one at a time, and slows down who guesses.
+
+begin ──► known good password ────────────────────────────────────► done, at once
+      ├─► this address has failed with this user, or with many ──► waits, then as the others
+      └─► thread of low priority: argon2id ──► done               those who ask the same share the answer
+
+Each wait and each queue is bounded; what does not fit is refused, with a reason in the log.
+"""
+
+import asyncio
+import hashlib
+import logging
+import os
+import secrets
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+from mansio.admin.passwords import Checked, check_password, hash_password
+from mansio.core.broker import Broker
+from mansio.core.users import User
+from mansio.protocol.base import Credentials, Peer, Verdict
+from mansio.server.back_off import BackOff
+from mansio.server.clock import Clock
+from mansio.server.tasks import Tasks
+
+logger = logging.getLogger("mansio.login")
+
+CHECKS_MAX: Final = 256
+"""Different passwords that wait to be checked, some 20 ms each: more would not be answered within the handshake."""
+SHARED_MAX: Final = 4096
+"""Connections that wait for one of these answers."""
+NICENESS: Final = 15
+"""Of the thread that hashes, so that it takes no processor from messages."""
+
+Done = Callable[[Verdict], None]
+
+
+@dataclass(slots=True)
+class _Attempt:
+    user: str
+    address: str
+    done: Done
+
+
+class LoginAuthenticator:
+    """Knows the users of a broker; `Authenticator` for the fronts."""
+
+    def __init__(
+        self, broker: Broker, clock: Clock, tasks: Tasks, loopback_users: frozenset[str]
+    ) -> None:
+        self._broker = broker
+        self._clock = clock
+        self._tasks = tasks
+        self._loopback_users = loopback_users
+        self._back_off = BackOff()
+        self._key = secrets.token_bytes(32)
+        self._good: dict[str, tuple[str, bytes]] = {}
+        """By user: (hash, digest of the password that it was found right for)."""
+        self._waiting: dict[tuple[str, str, bytes], list[_Attempt]] = {}
+        self._thread = ThreadPoolExecutor(1, "passwords", initializer=_be_nice)
+        self.failures = 0
+        self.successes = 0
+
+    def begin(self, credentials: Credentials, peer: Peer, done: Done) -> None:
+        """See `Authenticator`; `done` is never called from here, but in a later pass of the loop."""
+        attempt = _Attempt(credentials.user, peer.address, done)
+        if credentials.user in self._loopback_users and not peer.loopback:
+            text = f"user '{credentials.user}' can only connect via localhost"
+            self._finish(attempt, Verdict(None, text))
+            return
+        if credentials.password is None:
+            self._admit_by_certificate(attempt)
+            return
+        wait_s = self._back_off.wait_s(attempt.address, attempt.user, self._clock.now_ns())
+        if wait_s is None:
+            text = f"too many failed logins from {attempt.address}, and too many wait: not checked"
+            self._finish(attempt, Verdict(None, text))
+        elif wait_s > 0:
+            asyncio.get_running_loop().call_later(
+                wait_s, self._check_late, attempt, credentials.password
+            )
+        else:
+            self._check(attempt, credentials.password)
+
+    def _admit_by_certificate(self, attempt: _Attempt) -> None:
+        if self._broker.users.find(attempt.user) is not None:
+            self._finish(attempt, Verdict(attempt.user))
+        else:
+            text = f"user '{attempt.user}', named by the certificate, is not known"
+            self._finish(attempt, Verdict(None, text))
+
+    def _check_late(self, attempt: _Attempt, password: str) -> None:
+        self._back_off.waited(attempt.address, attempt.user)
+        self._check(attempt, password)
+
+    def _check(self, attempt: _Attempt, password: str) -> None:
+        user = self._broker.users.find(attempt.user)
+        raw = password.encode("utf-8", "surrogateescape")
+        digest = hashlib.blake2b(raw, key=self._key).digest()
+        known = user.password_hash if user is not None else ""
+        if known and self._good.get(attempt.user) == (known, digest):
+            self._finish(attempt, Verdict(attempt.user))
+            return
+        key = (attempt.user, known, digest)
+        sharing = self._waiting.get(key)
+        if sharing is None and len(self._waiting) < CHECKS_MAX:
+            self._waiting[key] = [attempt]
+            self._tasks.start(self._hash(key, user, password), "login")
+        elif sharing is not None and len(sharing) < SHARED_MAX:
+            sharing.append(attempt)
+        else:
+            self._finish(attempt, Verdict(None, "too many logins at a time: not checked"))
+
+    async def _hash(self, key: tuple[str, str, bytes], user: User | None, password: str) -> None:
+        name, known, digest = key
+        hashing = user.hashing if user is not None else ""
+        loop = asyncio.get_running_loop()
+        checked = await loop.run_in_executor(self._thread, check_password, known, hashing, password)
+        still_there = user is not None and user.password_hash == known
+        right = checked.right and still_there and self._broker.users.find(name) is user
+        if right:
+            self._good[name] = (known, digest)
+        for attempt in self._waiting.pop(key):
+            self._conclude(attempt, user, right, password)
+        if right and user is not None:
+            await self._renew(user, checked, password)
+
+    def _conclude(self, attempt: _Attempt, user: User | None, right: bool, password: str) -> None:
+        if right:
+            self._back_off.succeeded(attempt.address, attempt.user)
+            self._finish(attempt, Verdict(attempt.user))
+            return
+        self._back_off.failed(attempt.address, attempt.user, self._clock.now_ns())
+        text = f"user '{attempt.user}' - invalid credentials"
+        if user is not None and not password:
+            text = f"user '{attempt.user}' attempted to log in with a blank password, which is prohibited"
+        self._finish(attempt, Verdict(None, text))
+
+    async def _renew(self, user: User, checked: Checked, password: str) -> None:
+        """A hash of RabbitMQ's is replaced, now that the password is known; not that of an implied default user."""
+        if not checked.outdated or self._broker.users.implied:
+            return
+        known = user.password_hash
+        loop = asyncio.get_running_loop()
+        renewed, hashing = await loop.run_in_executor(self._thread, hash_password, password)
+        if self._broker.users.find(user.name) is user and user.password_hash == known:
+            self._broker.administration.set_password(user.name, renewed, hashing)
+            _, digest = self._good.pop(user.name, ("", b""))
+            self._good[user.name] = (renewed, digest)
+            logger.info("user '%s': the hash of the password is now one of argon2id", user.name)
+
+    def _finish(self, attempt: _Attempt, verdict: Verdict) -> None:
+        if verdict.user is None:
+            self.failures += 1
+        else:
+            self.successes += 1
+        asyncio.get_running_loop().call_soon(attempt.done, verdict)
+
+    def close(self) -> None:
+        """Ends the thread; what it has not begun is not done."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+def _be_nice() -> None:
+    try:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+    except (AttributeError, OSError) as error:  # not on this system
+        logger.debug("passwords are checked with the usual priority: %s", error)

@@ -1,0 +1,28 @@
+"""Between a connection that logs in and who checks it: when there is an answer, the connection goes on."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from mansio.protocol.base import Credentials, Peer, Verdict
+from mansio.server.connection import Connection
+
+if TYPE_CHECKING:
+    from mansio.server.turn import Turn
+
+
+class Door:
+    """An `Authenticator` for one connection, which goes on when it has an answer."""
+
+    def __init__(self, turn: "Turn", connection: Connection) -> None:
+        self._turn = turn
+        self._connection = connection
+
+    def begin(self, credentials: Credentials, peer: Peer, done: Callable[[Verdict], None]) -> None:
+        """See `Authenticator`."""
+
+        def answered(verdict: Verdict) -> None:
+            done(verdict)
+            self._connection.go_on()
+            self._turn.schedule()
+
+        self._turn.authenticator.begin(credentials, peer, answered)
