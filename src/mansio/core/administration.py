@@ -157,6 +157,8 @@ class Administration:
     def _expel(self, sessions: Iterable[Any], what: str) -> None:
         for session in list(sessions):
             session.outbox.expelled(f"{what} is deleted")
+            if session in self._broker.sessions:
+                self._broker.close_session(session)
 
     def _write(self, do: str, **fields: Any) -> None:
         self._broker.journal.write(encode_topology({"do": do, **fields}))

@@ -48,7 +48,7 @@ class Outbox(Protocol):
         """The transaction is durable, or could not be made so; `partly`: but for messages that full queues refused."""
 
     def expelled(self, why: str) -> None:
-        """The user or virtual host of the connection is deleted: it is to end. Calls `close_session`."""
+        """The user or virtual host of the connection is deleted: it ends."""
 
     def hold(self) -> None:
         """The connection changed what is durable: what it is told from here on waits for `release`, once for each."""
