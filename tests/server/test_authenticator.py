@@ -230,6 +230,22 @@ def test_addresses_are_not_remembered_without_bound(monkeypatch: pytest.MonkeyPa
     assert len(back_off._failures) <= 10
 
 
+def test_nobody_is_locked_out_where_he_has_logged_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(desk: Desk) -> None:
+        desk.user("ann", *hash_password("secret"))
+        assert (await desk.begin("ann", "secret")).user == "ann"
+        for _ in range(FREE):
+            assert (await desk.begin("ann", "wrong")).user is None
+        for _ in range(WAITING_MAX + 5):
+            desk.begin("ann", "guess")  # most of them wait for longer than this test
+        assert (await desk.begin("ann", "secret")).user == "ann"
+        assert desk.clock.ns == 1
+        elsewhere = await desk.begin("ann", "secret", AWAY)
+        assert elsewhere.user == "ann"
+
+    play(scene, monkeypatch)
+
+
 def test_who_has_failed_waits_and_is_checked_then(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scene(desk: Desk) -> None:
         monkeypatch.setattr("mansio.server.back_off.FIRST_NS", NS // 1000)

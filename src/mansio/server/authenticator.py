@@ -1,14 +1,17 @@
 """Checks logins beside the event loop, one at a time, and slows down who guesses.
 
-begin ──► known good password ────────────────────────────────────► done, at once
+begin ──► this user was here before with this password ──────────► done, at once
       ├─► this address has failed with this user, or with many ──► waits, then as the others
+      ├─► this user was elsewhere with this password ────────────► done, at once
       └─► thread of low priority: argon2id ──► done               those who ask the same share the answer
 
-Each wait and each queue is bounded; what does not fit is refused, with a reason in the log.
+Each wait and each queue is bounded; what does not fit is refused, with a reason in the log. Who has logged in from an
+address is let in again from there without a wait, so that nobody else at the address can lock him out.
 """
 
 import asyncio
 import hashlib
+import hmac
 import logging
 import os
 import secrets
@@ -32,6 +35,8 @@ CHECKS_MAX: Final = 256
 """Different passwords that wait to be checked, some 20 ms each: more would not be answered within the handshake."""
 SHARED_MAX: Final = 4096
 """Connections that wait for one of these answers."""
+SEEN_MAX: Final = 8192
+"""Addresses from which users have logged in that are remembered."""
 NICENESS: Final = 15
 """Of the thread that hashes, so that it takes no processor from messages."""
 
@@ -59,6 +64,8 @@ class LoginAuthenticator:
         self._key = secrets.token_bytes(32)
         self._good: dict[str, tuple[str, bytes]] = {}
         """By user: (hash, digest of the password that it was found right for)."""
+        self._seen: dict[tuple[str, str], None] = {}
+        """(address, user) of logins that were right, the latest last."""
         self._waiting: dict[tuple[str, str, bytes], list[_Attempt]] = {}
         self._thread = ThreadPoolExecutor(1, "passwords", initializer=_be_nice)
         self.failures = 0
@@ -73,6 +80,11 @@ class LoginAuthenticator:
             return
         if credentials.password is None:
             self._admit_by_certificate(attempt)
+            return
+        if (attempt.address, attempt.user) in self._seen and self._is_good(
+            attempt, credentials.password
+        ):
+            self._finish(attempt, Verdict(attempt.user))
             return
         wait_s = self._back_off.wait_s(attempt.address, attempt.user, self._clock.now_ns())
         if wait_s is None:
@@ -97,14 +109,11 @@ class LoginAuthenticator:
         self._check(attempt, password)
 
     def _check(self, attempt: _Attempt, password: str) -> None:
-        user = self._broker.users.find(attempt.user)
-        raw = password.encode("utf-8", "surrogateescape")
-        digest = hashlib.blake2b(raw, key=self._key).digest()
-        known = user.password_hash if user is not None else ""
-        if known and self._good.get(attempt.user) == (known, digest):
-            self._finish(attempt, Verdict(attempt.user))
+        if self._is_good(attempt, password):
+            self._admit(attempt)
             return
-        key = (attempt.user, known, digest)
+        user = self._broker.users.find(attempt.user)
+        key = (attempt.user, user.password_hash if user is not None else "", self._digest(password))
         sharing = self._waiting.get(key)
         if sharing is None and len(self._waiting) < CHECKS_MAX:
             self._waiting[key] = [attempt]
@@ -113,6 +122,27 @@ class LoginAuthenticator:
             sharing.append(attempt)
         else:
             self._finish(attempt, Verdict(None, "too many logins at a time: not checked"))
+
+    def _digest(self, password: str) -> bytes:
+        raw = password.encode("utf-8", "surrogateescape")
+        return hashlib.blake2b(raw, key=self._key).digest()
+
+    def _is_good(self, attempt: _Attempt, password: str) -> bool:
+        """Whether this password was found right before, and has not been changed since."""
+        user = self._broker.users.find(attempt.user)
+        good = self._good.get(attempt.user)
+        if user is None or good is None or good[0] != user.password_hash:
+            return False
+        return hmac.compare_digest(good[1], self._digest(password))
+
+    def _admit(self, attempt: _Attempt) -> None:
+        where = (attempt.address, attempt.user)
+        self._seen.pop(where, None)
+        if len(self._seen) >= SEEN_MAX:
+            del self._seen[next(iter(self._seen))]
+        self._seen[where] = None
+        self._back_off.succeeded(*where)
+        self._finish(attempt, Verdict(attempt.user))
 
     async def _hash(self, key: tuple[str, str, bytes], user: User | None, password: str) -> None:
         name, known, digest = key
@@ -130,8 +160,7 @@ class LoginAuthenticator:
 
     def _conclude(self, attempt: _Attempt, user: User | None, right: bool, password: str) -> None:
         if right:
-            self._back_off.succeeded(attempt.address, attempt.user)
-            self._finish(attempt, Verdict(attempt.user))
+            self._admit(attempt)
             return
         self._back_off.failed(attempt.address, attempt.user, self._clock.now_ns())
         text = f"user '{attempt.user}' - invalid credentials"
