@@ -46,6 +46,8 @@ class Config:
     frame_max: int = 131_072
     channel_max: int = 2047
     connections_max: int = 65_536
+    connections_per_address_max: int = 0
+    """0 is any number."""
     message_bytes_max: int = 128 * MIB
     memory_high_watermark: float | int = 0.6
     """A float is a fraction of the machine's (or container's) memory, an int is bytes."""
@@ -126,7 +128,7 @@ def names(value: object) -> frozenset[str]:
     """Read names, as a list or as text with commas; "none" and an empty list: no name."""
     if isinstance(value, str):
         value = [] if value.strip().lower() == "none" else value.split(",")
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+    if not isinstance(value, list | frozenset) or not all(isinstance(each, str) for each in value):
         raise ValueError
     found = frozenset(each.strip() for each in value)
     if "" in found:
@@ -209,6 +211,11 @@ SETTINGS: Final[dict[str, Setting]] = {
     ),
     "connections_max": Setting(
         whole(1, 1_000_000), "a whole number from 1 to 1000000", "connections at a time"
+    ),
+    "connections_per_address_max": Setting(
+        whole(0, 1_000_000),
+        "a whole number from 0 to 1000000",
+        "connections of one address; 0: any",
     ),
     "message_bytes_max": Setting(
         size_between(1, 512 * MIB), "a size from 1 to 512MiB", "largest body of a message"

@@ -177,7 +177,7 @@ def test_nothing_is_delivered_while_writes_pile_up() -> None:
             actor.send(content(100_000, 100_000))
             await stage.settle()
             if not actor.transport.reading:
-                stage.turn.release()
+                stage.turn.brake.release()
         piled = len(actor.transport.take())
         assert WRITE_HIGH_BYTES < piled < WRITE_HIGH_BYTES + 500_000
         session = actor.connection.front.session

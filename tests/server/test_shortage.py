@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from mansio.codec import amqp_methods as m
-from mansio.server import turn
+from mansio.server import brake, turn
 from tests.server.stage import Stage, play, publish, publisher, told
 
 
@@ -110,7 +110,7 @@ def test_a_slow_disk_slows_publishers_down(monkeypatch: pytest.MonkeyPatch) -> N
             await stage.settle()
             sent += 1
         assert sent < 10, "the publisher is not read from any more"
-        await asyncio.sleep(turn.HOLD_S * 3)
+        await asyncio.sleep(brake.HOLD_S * 3)
         assert not actor.transport.reading, "and still is not"
         stage.log.gate.set()
         while not actor.transport.reading:

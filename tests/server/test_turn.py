@@ -242,7 +242,7 @@ def test_a_consumer_that_does_not_read_holds_up_nobody_else() -> None:
         deaf.transport.stuck = True
         for _ in range(30):
             if not actor.transport.reading:
-                stage.turn.release()
+                stage.turn.brake.release()
             actor.send(publish("q", bytes(100_000)))
             await stage.settle()
         stuck = len(deaf.transport.take())

@@ -8,6 +8,10 @@ NS: Final = 1_000_000_000
 FRAME_MIN_BYTES: Final = 4096
 """Every peer must accept frames of this size (specification 1.4.1); a smaller frame-max is refused with 530."""
 
+HANDSHAKE_FRAME_BYTES: Final = 16 << 10
+"""Largest frame before a connection is tuned: room for long tokens and client properties, of which peers that have not
+logged in may make us hold one each (RabbitMQ 3.10.8: 4096)."""
+
 TURN_BYTES: Final = 1 << 19
 """What one session is sent in one turn. More would hold up the others; the rest follows in the next turn."""
 

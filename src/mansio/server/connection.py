@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from mansio.protocol.base import Peer
 from mansio.server.clock import Clock
+from mansio.server.door import Door
 from mansio.server.logs import fields
 
 if TYPE_CHECKING:
@@ -54,7 +55,12 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES, low=WRITE_HIGH_BYTES // 2)
         self.peer = _peer(transport)
-        self.front = self._turn.add(self, self.peer)
+        self._door = Door(self._turn, self)
+        self.front = self._turn.add(self, self.peer, self._door)
+        refused = self._turn.visitors.come(self.peer.address)
+        if refused is not None:
+            self.front.end(refused)
+            self._transport.abort()
         logger.debug("accepted %s", self.peer.name, extra=fields(peer=self.peer.name))
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -83,7 +89,7 @@ class Connection(asyncio.BufferedProtocol):
         elif session is not None and session.pressing and self._transport is not None:
             session.pressing = False
             self._transport.pause_reading()
-            turn.hold(self)
+            turn.brake.hold(self)
         elif turn.is_long(now_ns) and self._transport is not None:
             self._transport.pause_reading()
             turn.defer(self)
@@ -127,6 +133,7 @@ class Connection(asyncio.BufferedProtocol):
         front.data_to_send()
         self._transport = None
         self._turn.remove(self, front)
+        self._turn.visitors.leave(self.peer.address, self._door.stranger)
         self._turn.log_closed(self.peer, front)
 
     def pause_writing(self) -> None:
@@ -140,7 +147,7 @@ class Connection(asyncio.BufferedProtocol):
         self.front.set_writable(True)
         self._unread_bytes = 0
         self.resume_reading()
-        self._turn.release()
+        self._turn.brake.release()
         self._turn.schedule()
 
     def resume_reading(self) -> None:

@@ -36,6 +36,7 @@ from mansio.server.listeners import Gate, ListenError, Listeners, shown
 from mansio.server.logs import fields
 from mansio.server.tasks import Tasks
 from mansio.server.turn import Turn
+from mansio.server.visitors import Visitors
 
 if TYPE_CHECKING:
     from mansio.server.exporter import Exporter
@@ -169,7 +170,9 @@ async def _open(config: Config, tasks: Tasks, stop: "Stop") -> tuple[Turn, Log] 
         broker.now_ms = int(clock.wall_s() * 1000)
         new = await storage.restore(broker, log, config)
         authenticator = LoginAuthenticator(broker, clock, tasks, config.loopback_users)
-        turn = Turn(broker, log, clock, tasks, authenticator, storage.make_spool(config))
+        visitors = Visitors(config.connections_per_address_max)
+        spool = storage.make_spool(config)
+        turn = Turn(broker, log, clock, tasks, authenticator, spool, visitors)
         await turn.open(new)
         await turn.ready()
         opened = turn, log

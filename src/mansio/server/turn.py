@@ -22,13 +22,14 @@ from mansio.log.group_commit import Placed
 from mansio.protocol.amqp.connection import AmqpConnection
 from mansio.protocol.base import Authenticator, Peer
 from mansio.server.alarm import Alarm
+from mansio.server.brake import Brake
 from mansio.server.clock import Clock
 from mansio.server.committer import Committer
 from mansio.server.connection import Connection
-from mansio.server.door import Door
 from mansio.server.logs import Budget, fields
 from mansio.server.pager import Pager
 from mansio.server.tasks import Tasks
+from mansio.server.visitors import Visitors
 
 logger = logging.getLogger("mansio")
 
@@ -57,8 +58,6 @@ PENDING_BYTES_MAX: Final = 16 << 20
 POLL_S: Final = 0.001
 """Between two looks whether the log has everything, at the start and at the end."""
 START_TOLD_NS: Final = 5_000_000_000
-HOLD_S: Final = 0.002
-"""How long a publisher to a crowded queue is held at most, so that a consumer that is stuck cannot stop it."""
 
 
 class Turn:
@@ -72,10 +71,12 @@ class Turn:
         tasks: Tasks,
         authenticator: Authenticator,
         spool: Log | None = None,
+        visitors: Visitors | None = None,
     ) -> None:
         """`spool`: a log for transient messages that have no room in memory."""
         self.broker = broker
         self.authenticator = authenticator
+        self.visitors = visitors or Visitors()
         self.connections: set[Connection] = set()
         self._clock = clock
         self._tasks = tasks
@@ -90,7 +91,7 @@ class Turn:
             self._pager = Pager(broker, log, spool, clock, tasks, self._on_loaded)
         self._speaking: list[AmqpConnection] = []  # fronts with output
         self._shells: dict[AmqpConnection, Connection] = {}
-        self._held: list[Connection] = []
+        self.brake = Brake(broker.journal, self._is_behind)
         self._received_ns = 0  # when something was last received
         self._reading_ns = 0  # when this turn's first read was, but for a small one
         self._deferred: list[Connection] = []
@@ -132,10 +133,11 @@ class Turn:
         """A protocol for one accepted socket."""
         return Connection(self, self._clock)
 
-    def add(self, connection: Connection, peer: Peer) -> AmqpConnection:
+    def add(self, connection: Connection, peer: Peer, door: Authenticator) -> AmqpConnection:
         """The front for a connection that was made."""
-        door, now_ns = Door(self, connection), self._clock.now_ns()
-        front = AmqpConnection(self.broker, door, peer, _token, self._speaking, now_ns)
+        front = AmqpConnection(
+            self.broker, door, peer, _token, self._speaking, self._clock.now_ns()
+        )
         self.connections.add(connection)
         self._shells[front] = connection
         return front
@@ -244,23 +246,6 @@ class Turn:
     def _is_behind(self) -> bool:
         spooling_bytes = self._pager.pending_bytes if self._pager is not None else 0
         return self._committer.pending_bytes + spooling_bytes > PENDING_BYTES_MAX
-
-    def hold(self, connection: Connection) -> None:
-        """A publisher is ahead of the consumers: it is read from again when one of these can take more, or soon."""
-        if not self._held:
-            asyncio.get_running_loop().call_later(HOLD_S, self.release)
-        self._held.append(connection)
-
-    def release(self) -> None:
-        """Reads again from publishers that were held."""
-        if self.broker.journal.behind:
-            self.broker.journal.behind = self._is_behind()
-            if self._held and self.broker.journal.behind:
-                asyncio.get_running_loop().call_later(HOLD_S, self.release)
-                return
-        held, self._held = self._held, []
-        for connection in held:
-            connection.resume_reading()
 
     def _write(self) -> None:
         speaking = self._speaking

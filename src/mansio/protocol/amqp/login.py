@@ -6,6 +6,7 @@ from mansio.codec import amqp_methods as m
 from mansio.codec.amqp import Scan
 from mansio.core.broker import Broker
 from mansio.core.errors import BrokerError
+from mansio.core.limits import HANDSHAKE_FRAME_BYTES
 from mansio.core.session import Session
 from mansio.protocol.amqp import handshake
 from mansio.protocol.amqp.output import Output
@@ -38,7 +39,7 @@ class Login(Output):
         self.user = ""
         self.channel_max = broker.limits.channel_max
         self.heartbeat_ns = 0
-        self.scan = Scan(broker.limits.frame_max)
+        self.scan = Scan(min(broker.limits.frame_max, HANDSHAKE_FRAME_BYTES))
 
     def close(self, refusal: Refusal) -> None:
         """Closes the connection with a reply code."""
