@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from mansio.core.errors import AccessRefused, BadValue
-from mansio.core.rights import KNOWN_MAX, PATTERN_CHARS_MAX, Permission, Rights, TopicPermission
+from mansio.core.patterns import PATTERN_CHARS_MAX, Pattern
+from mansio.core.rights import KNOWN_MAX, Permission, Rights, TopicPermission
 from mansio.core.users import User
 
 
@@ -58,6 +59,29 @@ def test_patterns_are_searched_for(pattern: str, name: str, expected: bool) -> N
     assert allowed(rights("", pattern, "").check_write, "exchange", name) is expected
 
 
+@pytest.mark.parametrize(
+    ("pattern", "name", "expected"),
+    [
+        ("^(?!amq\\.).*", "amq.direct", False),
+        ("^(?!amq\\.).*", "orders", True),
+        ("^[[:alpha:]]+$", "abc", True),
+        ("^[[:alpha:]]+$", "a1", False),
+        ("a(?i)B", "ab", True),
+        ("^.$", "ä", False),  # two bytes
+        ("^..$", "ä", True),
+        ("ä", "käse", True),
+        ("^a\\z", "a\n", False),
+    ],
+)
+def test_the_language_is_that_of_pcre_on_bytes(pattern: str, name: str, expected: bool) -> None:
+    assert Pattern(pattern).is_in(name) is expected
+
+
+def test_a_name_that_is_made_to_take_for_ever_does_not_match() -> None:
+    assert not Pattern("^(a|aa)+$").is_in("a" * 200 + "b")
+    assert not Pattern("^(([a-z])+.)+[A-Z]([a-z])+$").is_in("a" * 250)
+
+
 def test_the_default_exchange_has_a_name_in_texts() -> None:
     with pytest.raises(AccessRefused, match=r"^access to exchange 'amq.default' in vhost 'v'"):
         rights("", "", "").check_write("exchange", "")
@@ -74,7 +98,7 @@ def test_changes_are_seen_at_once_also_where_the_answer_was_known() -> None:
 
 def test_a_bad_pattern_changes_nothing() -> None:
     some = rights("", "", "^a")
-    for bad in ("(", "x" * (PATTERN_CHARS_MAX + 1), "a{2,1}"):
+    for bad in ("(", "x" * (PATTERN_CHARS_MAX + 1), "a{2,1}", "[a"):
         with pytest.raises(BadValue):
             some.permit(Permission("^x", "^x", bad))
         with pytest.raises(BadValue):

@@ -8,22 +8,20 @@ An expression is searched for in the name, not matched from its begin; the defau
 empty expression allows no name. A *topic permission* is asked for the routing key as well, at topic exchanges.
 """
 
-import re
+from re import escape
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mansio.core.equivalence import describe
-from mansio.core.errors import AccessRefused, BadValue
+from mansio.core.errors import AccessRefused
+from mansio.core.patterns import ALL, Pattern
 
 if TYPE_CHECKING:
     from mansio.core.users import User
 
-PATTERN_CHARS_MAX: Final = 4096
-"""Of a regular expression, which only an administrator may write."""
 KNOWN_MAX: Final = 4096
 """Answers that are remembered for a user and virtual host; then they are forgotten and found again."""
 
 DEFAULT_EXCHANGE_NAME: Final = "amq.default"
-ALL: Final = ".*"
 
 
 class Permission(NamedTuple):
@@ -44,16 +42,6 @@ class TopicPermission(NamedTuple):
 EVERYTHING: Final = Permission(ALL, ALL, ALL)
 
 
-def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """A regular expression of an administrator; BadValue, with the place of the fault."""
-    if len(pattern) > PATTERN_CHARS_MAX:
-        raise BadValue(f"regular expression is longer than {PATTERN_CHARS_MAX} characters")
-    try:
-        return re.compile(pattern or "^$")
-    except (re.error, OverflowError, RecursionError) as error:
-        raise BadValue(f"invalid regular expression '{pattern}': {error}") from None
-
-
 class Rights:
     """Of `user` in `vhost`; `permission` None: he may not even enter. Changes are seen by all sessions at once."""
 
@@ -65,13 +53,13 @@ class Rights:
         self.permission: Permission | None = None
         self.topics: dict[str, TopicPermission] = {}
         """By exchange."""
-        self._patterns: tuple[re.Pattern[str], ...] = ()
-        self._topics: dict[str, tuple[re.Pattern[str], re.Pattern[str]]] = {}
+        self._patterns: tuple[Pattern, ...] = ()
+        self._topics: dict[str, tuple[Pattern, Pattern]] = {}
         self._known: dict[tuple[int, str], bool] = {}
 
     def permit(self, permission: Permission | None) -> None:
         """Sets or takes away the permission; BadValue, and nothing is changed."""
-        patterns = tuple(compile_pattern(each) for each in permission or ())
+        patterns = tuple(Pattern(each) for each in permission or ())
         self.permission, self._patterns = permission, patterns
         self._known.clear()
 
@@ -85,11 +73,11 @@ class Rights:
         self.topics[exchange] = permission
         self._topics[exchange] = patterns
 
-    def _expand(self, pattern: str) -> re.Pattern[str]:
-        compile_pattern(pattern)
+    def _expand(self, pattern: str) -> Pattern:
+        Pattern(pattern)  # as it was written
         for variable, value in (("{username}", self.user.name), ("{vhost}", self.vhost)):
-            pattern = pattern.replace(variable, re.escape(value))
-        return compile_pattern(pattern)
+            pattern = pattern.replace(variable, escape(value))
+        return Pattern(pattern)
 
     def check_configure(self, kind: str, name: str) -> None:
         """Whether it may be declared or deleted; AccessRefused. `kind`: exchange or queue."""
@@ -125,13 +113,11 @@ class Rights:
     def _allows(self, which: int, name: str) -> bool:
         if self.permission is None:
             return False
-        if self.permission[which] == ALL:
-            return True
-        return self._patterns[which].search(name or DEFAULT_EXCHANGE_NAME) is not None
+        return self._patterns[which].is_in(name or DEFAULT_EXCHANGE_NAME)
 
     def _check_topic(self, which: int, exchange: str, key: str) -> None:
         patterns = self._topics.get(exchange)
-        if patterns is not None and patterns[which].search(key) is None:
+        if patterns is not None and not patterns[which].is_in(key):
             resource = describe("exchange", exchange, self.vhost)
             user = self.user.name
             raise AccessRefused(f"access to topic '{key}' in {resource} refused for user '{user}'")
