@@ -305,6 +305,20 @@ def test_the_names_of_all_new_folders_are_durable(
         synced.clear()
 
 
+def test_nobody_else_may_read_the_data(tmp_path: Path) -> None:
+    path = tmp_path / "above" / "data"
+
+    async def test() -> None:
+        log = await started(path)
+        await fill(log, await log.open(1, 7), 3)
+        await log.close()
+
+    run(test)
+    modes = {each: stat.S_IMODE(each.stat().st_mode) for each in (path, *path.rglob("*"))}
+    assert len(modes) > 3
+    assert {each: oct(mode) for each, mode in modes.items() if mode & 0o077} == {}
+
+
 def test_folders_above_need_not_be_readable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,7 +57,8 @@ class DataDirectory:
         DirectoryError.
         """
         try:
-            self.segments.mkdir(mode=0o750, parents=True, exist_ok=True)
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)  # hashes of passwords are in it
+            self.segments.mkdir(mode=0o700, exist_ok=True)
             if not (self.path / "FORMAT").exists():
                 self._sync_names()
             self._lock()
@@ -84,6 +85,7 @@ class DataDirectory:
         try:
             temporary = self.path / "FORMAT.new"
             with open(temporary, "w", encoding="ascii") as file:
+                os.fchmod(file.fileno(), 0o600)
                 file.write(json.dumps({"format": FORMAT_VERSION}) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
@@ -144,7 +146,7 @@ class DataDirectory:
 
     def _lock(self) -> None:
         path = self.path / "LOCK"
-        path.touch(0o640)
+        path.touch(0o600)
         try:
             self.lock_fd = self._flock(fcntl.LOCK_EX)
         except BlockingIOError:

@@ -149,7 +149,7 @@ class DiskFiles:
         path = os.path.join(self.path, name)
         if self._bytes_max and sum(self.sizes().values()) + size > self._bytes_max:
             raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT), path)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             os.posix_fallocate(fd, 0, size)
             os.fsync(fd)
