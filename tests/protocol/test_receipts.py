@@ -102,6 +102,16 @@ def test_nobody_is_told_who_does_not_ask(headers: dict[str, Any], reply_to: str 
     assert world.ready("r") == world.broker.counts.receipts == 0
 
 
+def test_a_consumer_group_gets_no_receipts() -> None:
+    world, talker = scene()
+    stream, group = {"x-queue-type": "stream"}, {"x-stream": "s", "x-stream-offset": "first"}
+    talker.call(1, m.QueueDeclare("s", durable=True, arguments=stream))
+    talker.call(1, m.QueueDeclare("g", durable=True, arguments=group))
+    publish(talker, reply_to="g")
+    talker.call(1, m.BasicAck(get(talker)))
+    assert world.ready("g") == world.broker.counts.receipts == 0
+
+
 def test_other_headers_beside_it_and_long_messages() -> None:
     _, talker = scene()
     publish(talker, headers={"a": 1, "nested": {"x-receipt": True}}, body=b"x" * 300_000)

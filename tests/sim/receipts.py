@@ -103,7 +103,8 @@ class Receipts(Model):
         self._owe(owed_of(message, source, outcome, queue=name))
 
     def _owe(self, owed: Owed | None) -> None:
-        if owed is not None and owed.target in self.topology.queues:
+        target = None if owed is None else self.topology.queues.get(owed.target)
+        if owed is not None and target is not None and target.group is None:
             self.owed.append(owed)
             self.pump()
 

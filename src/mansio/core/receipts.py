@@ -76,7 +76,7 @@ class Receipts:
         if marks is None or marks.reply_to is None:
             return
         target = broker.vhosts[vhost].queues.get(marks.reply_to)
-        if target is None or target.deleted:
+        if target is None or target.deleted or target.fed:
             broker.counts.dropped += 1
             return
         age_ms = max(broker.now_ms - run.arrived_ms, 0) if run.arrived_ms else 0
