@@ -151,6 +151,23 @@ def test_what_was_read_cannot_be_given_back(outcome: Outcome) -> None:
     play.turn()
 
 
+@pytest.mark.parametrize("multiple", [False, True])
+def test_what_was_refused_before_a_stream_s_delivery_is_settled(multiple: bool) -> None:
+    """Refusals that come together are applied together; unless they are one method, one after the other."""
+    play = Play()
+    queue = play.client.declare("q")
+    play.client.publish(queue, 7)
+    reader = play.reader()
+    reader.consume(queue, "of q")
+    play.turn()
+    play.put(0)
+    assert reader.heard.take_numbers() == [7, 0]
+    with pytest.raises(Unsupported):
+        play.broker.settle(reader.channel, 1, 2, multiple, Outcome.REJECT)
+    assert queue.in_flight == 0
+    assert queue.ready_count == multiple
+
+
 def test_transient_messages_stay_as_well() -> None:
     play = Play()
     play.put(0)

@@ -251,7 +251,7 @@ class Broker(Consuming):
                 channel.tx.settled.append((pieces, outcome))
             else:
                 if self.streams and outcome is not Outcome.ACCEPT:
-                    self._check_refusal(pieces)
+                    pieces = self._settle_up_to_stream(pieces, outcome, multiple)
                 self._settle(pieces, outcome)
         if unknown >= 0:
             raise PreconditionFailed(f"unknown delivery tag {unknown}")
@@ -272,6 +272,18 @@ class Broker(Consuming):
             self.settling.requeue(tried, REFUSED)
             pieces = [piece for piece in pieces if piece.queue.deferred is None]
         self.dead_letters.reject(pieces)
+
+    def _settle_up_to_stream(
+        self, pieces: list[Piece], outcome: Outcome, multiple: bool
+    ) -> list[Piece]:
+        """Refuses deliveries of a stream. Unless all of them are one method's, those before are settled; answers the
+        rest."""
+        queues = [piece.queue for piece in pieces]
+        kept = (i for i, queue in enumerate(queues) if queue.keeps and not queue.deleted)
+        at = 0 if multiple else next(kept, 0)
+        self._settle(pieces[:at], outcome)
+        self._check_refusal(pieces[at:])
+        return pieces[at:]
 
     def _check_refusal(self, pieces: list[Piece], how: str = REFUSALS) -> None:
         """The client's connection ends where one of them is a stream's; they are in no ledger any more."""
