@@ -8,12 +8,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from random import Random
+from typing import TYPE_CHECKING
 
 from mansio.codec import amqp_methods as m
 from mansio.codec.amqp_values import Table
 from mansio.protocol.amqp.connection import PROTOCOL_HEADER
 from tests.sim.link import Link
 from tests.sim.wire import Item, Message, publish_frames
+
+if TYPE_CHECKING:
+    from tests.sim.producing import Producer
 
 HEARTBEAT_FRAME = m.frame(m.FRAME_HEARTBEAT, 0, b"")
 
@@ -41,6 +45,10 @@ class ClientChannel:
         """Consumer tags that were asked for, with no-ack."""
         self.modes: dict[str, bool] = {}
         self.confirming = False
+        self.published = 0
+        """How many publishes wait, or have waited, for a confirm."""
+        self.produced: dict[int, tuple[Producer, int]] = {}
+        """What producers have published that wait for one, by number of the publish."""
         self.tx = False
         self.tx_settled: list[int] = []
         self.gets: deque[bool] = deque()
@@ -87,6 +95,7 @@ class Client:
         if self.publishing_on not in (0, channel) and not cross:
             self.link.send(HEARTBEAT_FRAME, None)
         self.publishing_on = channel
+        self.channels[channel].published += self.channels[channel].confirming
         frames = publish_frames(channel, message, self.frame_max, cuts)
         self.link.send(frames, (channel, m.BasicPublish(), message))
 
@@ -129,6 +138,8 @@ class Client:
                 channel.unacked[method.delivery_tag] = None
         elif isinstance(method, m.BasicGetEmpty):
             channel.gets.popleft()
+        elif isinstance(method, (m.BasicAck, m.BasicNack)):
+            self._on_confirm(channel, method)
         elif isinstance(method, m.BasicRecoverOk):
             channel.recovering -= 1
         elif isinstance(method, m.BasicCancel):
@@ -137,6 +148,13 @@ class Client:
             self._on_channel_close(channel)
         elif isinstance(method, m.ChannelCloseOk):
             del self.channels[item.channel]
+
+    def _on_confirm(self, channel: ClientChannel, method: m.BasicAck | m.BasicNack) -> None:
+        tag = method.delivery_tag
+        for each in [each for each in channel.produced if each == tag or method.multiple]:
+            if each <= tag:
+                producer, number = channel.produced.pop(each)
+                producer.confirmed(number, isinstance(method, m.BasicAck))
 
     def _on_channel_close(self, channel: ClientChannel) -> None:
         if self.state in ("open", "closing"):

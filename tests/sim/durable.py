@@ -122,6 +122,10 @@ class Durable:
             if not stored.settled and stored.frames and place[:2] in kept
         }
 
+    def is_stream(self, queue: tuple[str, int]) -> bool:
+        """Whether this (name, incarnation) is, or was, a stream."""
+        return queue in self._runs
+
     def runs_of(self, stream: tuple[str, int]) -> list[Together]:
         """What the log still has of a stream, by position, where there is a choice the longest first."""
         first_seq = min(self._store.entries, default=0)

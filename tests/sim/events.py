@@ -5,7 +5,7 @@ The oracle is told of each, and judges whether it may happen then. What has to h
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -213,12 +213,10 @@ class Watch:
         forwarding.end = told_end  # type: ignore[method-assign]
 
         def told(run: Run, queues: Any, channel: Any = None) -> bool:
-            first = {queue.id: queue.next_position for queue in queues}
             self._streams.hold()
             there = put(run, queues, channel)
             if there:
-                took = [each for each in queues if _took(each, run, first[each.id])]
-                places = [(queue.name, queue.next_position - run.count) for queue in took]
+                places = self._places(run, queues)
                 contents = [parse_content(run.content(i)) for i in range(run.count)]
                 routes = [run.route(i) for i in range(run.count)]
                 keys = [(route.exchange, route.routing_key) for route in routes]
@@ -231,6 +229,17 @@ class Watch:
             return there
 
         broker.intake.put = told  # type: ignore[method-assign]
+
+    def _places(self, run: Run, queues: Iterable[Queue]) -> list[tuple[str, int]]:
+        """The queues that took a run, and where; a stream has bytes of its own of it."""
+        places: list[tuple[str, int]] = []
+        for queue in queues:
+            base = self._streams.bases.pop((run, queue), None)
+            if not queue.keeps and queue.ready_count and queue.newest().run is run:
+                base = queue.next_position - run.count
+            if base is not None:
+                places.append((queue.name, base))
+        return places
 
     def _watch_drops(self, broker: Broker) -> None:
         letters = broker.dead_letters
@@ -317,10 +326,3 @@ class Watch:
 
         delays.enter = told_enter  # type: ignore[method-assign]
         delays._forward = told_forward  # type: ignore[method-assign]
-
-
-def _took(queue: Queue, run: Run, next_position: int) -> bool:
-    """Whether a queue took a run, at this position; a stream has bytes of its own of it."""
-    if queue.keeps:
-        return queue.next_position > next_position
-    return queue.ready_count > 0 and queue.newest().run is run

@@ -153,7 +153,7 @@ class Moves(Receipts, Streaming):
         taken: list[Queue] = []
         firsts: list[First] = []
         for queue in queues:
-            first = self._find_first(queue, ident)
+            first = self._find_first(queue, ident, message)
             if first is None:
                 taken.append(queue)
             else:
@@ -163,8 +163,11 @@ class Moves(Receipts, Streaming):
             taken = []
         return taken, firsts
 
-    def _find_first(self, queue: Queue, ident: str) -> First | None:
+    def _find_first(self, queue: Queue, ident: str, message: Message) -> First | None:
         """The message with this id that a queue has had; None: it takes another one."""
+        if queue.stream is not None and queue.stream.producers is not None:
+            seen = queue.stream.producers.find(message.headers)
+            return None if seen is None else (seen.needs, seen.followers)
         if queue.window is not None:
             seen = queue.window.find(ident, self.now_ms)
             return None if seen is None else (seen.needs, seen.followers)
@@ -189,6 +192,8 @@ class Moves(Receipts, Streaming):
                 needs = [spot for spot in spots if spot[0] is queue]
                 seen = queue.window.remember(headers, persistent, needs, self.now_ms)
                 entry.seen += ((queue.window, seen),)
+            elif queue.stream is not None:
+                self.count_produced(queue, entry, headers)
 
     def entries(self, queue: Queue) -> Iterator[Entry]:
         """All messages of a queue, wherever they are."""

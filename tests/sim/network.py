@@ -63,6 +63,7 @@ class Network:
         self.oracle.consumer_timeout_ms = self.profile.consumer_timeout_ms
         self.oracle.cross, self.oracle.lags = self.profile.cross, self.profile.page_bytes > 0
         self.oracle.now_ms = unix_ms(self.now_ns)
+        self.oracle.topology.producers_max = self.profile.producers_max
         self.server = self._start_server()
         self.parties: list[Party] = []
         self._by_front: dict[Front, Party] = {}

@@ -8,10 +8,13 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from mansio.codec import amqp_methods as m
+from mansio.codec.amqp_values import Value
 from tests.sim.client import Client, ClientChannel
+from tests.sim.producing import Producer, produced_next
 from tests.sim.profile import Profile
-from tests.sim.publishing import Shape, make_message, make_shape
+from tests.sim.publishing import Shape, make_message, make_shape, number_shape
 from tests.sim.reading import Reading
+from tests.sim.repeats import PRODUCER
 from tests.sim.wire import REPLY_TO
 
 if TYPE_CHECKING:
@@ -28,6 +31,8 @@ class Operations(Reading):
         super().__init__(world, rng, profile)
         self.published = 0
         self._tags = 0
+        self.producers = [Producer(*each) for each in profile.producers]
+        self._numbers: dict[Value, int] = {}
         self.hows = HOWS + REJECTING * profile.rejecting
         weights = [weight * profile.taste.get(taste, 1.0) for weight, taste, _ in OPERATIONS]
         self._weights = list(accumulate(weights))
@@ -113,6 +118,8 @@ class Operations(Reading):
         shape: Shape,
     ) -> None:
         self.published += 1
+        if shape.producer:
+            number_shape(shape, self._number(shape))
         message = make_message(self.published, shape, exchange, key, mandatory)
         self.world.oracle.add_message(message)
         cuts: list[int] = []
@@ -120,6 +127,50 @@ class Operations(Reading):
             cuts = [self.rng.randint(0, shape.size) for _ in range(self.rng.randint(1, 3))]
         cross = self.profile.cross and self.rng.random() < 0.95
         client.publish(channel.number, message, cuts, cross)
+
+    def _number(self, shape: Shape) -> Value:
+        """What somebody gives to a message who numbers without much care."""
+        name = (shape.properties.headers or {})[PRODUCER]
+        last = self._numbers.get(name, 0)
+        number = produced_next(self.rng, last)
+        if type(number) is int and last < number < last + 100:
+            self._numbers[name] = number
+        return number
+
+    def produce(self, client: Client, channel: ClientChannel) -> None:
+        """Somebody goes on who numbers what he publishes, and publishes again what may not have come."""
+        if not self.producers:
+            self.publish(client, channel)
+            return
+        rng, producer = self.rng, self.rng.choice(self.producers)
+        again: list[int] = []
+        if not self._has_line(producer):
+            if channel.tx or rng.random() < 0.2:
+                self.publish(client, channel)
+                return
+            if not channel.confirming:
+                self.confirm(client, channel)
+            producer.client, producer.channel = client, channel
+            again = list(producer.open)
+        elif rng.random() < 0.1:
+            again = list(producer.open)
+        for number in (*again, *producer.go_on(rng.choice((0, 1, 1, 2, 5)))):
+            self._produce_one(producer, number)
+
+    def _has_line(self, producer: Producer) -> bool:
+        """Whether it goes on where it has published before; a frozen line is given up, and what is on it may come."""
+        channel = producer.channel
+        party = next((p for p in self.world.parties if p.client is producer.client), None)
+        if party is None or channel is None or (party.frozen and self.rng.random() < 0.5):
+            return False
+        return channel in party.client.usable()
+
+    def _produce_one(self, producer: Producer, number: int) -> None:
+        client, channel = producer.client, producer.channel
+        assert client is not None and channel is not None
+        shape = producer.shape(self.rng, number)
+        self._publish_one(client, channel, "", producer.stream, self.rng.random() < 0.2, shape)
+        channel.produced[channel.published] = producer, number
 
     # -- settling
 
@@ -299,6 +350,7 @@ class Operations(Reading):
 OPERATIONS: tuple[tuple[float, str, Callable[[Operations, Client, ClientChannel], None]], ...] = (
     (25, "", Operations.publish),
     (5, "", Operations.publish_across),
+    (4, "produce", Operations.produce),
     (20, "", Operations.settle),
     (16, "", Operations.settle_row),
     (0.15, "mistake", Operations.settle_wrongly),

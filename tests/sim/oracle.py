@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from mansio.codec import amqp_methods as m
+from mansio.codec.amqp_properties import Properties
 from tests.sim.commands import Commands
 from tests.sim.delaying import STORE, Held
 from tests.sim.durable import Durable, Stored
@@ -29,7 +30,7 @@ from tests.sim.model import (
 from tests.sim.overdue import check_in_time
 from tests.sim.receipts import ACKED
 from tests.sim.receipts import TYPE as RECEIPT
-from tests.sim.repeats import Seen, Window, check_window
+from tests.sim.repeats import Seen, Window, check_producers, check_window
 from tests.sim.restart import rebuild
 from tests.sim.shares import check_shares, check_turn_of, first_in_line
 from tests.sim.streaming import rebuild_streams
@@ -65,7 +66,10 @@ class Oracle(Commands):
         self.recalled.intersection_update(
             self.durable.places
         )  # others may take the places of the rest
-        self.topology = rebuild(self.durable, self._find_stored, self.now_ms, self.recalled)
+        producers_max = self.topology.producers_max
+        self.topology = rebuild(
+            self.durable, self._find_stored, self.now_ms, self.recalled, producers_max
+        )
         self.topology.choices = known
         rebuild_streams(self, self.durable)
         for queue in self.topology.queues.values():
@@ -293,11 +297,8 @@ class Oracle(Commands):
         message = self.message(header, body)
         if message is not None:
             return message
-        number = int.from_bytes(body[:ID_BYTES], "big")
         properties = properties_of(header)
-        if len(body) < ID_BYTES and properties.message_id is not None:
-            number = int(properties.message_id)
-        for each in self.variants.get(number, ()):
+        for each in self.variants.get(_number_in(properties, body), ()):
             if each.body == body and properties_of(each.header) == properties:
                 return self.adopt(each, header)
         return None
@@ -308,12 +309,7 @@ class Oracle(Commands):
         if message is not None:
             return message, 0
         properties, count = split_count(item.header)
-        number = int.from_bytes(item.body[:ID_BYTES], "big")
-        if len(item.body) < ID_BYTES and properties.message_id is not None:
-            number = int(properties.message_id)
-        if properties.type == RECEIPT and properties.correlation_id is not None:
-            number = int(properties.correlation_id)
-        for each in self.variants.get(number, ()):
+        for each in self.variants.get(_number_in(properties, item.body), ()):
             if each.body == item.body and split_count(each.header)[0] == properties:
                 return each, count
         _fail(f"{item.name}: {len(item.body)} bytes that nobody has published: {properties}")
@@ -491,6 +487,12 @@ class Oracle(Commands):
             fault = check_window(" ".join(owner), window, logged, self.now_ms)
             if fault:
                 _fail(fault)
+        for queue in self.topology.queues.values():
+            if queue.stream is not None and queue.stream.producers is not None:
+                logged = self.durable.windows.get(("queue", queue.name), {})
+                fault = check_producers(repr(queue), queue.stream.producers, logged)
+                if fault:
+                    _fail(fault)
         self._check_settled()
 
     def _check_held(self, held: Held, found: Stored | None) -> None:
@@ -558,6 +560,15 @@ class Oracle(Commands):
             _fail(
                 f"group {queue.name}: {entry} was given back {entry.deliveries} times, not {found}"
             )
+
+
+def _number_in(properties: Properties, body: bytes) -> int:
+    """The number of the message that these belong to, or that this is the receipt of."""
+    if properties.type == RECEIPT and properties.correlation_id is not None:
+        return int(properties.correlation_id)
+    if len(body) < ID_BYTES and properties.message_id is not None:
+        return int(properties.message_id)
+    return int.from_bytes(body[:ID_BYTES], "big")
 
 
 def _fail(text: str) -> NoReturn:

@@ -88,8 +88,14 @@ class Profile:
         """How much more clients reject than most do."""
         trying = rng.choice((0.0, 0.0, 0.3, 0.8))
         streaming = rng.random() < 0.35
-        self.repeating = 0.0 if streaming else rng.choice((0.0, 0.0, 0.0, 0.2, 0.7))
+        self.repeating = rng.choice((0.0, 0.0, 0.0, 0.2, 0.7))
         """The chance of what looks at the ids of messages, and of messages with such."""
+        self.numbering = rng.choice((0.0, 0.0, 0.1, 0.4)) if streaming else self.repeating / 8
+        """The chance that messages are numbered by their producers."""
+        self.producers: list[tuple[str, str]] = []
+        """Who number their messages with care: (name, stream)."""
+        self.producers_max = rng.choice((65_536, 65_536, 1, 2))
+        """So many of them a stream remembers."""
         self.queues = [_queue(rng, f"q{i}", asking, trying) for i in range(rng.randint(1, 5))]
         self.exchanges = [_exchange(rng, f"x{i}") for i in range(rng.randint(1, 5))]
         self._deduplicate(rng)
@@ -106,7 +112,7 @@ class Profile:
         """How much of what is published in a turn goes into one entry of the log."""
         self.delaying = rng.choice((0.0, 0.0, 0.0, 0.05, 0.4))
         """The chance that messages are delayed."""
-        self.telling = 0.0 if streaming else rng.choice((0.0, 0.0, 0.0, 0.1, 0.5))
+        self.telling = rng.choice((0.0, 0.0, 0.0, 0.1, 0.5))
         """The chance that messages ask for receipts."""
         self.loose_max = rng.choice((2, 20, 4096))
         """So many delayed messages are packed."""
@@ -117,7 +123,7 @@ class Profile:
 
     def _deduplicate(self, rng: Random) -> None:
         """Some queues and exchanges look at ids."""
-        if self.repeating:
+        if self.repeating or self.numbering:
             self.cross = False  # else nobody knows which one is the duplicate
         for queue in self.queues:
             if rng.random() < self.repeating:
@@ -138,7 +144,12 @@ class Profile:
             return
         streams = [f"s{i}" for i in range(rng.choice((1, 1, 2)))]
         for name in streams:
-            self.queues.append(QueueSpec(name, True, False, False, stream_arguments(rng)))
+            arguments = stream_arguments(rng)
+            if self.numbering and rng.random() < 0.8:
+                arguments["x-message-deduplication"] = True
+                if self.producers_max > 2:
+                    self.producers += [(f"{name} {i}", name) for i in range(rng.randint(0, 2))]
+            self.queues.append(QueueSpec(name, True, False, False, arguments))
         for i in range(rng.choice((0, 1, 2, 3))):
             durable = rng.random() < 0.8
             arguments = group_arguments(rng, rng.choice(streams), durable)
@@ -158,6 +169,7 @@ class Profile:
             patch("mansio.core.packing.PACK_RUNS", self.pack_runs),
             patch("mansio.core.packing.SMALL_BYTES", self.pack_bytes),
             patch("mansio.core.packing.PACK_BYTES", self.pack_bytes),
+            patch("mansio.core.producers.PRODUCERS_MAX", self.producers_max),
             patch("mansio.core.overdue.GRAIN_MS", (self.grain_ms, 60_000)),
             patch("mansio.core.inflight._COMPACT_AT", self.compact_at),
             patch("mansio.protocol.amqp.connection.ROUTES_MAX", self.routes_max),
@@ -187,7 +199,7 @@ PATTERNS = ("#", "*", "a.*", "a.#", "#.b", "*.b.#", "*.*", "#.#", "*.#")
 TASTES = (
     "topology", "consume", "get", "cancel", "requeue", "multiple", "tx", "confirm", "close", "cut",
     "recover", "qos", "mistake", "special", "no_wait", "freeze", "delete", "big", "mandatory",
-    "reply", "kick", "expire", "priority", "timeout", "sleep", "read",
+    "reply", "kick", "expire", "priority", "timeout", "sleep", "read", "produce",
 )  # fmt: skip
 """Kinds of operations of which a world may have none, few or many."""
 

@@ -6,15 +6,18 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from mansio.codec.amqp_properties import Properties, encode_header_payload
-from mansio.codec.amqp_values import Table, Timestamp
+from mansio.codec.amqp_values import Table, Timestamp, Value
 from tests.sim.delaying import delay_of, spent
 from tests.sim.profile import Profile
 from tests.sim.receipts import asked_of
+from tests.sim.repeats import NUMBER, PRODUCER
 from tests.sim.wire import ID_BYTES, REPLY_TO, Message, make_body
 
 SIZES = (0, 1, 7, 8, 9, 20, 64)
 DELAYS = (1, 5, 50, 50, 300, 3000, 20_000, 60_000, 5_000_000_000, "70", 0, -5, True, "soon")
 IDS = (*"abcdefgh", 1, True)
+PRODUCERS = ("p", "q", "q", "r", "long " * 30, "p", 1)
+"""Who number their messages as they like."""
 EXPIRATIONS = ("0", "1", "20", "300", "4000", "60000")
 BIG = (1000, 4088, 4100, 9000, 40_000, 131_000, 131_100, 200_000)
 
@@ -30,6 +33,8 @@ class Shape:
     mistaken: bool = False
     numbered: bool = False
     """Each message has its number in its properties."""
+    producer: bool = False
+    """Each message has the number of its producer among its headers."""
     encoded: tuple[bytes, bytes, bytes] = (b"", b"", b"")
     """The header payload as it is sent, as it is delivered, and as it is held back, where all messages have the
     same."""
@@ -42,6 +47,7 @@ def make_shape(rng: Random, profile: Profile, queues: list[str]) -> Shape:
     else:
         size = rng.choice(BIG)
     properties = Properties()
+    shape = Shape(size, properties)
     if rng.random() < profile.persistent:
         properties.delivery_mode = 2
     elif rng.random() < 0.3:
@@ -55,6 +61,10 @@ def make_shape(rng: Random, profile: Profile, queues: list[str]) -> Shape:
         if rng.random() < 0.2:
             ids["x-cache-ttl"] = rng.choice((0, 20, 5000))
         properties.headers = {**(properties.headers or {}), **ids}
+    if rng.random() < profile.numbering:
+        shape.producer = True
+        named: Table = {PRODUCER: rng.choice(PRODUCERS)}
+        properties.headers = {**(properties.headers or {}), **named}
     if rng.random() < profile.delaying:
         properties.headers = {**(properties.headers or {}), "x-delay": rng.choice(DELAYS)}
     if rng.random() < 0.3:
@@ -67,7 +77,6 @@ def make_shape(rng: Random, profile: Profile, queues: list[str]) -> Shape:
         properties.priority = rng.choice((0, 1, 1, 2, 3, 9, 255))
     if rng.random() < 0.1 * profile.taste["expire"]:
         properties.expiration = rng.choice(EXPIRATIONS)
-    shape = Shape(size, properties)
     if queues and rng.random() < profile.telling:
         shape.numbered = True
         asks = {"x-receipt": rng.choice((True, True, True, True, True, True, False, "true"))}
@@ -106,6 +115,13 @@ def make_headers(rng: Random) -> Table:
         if rng.random() < 0.5:
             headers[name] = rng.choice((1, 2, "one", True))
     return headers
+
+
+def number_shape(shape: Shape, number: Value) -> None:
+    """What is made next of it has this number from its producer."""
+    headers = shape.properties.headers or {}
+    shape.properties.headers = {**headers, NUMBER: number}
+    shape.encoded = (b"", b"", b"")
 
 
 def make_message(number: int, shape: Shape, exchange: str, key: str, mandatory: bool) -> Message:

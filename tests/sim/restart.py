@@ -19,13 +19,15 @@ def rebuild(
     find: Callable[[bytes, bytes], Message | None],
     now_ms: int,
     recalled: set[Place],
+    producers_max: int,
 ) -> Topology:
     """Durable exchanges, queues and bindings with the messages that were not settled, all of them redelivered.
 
     `find` knows a message by its header payload and body. `recalled`: what asks for no receipt, since it comes
-    from what an exchange remembers.
+    from what an exchange remembers. `producers_max`: so many a stream remembers.
     """
     topology = Topology()
+    topology.producers_max = producers_max
     topology.restoring = True
     for change in durable.changes:
         _change(topology, change)

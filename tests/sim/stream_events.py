@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mansio.core.broker import Broker
+from mansio.core.queue import Queue
 from mansio.core.run import Run
 from mansio.core.stream import Stream
 from tests.sim.streams import growth
@@ -57,6 +58,8 @@ class StreamWatch:
     def __init__(self, broker: Broker, tell: Callable[[StreamEvent], None]) -> None:
         self._tell = tell
         self._held: list[StreamEvent] | None = None
+        self.bases: dict[tuple[Run, Queue], int] = {}
+        """At which offset a run came into a stream, until somebody takes that."""
         streams = broker.streams
         append, placed, retain = streams.append, streams.placed, streams.retain
         packer = streams._packer
@@ -66,6 +69,7 @@ class StreamWatch:
             grown = [growth(parse_content(run.content(i))[0]) for i in range(run.count)]
             sizes = [len(run.message(i)) + grown[i] for i in range(run.count)]
             self._say(Appended(stream.name, stream.next_position, sizes))
+            self.bases[run, stream] = stream.next_position
             append(stream, run)
 
         def told_placed(run: Run) -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mansio.codec.amqp_values import Table
 from tests.sim.durable import Durable, Stored
 from tests.sim.letters import properties_of
 from tests.sim.model import NOBODY, Consumer, Model, Place, Violation
+from tests.sim.repeats import Producers, number_of
 from tests.sim.retries import Waiting
 from tests.sim.stream_events import Appended, Cut, Fed, Packed
 from tests.sim.streams import NEVER, Stream, offset_in, stamp
@@ -19,6 +21,8 @@ from tests.sim.wire import Message, parse_content
 
 Meaning = tuple[str, int, int]
 """(stream, incarnation, offset)."""
+Produced = tuple[str, int, int]
+"""(producer, number, offset)."""
 
 
 class Streaming(Model):
@@ -28,6 +32,8 @@ class Streaming(Model):
         super().__init__()
         self.meanings: dict[Meaning, tuple[bytes, bytes]] = {}
         """What somebody has seen at an offset: this it is for ever."""
+        self.produced: dict[tuple[str, int], list[Produced]] = {}
+        """By (stream, incarnation): what numbered messages it has taken, in order."""
 
     def stored(self, place: Place) -> Stored | None:
         """What the log has there."""
@@ -125,6 +131,24 @@ class Streaming(Model):
             copy = Entry(offset, entry.message, self.turn, NOBODY, 0, arrived_ms=entry.arrived_ms)
             queue.append(copy)
         group.next = max(group.next, stream.committed)
+
+    def count_produced(self, queue: Queue, entry: Entry, headers: Table) -> None:
+        """A stream has taken what a client has published; maybe that has a number."""
+        numbered = number_of(headers)
+        if queue.stream is None or queue.stream.producers is None or numbered is None:
+            return
+        queue.stream.producers.remember(*numbered, [(queue, entry)])
+        known = self.produced.setdefault((queue.name, queue.incarnation), [])
+        known.append((*numbered, entry.position))
+
+    def recount_produced(self, queue: Queue, producers: Producers) -> None:
+        """The log was read: of what a stream has taken, that counts which is there, or was there and is cut off."""
+        key = queue.name, queue.incarnation
+        taken = self.produced.get(key, [])
+        taken = [each for each in taken if self.stored(queue.place(each[2])) is not None]
+        self.produced[key] = taken
+        for name, number, _ in taken:
+            producers.remember(name, number, [])
 
     # -- entries go
 
@@ -268,6 +292,8 @@ def rebuild_streams(model: Streaming, durable: Durable) -> None:
                 found = stream.entry(place[2])
                 if found is None or (found.message.header, found.message.body) != seen:
                     raise Violation(f"{queue}: {place[2]} was seen, and is another message now")
+        if stream.producers is not None:
+            model.recount_produced(queue, stream.producers)
     for queue in queues:
         if queue.group is not None:
             _rebuild_group(model, queue)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mansio.codec.amqp_properties import decode_properties, encode_header_payload
 from mansio.codec.amqp_values import Long, Timestamp
 from tests.sim.letters import HEADER_FIXED_BYTES
+from tests.sim.repeats import Producers
 from tests.sim.wire import Message
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ class Stream:
     """No protected group needed anything below this offset since the last phase began."""
     grown: bool = False
     """Something has become durable in this phase."""
+    producers: Producers | None = None
+    """It looks at the numbers that producers give to their messages."""
 
     @property
     def first(self) -> int:
@@ -128,14 +131,16 @@ class Group:
     next: int = 0
 
 
-def make_stream(queue: Queue, arguments: Any) -> Stream | None:
-    """What a queue is beside that, if these arguments ask for a stream."""
+def make_stream(queue: Queue, arguments: Any, producers_max: int) -> Stream | None:
+    """What a queue is beside that, if these arguments ask for a stream; it remembers so many producers."""
     if arguments.get("x-queue-type") != "stream":
         return None
     stream = Stream(queue, bytes_max=arguments.get("x-max-length-bytes"))
     stream.segment_bytes = arguments.get("x-stream-max-segment-size-bytes", SEGMENT_BYTES)
     if "x-max-age" in arguments:
         stream.age_ms = span_ms(arguments["x-max-age"])
+    if arguments.get("x-message-deduplication") is True:
+        stream.producers = Producers(producers_max)
     return stream
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tests.sim.model import Channel, Connection, Consumer
 
 QUORUM_LIMIT = 20
+PRODUCERS_MAX = 65_536
 QUARANTINE = "mansio.quarantine"
 PREDECLARED = {
     "": "direct",
@@ -243,6 +244,8 @@ def _ask(queue: Queue, arguments: Any) -> None:
     queue.letters_to = arguments.get("x-dead-letter-exchange")
     queue.letter_key = arguments.get("x-dead-letter-routing-key")
     queue.levels = arguments.get("x-max-priority", 0)
+    if queue.stream is not None:
+        return
     queue.window = make_window(arguments, queue.logged)
     if "x-cache-ttl" not in arguments:
         queue.unique, queue.window = queue.window is not None, None
@@ -299,6 +302,8 @@ class Topology:
         self.declared: dict[str, int] = {}
         """How many durable queues of a name there have been."""
         self.choices = Choices()
+        self.producers_max = PRODUCERS_MAX
+        """So many producers a stream remembers."""
         self.restoring = False
         """Nothing goes by itself: the log names whatever went."""
 
@@ -314,7 +319,7 @@ class Topology:
         length_max = arguments.get("x-max-length")
         bytes_max = arguments.get("x-max-length-bytes")
         queue.length_max = length_max if isinstance(length_max, int) else None
-        queue.stream = make_stream(queue, arguments)
+        queue.stream = make_stream(queue, arguments, self.producers_max)
         queue.group = make_group(self.queues, queue, arguments)
         if queue.stream is None:
             queue.bytes_max = bytes_max if isinstance(bytes_max, int) else None

@@ -11,6 +11,7 @@ from tests.sim.client import Client, ClientChannel
 from tests.sim.model import Violation
 from tests.sim.network import SECOND_NS, START_MS, Network, Note, Party, unix_ms
 from tests.sim.operations import Operations
+from tests.sim.producing import check_produced
 
 SLEEPS_MS = (1, 2, 20, 100, 300, 900, 5000, 70_000)
 
@@ -146,6 +147,7 @@ class World(Network):
         self._collect()
         self._check_log()
         self._check_empty()
+        check_produced(self.oracle.durable, self.operations.producers)
 
     def _rest(self) -> None:
         """Lets everything that is under way arrive."""
