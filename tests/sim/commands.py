@@ -257,6 +257,7 @@ class Commands(Definitions):
         queue.consumers.append(consumer)
         if queue.single and queue.active is None:
             queue.active = consumer
+        self.divide(queue)
         return (m.BasicConsumeOk(tag),)
 
     def _check_reader(self, channel: Channel, method: m.BasicConsume) -> None:

@@ -185,6 +185,7 @@ class Definitions(Ends):
     def _join(self, queue: Queue) -> None:
         if queue.group is not None and queue.group.source.stream is not None:
             self.pump()
+            self.join_rota(queue)
             asked = queue.arguments.get(OFFSET)
             self.join(queue, queue.group.source.stream.begin(asked, self.now_ms))
 

@@ -34,6 +34,7 @@ class Ends(Moves):
         queue.used_ms = self.now_ms
         if queue.active is consumer:
             queue.active = max(queue.consumers, key=lambda each: each.priority, default=None)
+        self.divide(queue)
         if queue.auto_delete and not queue.consumers and not queue.deleted:
             self.drop_queue(queue)
 
@@ -55,6 +56,7 @@ class Ends(Moves):
         for consumer in list(queue.consumers):
             self.cancel(consumer)
             self.cancelled.append((consumer.channel, consumer.tag))
+        self.leave_rota(queue)
         return count
 
     def end_channel(self, channel: Channel) -> None:

@@ -18,7 +18,7 @@ from mansio.core.queue import Queue
 from mansio.core.receipts import Receipt
 from mansio.core.run import Run, Span
 from mansio.protocol.amqp.letters import AmqpLetters
-from tests.sim.stream_events import StreamEvent, StreamWatch
+from tests.sim.stream_events import StreamEvent, StreamWatch, watch_rotas
 from tests.sim.wire import parse_content
 
 Content = tuple[bytes, bytes]
@@ -170,6 +170,7 @@ class WatchedBound(Bound):
 
 def watch_queues(broker: Broker, tell: Tell) -> None:
     """Tells what queues do that the broker makes from now on."""
+    watch_rotas(broker, tell)
     make = broker.definitions.make_queue
 
     def watched(*about: Any) -> Queue:

@@ -44,7 +44,7 @@ from tests.sim.receipts import (
 )
 from tests.sim.repeats import Follower, id_of
 from tests.sim.retries import Waiting, delay_range
-from tests.sim.stream_events import Appended, Cut, Fed, Packed
+from tests.sim.stream_events import Appended, Cut, Divided, Fed, Packed
 from tests.sim.streaming import Streaming
 from tests.sim.topology import QUARANTINE, Entry, Exchange, Queue
 from tests.sim.wire import ID_BYTES, Message
@@ -333,6 +333,8 @@ class Moves(Receipts, Streaming):
             self.feed(event)
         elif isinstance(event, Packed):
             self.pack(event)
+        elif isinstance(event, Divided):
+            self.divided.setdefault(event.group, deque()).append(event)
         elif self.phase != DISPATCH:
             self.events.append(event)
         elif not self._apply_event(event):
@@ -684,6 +686,7 @@ class Moves(Receipts, Streaming):
                     f"queue {queue.name}: {count} messages from {first} on, next is {queue.next_position}"
                 )
         self._arrivals.clear()
+        self.check_divided()
         self.end_streams()
         if self.dying and not self.lags:
             raise Violation(f"{self.dying} wait for nothing")

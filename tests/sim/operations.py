@@ -299,6 +299,24 @@ class Operations(Reading):
             method.arguments["x-consumer-timeout"] = rng.choice((0, 10, 100, 1000))
         client.consume(channel, method)
 
+    def join_team(self, client: Client, channel: ClientChannel) -> None:
+        """A member of a partitioned group: it consumes from all partitions, or from most."""
+        rng, queues = self.rng, self.world.oracle.topology.queues.values()
+        names = [each.name for each in queues if each.group is not None and each.group.rota]
+        if not names or (len(channel.consumers) >= 3 and rng.random() < 0.8):
+            self.publish(client, channel)
+            return
+        if rng.random() < 0.8:
+            client.send(channel.number, m.BasicQos(0, rng.choice((1, 2, 5, 20)), False))
+        no_ack = rng.random() < 0.05
+        for name in names:
+            if rng.random() < 0.9:
+                self._tags += 1
+                method = m.BasicConsume(name, f"m{self._tags}", no_ack=no_ack)
+                if rng.random() < 0.1 * self.profile.taste["timeout"]:
+                    method.arguments["x-consumer-timeout"] = rng.choice((0, 10, 100, 1000))
+                client.consume(channel, method)
+
     def cancel(self, client: Client, channel: ClientChannel) -> None:
         tag = self.rng.choice([*channel.consumers, "nobody"])
         channel.consumers.pop(tag, None)
@@ -359,6 +377,7 @@ OPERATIONS: tuple[tuple[float, str, Callable[[Operations, Client, ClientChannel]
     (5, "consume", Operations.consume),
     (0.4, "reply", Operations.consume_replies),
     (3, "read", Operations.read),
+    (3, "team", Operations.join_team),
     (2, "cancel", Operations.cancel),
     (5, "get", Operations.get),
     (3, "qos", Operations.qos),

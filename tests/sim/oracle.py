@@ -54,6 +54,7 @@ class Oracle(Commands):
     def restart(self) -> None:
         """The broker is gone, and a new one has read the log."""
         self._read_log()
+        self.forget_rotas()
         for connection in list(self.connections):
             self.end_connection(connection)
         self.cancelled.clear()
@@ -216,6 +217,10 @@ class Oracle(Commands):
         if entry.delivered:
             return
         entry.delivered = True
+        if queue.group is not None and queue.group.rota is not None:
+            if entry.position < queue.group.first_due:
+                _fail(f"{what}: {queue.group.first_due} came before {entry.position}")
+            queue.group.first_due = entry.position + 1
         last = channel.last_first.get((queue, entry.level), -1)
         if entry.position <= last:
             _fail(f"{what} at position {entry.position} comes behind {last}")
@@ -411,6 +416,8 @@ class Oracle(Commands):
                 continue
             if not queue.ready or queue.head_expired(self.now_ms):
                 continue
+            if queue.group is not None and any(each.queue is queue for each in self.dying):
+                continue  # what is not written again yet is in flight for those who wait for a partition
             for consumer in first_in_line(queue):
                 connection = consumer.channel.connection
                 if id(connection) not in gated:

@@ -98,6 +98,7 @@ class Profile:
         """So many of them a stream remembers."""
         self.queues = [_queue(rng, f"q{i}", asking, trying) for i in range(rng.randint(1, 5))]
         self.exchanges = [_exchange(rng, f"x{i}") for i in range(rng.randint(1, 5))]
+        self._add_streams(rng, streaming)
         self._deduplicate(rng)
         self.keys = rng.sample(KEYS, rng.randint(1, 4))
         self.patterns = [*rng.sample(PATTERNS, rng.randint(1, 4)), *self.keys]
@@ -118,7 +119,6 @@ class Profile:
         """So many delayed messages are packed."""
         self.depth = rng.choice((1, 2))
         """How many entries may be on their way to the log."""
-        self._add_streams(rng, streaming)
         self.taste = {name: rng.choice((0.0, 0.3, 1.0, 1.0, 3.0)) for name in TASTES}
 
     def _deduplicate(self, rng: Random) -> None:
@@ -126,7 +126,7 @@ class Profile:
         if self.repeating or self.numbering:
             self.cross = False  # else nobody knows which one is the duplicate
         for queue in self.queues:
-            if rng.random() < self.repeating:
+            if queue.name.startswith("q") and rng.random() < self.repeating:
                 deduplicate(rng, queue.arguments, 0.4)
         for exchange in self.exchanges:
             if rng.random() < self.repeating / 2:
@@ -142,7 +142,8 @@ class Profile:
         """How much of a stream is packed at once."""
         if not streaming:
             return
-        streams = [f"s{i}" for i in range(rng.choice((1, 1, 2)))]
+        partitioned = rng.random() < 0.4
+        streams = [f"s{i}" for i in range(rng.choice((2, 3, 4, 6) if partitioned else (1, 1, 2)))]
         for name in streams:
             arguments = stream_arguments(rng)
             if self.numbering and rng.random() < 0.8:
@@ -150,9 +151,15 @@ class Profile:
                 if self.producers_max > 2:
                     self.producers += [(f"{name} {i}", name) for i in range(rng.randint(0, 2))]
             self.queues.append(QueueSpec(name, True, False, False, arguments))
-        for i in range(rng.choice((0, 1, 2, 3))):
+        sources = [rng.choice(streams) for _ in range(rng.choice((0, 1, 2, 3)))]
+        if partitioned:
+            self.exchanges.append(ExchangeSpec("xp", "x-consistent-hash", True, False, False, {}))
+            sources = streams + sources[:1]
+        for i, source in enumerate(sources):
             durable = rng.random() < 0.8
-            arguments = group_arguments(rng, rng.choice(streams), durable)
+            arguments = group_arguments(rng, source, durable)
+            if partitioned or rng.random() < 0.2:
+                arguments["x-stream-group"] = "crew" if rng.random() < 0.1 else "team"
             auto_delete = "x-queue-type" not in arguments and rng.random() < 0.1
             self.queues.append(QueueSpec(f"g{i}", durable, auto_delete, False, arguments))
 
@@ -199,7 +206,7 @@ PATTERNS = ("#", "*", "a.*", "a.#", "#.b", "*.b.#", "*.*", "#.#", "*.#")
 TASTES = (
     "topology", "consume", "get", "cancel", "requeue", "multiple", "tx", "confirm", "close", "cut",
     "recover", "qos", "mistake", "special", "no_wait", "freeze", "delete", "big", "mandatory",
-    "reply", "kick", "expire", "priority", "timeout", "sleep", "read", "produce",
+    "reply", "kick", "expire", "priority", "timeout", "sleep", "read", "produce", "team",
 )  # fmt: skip
 """Kinds of operations of which a world may have none, few or many."""
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from tests.sim.model import Consumer, Violation
+from tests.sim.partitions import check_member, must_serve
 from tests.sim.topology import Queue
 
 
 def check_turn_of(consumer: Consumer, what: str) -> None:
     """A delivery to this consumer is made: nobody may stand before it."""
-    queue = consumer.queue
+    queue, group = consumer.queue, consumer.queue.group
+    if group is not None and group.rota is not None:
+        check_member(group, consumer, what)
+        return
     if queue.single:
         if queue.active is not consumer:
             raise Violation(f"{what}: {queue.active and queue.active.tag} is the active consumer")
@@ -22,6 +26,9 @@ def check_turn_of(consumer: Consumer, what: str) -> None:
 
 def first_in_line(queue: Queue) -> list[Consumer]:
     """Who has to be given the next message: one of these."""
+    group = queue.group
+    if group is not None and group.rota is not None:
+        return must_serve(queue, group)
     if queue.single:
         return [queue.active] if queue.active is not None and queue.active.able else []
     able = [consumer for consumer in queue.consumers if consumer.able]
@@ -34,7 +41,7 @@ def check_shares(queue: Queue, spent: set[int]) -> None:
 
     `spent`: ids of connections that were sent all that they may be in a turn, whose consumers so were passed over.
     """
-    if not queue.single:
+    if not queue.single and (queue.group is None or queue.group.rota is None):
         for one in queue.consumers:
             for other in queue.consumers:
                 if other.priority == one.priority and one.got and other is not one:

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mansio.core.broker import Broker
+from mansio.core.dispatch import Consumer
+from mansio.core.group import Group
 from mansio.core.queue import Queue
+from mansio.core.rota import ROTA, Rota
 from mansio.core.run import Run
 from mansio.core.stream import Stream
 from tests.sim.streams import growth
@@ -49,13 +52,72 @@ class Cut:
     stop: int
 
 
-StreamEvent = Appended | Fed | Packed | Cut
+Seat = tuple[str, int, str]
+"""(connection, channel, consumer tag)."""
+
+
+@dataclass(slots=True)
+class Divided:
+    """A consumer of a queue has come or gone, which is a partition of a group; who has which of these now."""
+
+    group: str
+    queue: str
+    seats: dict[str, Seat | None]
+
+
+StreamEvent = Appended | Fed | Packed | Cut | Divided
+Tell = Callable[[StreamEvent], None]
+
+
+class WatchedRota(Rota):
+    """The partitions of one group; told of when they are divided anew."""
+
+    __slots__ = ("_tell",)
+
+    def __init__(self, tell: Tell) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def subscribe(self, queue: Group, consumer: Consumer) -> list[Group]:
+        changed = super().subscribe(queue, consumer)
+        self._say(queue)
+        return changed
+
+    def unsubscribe(self, queue: Group, consumer: Consumer) -> list[Group]:
+        changed = super().unsubscribe(queue, consumer)
+        self._say(queue)
+        return changed
+
+    def _say(self, queue: Group) -> None:
+        partitions = self.partitions.items()
+        seats = {each.name: _seat(partition.holder) for each, partition in partitions}
+        self._tell(Divided(str(queue.arguments[ROTA]), queue.name, seats))
+
+
+def _seat(consumer: Consumer | None) -> Seat | None:
+    if consumer is None:
+        return None
+    return consumer.channel.session.name, consumer.channel.number, consumer.tag
+
+
+def watch_rotas(broker: Broker, tell: Tell) -> None:
+    """Tells how the partitions of groups are divided, of those that the broker makes from now on."""
+    streams = broker.streams
+    made = streams.made
+
+    def told_made(queue: Queue) -> None:
+        if isinstance(queue, Group) and ROTA in queue.arguments:
+            place = queue.vhost, str(queue.arguments[ROTA])
+            streams._rotas.setdefault(place, WatchedRota(tell))
+        made(queue)
+
+    streams.made = told_made  # type: ignore[method-assign]
 
 
 class StreamWatch:
     """Tells what a broker does to streams from now on, behind the news of the messages that came in."""
 
-    def __init__(self, broker: Broker, tell: Callable[[StreamEvent], None]) -> None:
+    def __init__(self, broker: Broker, tell: Tell) -> None:
         self._tell = tell
         self._held: list[StreamEvent] | None = None
         self.bases: dict[tuple[Run, Queue], int] = {}

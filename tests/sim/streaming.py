@@ -11,7 +11,8 @@ from collections.abc import Callable
 from mansio.codec.amqp_values import Table
 from tests.sim.durable import Durable, Stored
 from tests.sim.letters import properties_of
-from tests.sim.model import NOBODY, Consumer, Model, Place, Violation
+from tests.sim.model import NOBODY, Consumer, Place, Violation
+from tests.sim.partitions import Partitions
 from tests.sim.repeats import Producers, number_of
 from tests.sim.retries import Waiting
 from tests.sim.stream_events import Appended, Cut, Fed, Packed
@@ -25,7 +26,7 @@ Produced = tuple[str, int, int]
 """(producer, number, offset)."""
 
 
-class Streaming(Model):
+class Streaming(Partitions):
     """The part of the model that is about streams and groups."""
 
     def __init__(self) -> None:
@@ -269,6 +270,7 @@ class Streaming(Model):
 
 def rebuild_streams(model: Streaming, durable: Durable) -> None:
     """The log was read."""
+    model.restart_rotas()
     queues = list(model.topology.queues.values())
     for queue in queues:
         stream = queue.stream

@@ -17,6 +17,7 @@ from tests.sim.repeats import Producers
 from tests.sim.wire import Message
 
 if TYPE_CHECKING:
+    from tests.sim.model import Consumer
     from tests.sim.topology import Entry, Queue
 
 OFFSET = "x-stream-offset"
@@ -127,8 +128,16 @@ class Group:
 
     source: Queue
     protected: bool
+    rota: str | None = None
+    """The group that it is a partition of."""
     begin: int = 0
     next: int = 0
+    holder: Consumer | None = None
+    """Of a partition: who has it, or is to have it when the one before has settled all."""
+    served: list[Consumer] = field(default_factory=list)
+    """Of a partition: who was given something, without those who have settled all; the last one is last."""
+    first_due: int = 0
+    """Of a partition: what is delivered for the first time is not before this offset."""
 
 
 def make_stream(queue: Queue, arguments: Any, producers_max: int) -> Stream | None:
@@ -151,7 +160,8 @@ def make_group(queues: dict[str, Queue], queue: Queue, arguments: Any) -> Group 
     source = queues[arguments["x-stream"]]
     assert source.stream is not None
     source.stream.groups.append(queue)
-    return Group(source, arguments.get("x-stream-protected") is True)
+    rota = arguments.get("x-stream-group")
+    return Group(source, arguments.get("x-stream-protected") is True, rota)
 
 
 def stamp(message: Message, offset: int) -> Message:
