@@ -91,6 +91,49 @@ def test_without_a_prefetch_the_next_member_is_told_as_well() -> None:
     assert len(two.heard.take_numbers()) == 2
 
 
+def test_what_was_fetched_and_is_settled_lets_the_next_member_begin() -> None:
+    team = Team()
+    team.put_all(0)
+    fetching = Client(team.broker, "fetching")
+    got = team.broker.get(fetching.channel, team.queues[0], False)
+    assert got is not None
+    team.put_all(1)
+    one = team.member()
+    assert one.heard.take_numbers() == [1, 11, 2, 12, 3, 13]
+    fetching.settle(got.tag)
+    team.turn()
+    assert one.heard.take_numbers() == [10]
+
+
+def test_what_a_cancelled_member_settles_lets_the_next_one_begin() -> None:
+    """Also where it has a prefetch count for all that its channel consumes."""
+    team = Team()
+    one = Client(team.broker, "one")
+    team.broker.set_prefetch(one.channel, 10, True)
+    one.consume(team.queues[0], "c")
+    team.put_all(0)
+    two = team.member(range(1))
+    team.broker.cancel(one.channel, "c")
+    team.put_all(1)
+    assert two.heard.take_numbers() == []
+    one.settle(1)
+    team.turn()
+    assert two.heard.take_numbers() == [10]
+
+
+def test_a_member_goes_on_with_what_it_was_to_give_up_and_keeps_after_all() -> None:
+    team = Team()
+    one = team.member(range(3))
+    team.put_all(0)
+    two = team.member(range(2))
+    team.put_all(1)
+    assert one.heard.take_numbers() == [0, 1, 2, 11, 12]
+    for n in (1, 2):
+        team.broker.cancel(one.channel, f"c{n}")
+    team.turn()
+    assert (one.heard.take_numbers(), two.heard.take_numbers()) == ([10], [])
+
+
 def test_a_member_may_consume_from_some_of_them() -> None:
     team = Team()
     one, two = team.member(range(3)), team.member(range(2, 4))

@@ -68,7 +68,7 @@ class Rota:
         self.partitions.pop(queue, None)
 
     def subscribe(self, queue: "Group", consumer: "Consumer") -> list["Group"]:
-        """A member consumes from a partition; answers the queues that may go on by somebody else."""
+        """A member consumes from a partition; answers the queues that somebody else is served of now, or again."""
         self.partitions[queue].consumers.append(consumer)
         return self._balance()
 
@@ -84,7 +84,7 @@ class Rota:
 
     def _balance(self) -> list["Group"]:
         """Divides what nobody has, then takes from who has most for who has least."""
-        before = [(each, each.active) for each in self.partitions.values()]
+        before = [(each, each.served) for each in self.partitions.values()]
         load: Counter[Channel] = Counter()
         for partition in self.partitions.values():
             if partition.holder is not None:
@@ -96,7 +96,7 @@ class Rota:
                 load[heir.channel] += 1
         while self._move_one(load):
             pass
-        return [each.queue for each, active in before if each.active is not active]
+        return [each.queue for each, served in before if each.served is not served]
 
     def _move_one(self, load: "Counter[Channel]") -> bool:
         for partition in self.partitions.values():

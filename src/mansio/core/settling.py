@@ -81,8 +81,11 @@ class Settling:
             tag = None if consumer is None else consumer.tag
             self.receipts.settled(queue, run, outcome, tag, flown)
         run.live -= count
-        if isinstance(queue, Group) and queue.settled(run, count) and queue.source is not None:
-            self._dispatcher.touch(queue.source)
+        if isinstance(queue, Group):
+            if queue.settled(run, count) and queue.source is not None:
+                self._dispatcher.touch(queue.source)
+            if queue.rota is not None and not queue.in_flight:
+                self._dispatcher.touch(queue)  # the next member may have waited for it
         if run.persistent and queue.logged:
             settled = (position, count, step)
             self._ranges.setdefault(queue.id, []).append(settled)
