@@ -10,7 +10,7 @@ from mansio.codec.amqp_values import Table
 from tests.sim.choices import EXPRESSIONS
 from tests.sim.client import Client, ClientChannel
 from tests.sim.definitions import WEIGHTS
-from tests.sim.profile import ExchangeSpec, Profile, QueueSpec
+from tests.sim.profile import SPREAD, ExchangeSpec, Profile, QueueSpec
 from tests.sim.publishing import make_headers
 
 if TYPE_CHECKING:
@@ -79,6 +79,24 @@ class Declaring:
         if rng.random() < 0.7 and method.queue and "x-stream" not in spec.arguments:
             self._bind(client, channel, method.queue)
 
+    def declare_team(self, client: Client, channel: ClientChannel) -> None:
+        """Partitions, what spreads messages over them, and the group that works on them."""
+        durable = m.ExchangeDeclare(SPREAD, "x-consistent-hash", durable=True)
+        client.send(channel.number, durable)
+        for spec in self.profile.queues:
+            if spec.name.startswith("s"):
+                self._declare(client, channel, spec)
+                weight = self.rng.choice(WEIGHTS)
+                client.send(channel.number, m.QueueBind(spec.name, SPREAD, weight))
+        for spec in self.profile.queues:
+            if "x-stream-group" in spec.arguments:
+                self._declare(client, channel, spec)
+
+    def _declare(self, client: Client, channel: ClientChannel, spec: QueueSpec) -> None:
+        method = m.QueueDeclare(spec.name, durable=spec.durable, auto_delete=spec.auto_delete)
+        method.arguments = self._queue_arguments(spec)
+        client.send(channel.number, method)
+
     def _spec(self) -> QueueSpec:
         """A queue to declare: before a group its stream."""
         spec = self.queue()
@@ -133,8 +151,8 @@ class Declaring:
 
     def _bind(self, client: Client, channel: ClientChannel, queue: str) -> None:
         exchange = self.known_exchange()
-        if queue.startswith("s") and "xp" in self.world.oracle.topology.exchanges:
-            exchange = "xp" if self.rng.random() < 0.7 else exchange
+        if queue.startswith("s") and SPREAD in self.world.oracle.topology.exchanges:
+            exchange = SPREAD if self.rng.random() < 0.7 else exchange
         if self._remembers(exchange):
             return
         client.send(

@@ -611,7 +611,7 @@ class Moves(Receipts, Streaming):
     def _lead_nowhere(self, due: Due) -> None:
         """Chance was to decide, and the broker has not sent it anywhere, or only where it is not seen."""
         owed = owed_of(due.message, due.place, UNROUTED)
-        if owed is not None and not due.unrouted and owed.target in self.topology.queues:
+        if owed is not None and not due.unrouted and self.gets_receipts(owed.target):
             raise Violation(f"nobody is told {owed}")
 
     def _may_go(self, due: Due, message: Message, names: set[str]) -> bool:

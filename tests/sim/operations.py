@@ -68,6 +68,8 @@ class Operations(Reading):
                 for _ in self.profile.queues:
                     self.declare_exchange(client, channel)
                     self.declare_queue(client, channel)
+                if self.profile.partitioned:
+                    self.declare_team(client, channel)
             elif rng.random() < 0.5 * taste["consume"]:
                 self.consume(client, channel)
 
@@ -98,7 +100,10 @@ class Operations(Reading):
         rng = self.rng
         mandatory = rng.random() < 0.2 * self.profile.taste["mandatory"]
         if known and rng.random() < 0.5:
-            return "", rng.choice(known), mandatory
+            queue = self.world.oracle.topology.queues[rng.choice(known)]
+            if queue.group is not None and rng.random() < 0.9:
+                queue = queue.group.source
+            return "", queue.name, mandatory
         keys = self.profile.keys
         if self.mistaken():
             return self.exchange().name, rng.choice(keys), mandatory
@@ -303,6 +308,8 @@ class Operations(Reading):
         """A member of a partitioned group: it consumes from all partitions, or from most."""
         rng, queues = self.rng, self.world.oracle.topology.queues.values()
         names = [each.name for each in queues if each.group is not None and each.group.rota]
+        if not names and self.profile.partitioned:
+            self.declare_team(client, channel)
         if not names or (len(channel.consumers) >= 3 and rng.random() < 0.8):
             self.publish(client, channel)
             return

@@ -60,11 +60,16 @@ class Partitions(Model):
             raise Violation(f"group {name}: nobody has looked at {queue} again: {told}")
         seats = told.popleft().seats
         partitions = self.rotas[name]
+        groups = [each.group for each in partitions if each.group is not None]
+        settled = all(each.active is each.holder for each in groups)
         before = {each: holder_of(each) for each in partitions}
         for each in partitions:
             assert each.group is not None
-            each.group.holder = _find(each, seats.get(each.name))
-        _check_division(name, partitions, before)
+            active, holder = seats.get(each.name, (None, None))
+            each.group.active, each.group.holder = _find(each, active), _find(each, holder)
+        _check_division(name, partitions)
+        if settled:
+            _check_moves(name, partitions, before)
 
     def check_divided(self) -> None:
         """A phase has ended."""
@@ -106,9 +111,7 @@ def _find(queue: Queue, seat: Seat | None) -> Consumer | None:
     raise Violation(f"{queue} is given to {seat}, who is no member")
 
 
-def _check_division(
-    name: str, partitions: list[Queue], before: dict[Queue, Consumer | None]
-) -> None:
+def _check_division(name: str, partitions: list[Queue]) -> None:
     load: Counter[Channel] = Counter()
     for queue in partitions:
         holder = holder_of(queue)
@@ -125,11 +128,11 @@ def _check_division(
                     f"group {name}: {holder.tag}, who has {queue}, has {load[holder.channel]}, "
                     f"{other.tag} {load[other.channel]}"
                 )
-    _check_moves(name, partitions, before)
 
 
 def _check_moves(name: str, partitions: list[Queue], before: dict[Queue, Consumer | None]) -> None:
-    """As few partitions as possible change hands. Where all members consume all of them it is known how few."""
+    """As few partitions as possible change hands. Where all members consume all of them, and none was changing hands
+    already, it is known how few."""
     members = [{each.channel for each in queue.consumers} for queue in partitions]
     if not members or not members[0] or any(each != members[0] for each in members):
         return

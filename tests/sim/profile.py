@@ -120,6 +120,9 @@ class Profile:
         self.depth = rng.choice((1, 2))
         """How many entries may be on their way to the log."""
         self.taste = {name: rng.choice((0.0, 0.3, 1.0, 1.0, 3.0)) for name in TASTES}
+        if self.partitioned:
+            self.taste["team"], self.taste["consume"] = 3.0, 0.3
+            self.taste["qos"] = self.taste["close"] = self.taste["cancel"] = 1.0
 
     def _deduplicate(self, rng: Random) -> None:
         """Some queues and exchanges look at ids."""
@@ -137,13 +140,16 @@ class Profile:
     def _add_streams(self, rng: Random, streaming: bool) -> None:
         self.window_bytes = rng.choice((8 << 20, 2000, 200))
         """How far ahead is read for who reads a stream from the log."""
+        self.partitioned = False
         self.pack_runs = rng.choice((128, 2, 5))
         self.pack_bytes = rng.choice((200, 1000, 256 << 10))
         """How much of a stream is packed at once."""
         if not streaming:
             return
-        partitioned = rng.random() < 0.4
-        streams = [f"s{i}" for i in range(rng.choice((2, 3, 4, 6) if partitioned else (1, 1, 2)))]
+        self.partitioned = rng.random() < 0.4
+        """Most streams are partitions of a larger one, and most groups of theirs."""
+        counts = (2, 3, 4, 6) if self.partitioned else (1, 1, 2)
+        streams = [f"s{i}" for i in range(rng.choice(counts))]
         for name in streams:
             arguments = stream_arguments(rng)
             if self.numbering and rng.random() < 0.8:
@@ -152,13 +158,14 @@ class Profile:
                     self.producers += [(f"{name} {i}", name) for i in range(rng.randint(0, 2))]
             self.queues.append(QueueSpec(name, True, False, False, arguments))
         sources = [rng.choice(streams) for _ in range(rng.choice((0, 1, 2, 3)))]
-        if partitioned:
-            self.exchanges.append(ExchangeSpec("xp", "x-consistent-hash", True, False, False, {}))
+        if self.partitioned:
+            self.exchanges.append(ExchangeSpec(SPREAD, "x-consistent-hash", True, False, False, {}))
             sources = streams + sources[:1]
+            del self.queues[2 : -len(streams)]
         for i, source in enumerate(sources):
             durable = rng.random() < 0.8
             arguments = group_arguments(rng, source, durable)
-            if partitioned or rng.random() < 0.2:
+            if self.partitioned or rng.random() < 0.2:
                 arguments["x-stream-group"] = "crew" if rng.random() < 0.1 else "team"
             auto_delete = "x-queue-type" not in arguments and rng.random() < 0.1
             self.queues.append(QueueSpec(f"g{i}", durable, auto_delete, False, arguments))
@@ -196,6 +203,8 @@ class Profile:
         )
 
 
+SPREAD = "xp"
+"""The exchange that spreads messages over partitions."""
 STANDARD = ("direct", "fanout", "topic", "headers")
 SPECIAL = (
     "x-random", "x-local-random", "x-modulus-hash", "x-consistent-hash", "x-recent-history", "x-content",

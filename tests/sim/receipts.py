@@ -103,10 +103,14 @@ class Receipts(Model):
         self._owe(owed_of(message, source, outcome, queue=name))
 
     def _owe(self, owed: Owed | None) -> None:
-        target = None if owed is None else self.topology.queues.get(owed.target)
-        if owed is not None and target is not None and target.group is None:
+        if owed is not None and self.gets_receipts(owed.target):
             self.owed.append(owed)
             self.pump()
+
+    def gets_receipts(self, name: str) -> bool:
+        """Whether there is such a queue, other than one that only its stream feeds."""
+        queue = self.topology.queues.get(name)
+        return queue is not None and queue.group is None
 
     def take_owed(self, target: str, header: bytes) -> Owed | None:
         """What this receipt is, if it is owed."""

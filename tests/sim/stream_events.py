@@ -58,11 +58,12 @@ Seat = tuple[str, int, str]
 
 @dataclass(slots=True)
 class Divided:
-    """A consumer of a queue has come or gone, which is a partition of a group; who has which of these now."""
+    """A consumer of a queue has come or gone, which is a partition of a group. By queue who has it now, or is to have
+    it when who has it has settled all: the last one; and who is served before that: the first one."""
 
     group: str
     queue: str
-    seats: dict[str, Seat | None]
+    seats: dict[str, tuple[Seat | None, Seat | None]]
 
 
 StreamEvent = Appended | Fed | Packed | Cut | Divided
@@ -89,8 +90,10 @@ class WatchedRota(Rota):
         return changed
 
     def _say(self, queue: Group) -> None:
-        partitions = self.partitions.items()
-        seats = {each.name: _seat(partition.holder) for each, partition in partitions}
+        seats = {
+            each.name: (_seat(partition.active), _seat(partition.holder))
+            for each, partition in self.partitions.items()
+        }
         self._tell(Divided(str(queue.arguments[ROTA]), queue.name, seats))
 
 

@@ -134,6 +134,8 @@ class Group:
     next: int = 0
     holder: Consumer | None = None
     """Of a partition: who has it, or is to have it when the one before has settled all."""
+    active: Consumer | None = None
+    """Of a partition: who had it when members came or went the last time."""
     served: list[Consumer] = field(default_factory=list)
     """Of a partition: who was given something, without those who have settled all; the last one is last."""
     first_due: int = 0
