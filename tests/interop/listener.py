@@ -23,6 +23,7 @@ from tests.interop.wire import (
 
 KINDS = dict(PROPERTIES)
 DEATH_TIME = re.compile(r"\btime=T:\d{10}\b")  # of an x-death header, in seconds
+VHOST_DOWN = re.compile(r"(\bvhost '[^']*' is )down\b")  # said when it is deleted, or "deleted"
 CLOSED_CHANNEL = 1 << 16  # sorts `S closed` behind every channel
 GENERATED = (
     ("reply", re.compile(r"amq\.rabbitmq\.reply-to\.[\w+/=.-]{16,}")),
@@ -66,6 +67,7 @@ class Names:
         for kind, pattern in GENERATED:
             text = pattern.sub(self._placeholder(kind), text)
         text = DEATH_TIME.sub("time=T:$now", text)
+        text = VHOST_DOWN.sub(r"\1deleted", text)
         return re.sub(r'"(\$[a-z]+\d+)"', r"\1", text)
 
     def _placeholder(self, kind: str) -> Callable[[re.Match[str]], str]:

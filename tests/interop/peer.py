@@ -3,8 +3,8 @@
     with rabbitmq() as peer:
         socket.create_connection((peer.host, peer.port))
 
-Nothing outside the temporary folder is read or written, of the plugins only exchange types are loaded, and everything
-listens on 127.0.0.1 only. `PeerMissing` says why there is no RabbitMQ here (not installed), so that a test can skip.
+Nothing outside the temporary folder is read or written, of the plugins only exchange types and management are loaded, and
+everything listens on 127.0.0.1 only. `PeerMissing` says why there is no RabbitMQ here (not installed), so that a test can skip.
 From a shell: `python -m tests.interop.peer` runs one until Ctrl-C and prints its port.
 """
 
@@ -27,6 +27,7 @@ from pathlib import Path
 HOST = "127.0.0.1"
 PLUGINS = (
     "rabbitmq_consistent_hash_exchange",
+    "rabbitmq_management",
     "rabbitmq_random_exchange",
     "rabbitmq_recent_history_exchange",
     "rabbitmq_sharding",
@@ -51,10 +52,11 @@ class PeerFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A running RabbitMQ: user guest, password guest, virtual host `/`."""
+    """A running RabbitMQ: user guest, password guest, virtual host `/`; management_port is that of its HTTP API."""
 
     host: str
     port: int
+    management_port: int
     pid: int
     folder: Path
 
@@ -109,10 +111,15 @@ def peer_environment(
     }
 
 
-def write_settings(folder: Path, port: int, settings: Mapping[str, str]) -> None:
+def write_settings(
+    folder: Path, port: int, management_port: int, settings: Mapping[str, str]
+) -> None:
     """Write rabbitmq.conf, the list of plugins and the cookie."""
     lines = {
         "listeners.tcp.1": f"{HOST}:{port}",
+        "management.tcp.ip": HOST,
+        "management.tcp.port": str(management_port),
+        "management_agent.disable_metrics_collector": "true",
         "log.console": "false",
         "vm_memory_high_watermark.relative": "0.6",
         "disk_free_limit.absolute": "50MB",
@@ -160,12 +167,12 @@ def rabbitmq(
     """
     script = server_script()
     port = port or free_port()
-    epmd_port, dist_port = free_port(), free_port()
+    epmd_port, dist_port, management_port = free_port(), free_port(), free_port()
     folder = Path(tempfile.mkdtemp(prefix="mansio-peer-"))
     output = folder / "output"
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        write_settings(folder, port, settings or {})
+        write_settings(folder, port, management_port, settings or {})
         environment = peer_environment(folder, port, epmd_port, dist_port, erl_args)
         out = stack.enter_context(output.open("wb"))
         epmd = subprocess.Popen(
@@ -181,7 +188,7 @@ def rabbitmq(
         )  # fmt: skip
         stack.callback(stop_group, server, STOP_SECONDS_MAX)
         wait_until_up(server, port, output)
-        yield Peer(HOST, port, server.pid, folder)
+        yield Peer(HOST, port, management_port, server.pid, folder)
 
 
 def main() -> int:

@@ -66,13 +66,13 @@ def list_deliberate(paths: list[Path]) -> None:
 
 
 @contextlib.contextmanager
-def broker_at(port: int) -> Iterator[Place]:
+def broker_at(port: int, management_port: int) -> Iterator[Place]:
     """A broker that is running, or a RabbitMQ of our own for port 0."""
     if port:
-        yield Sockets(HOST, port)
+        yield Sockets(HOST, port, management_port)
     else:
         with rabbitmq() as peer:
-            yield Sockets(peer.host, peer.port)
+            yield Sockets(peer.host, peer.port, peer.management_port)
 
 
 def main() -> int:
@@ -82,6 +82,7 @@ def main() -> int:
     )
     usage.add_argument("files", nargs="*", help="names of files in tests/testdata/amqp")
     usage.add_argument("--port", type=int, default=0)
+    usage.add_argument("--management-port", type=int, default=0, help="of RabbitMQ's HTTP API")
     usage.add_argument("--quiet", type=float, default=QUIET_SECONDS, help="silence per step, in s")
     usage.add_argument("--diff", action="store_true", help="replay on Mansio, write nothing")
     usage.add_argument("--deliberate", action="store_true", help="list deliberate differences")
@@ -90,7 +91,7 @@ def main() -> int:
     if given.deliberate:
         list_deliberate(files)
         return 0
-    with broker_at(given.port) as place:
+    with broker_at(given.port, given.management_port) as place:
         if given.diff:
             count = sum(compare_file(path, place) for path in files)
             print(f"{count} sections differ")

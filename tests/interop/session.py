@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import shlex
 from typing import Any
 
+from tests.interop.control import take_options
 from tests.interop.listener import CLOSED_CHANNEL, KINDS, Heard, Listener, Names
 from tests.interop.methods import BY_NAME
 from tests.interop.place import Place
@@ -82,6 +85,7 @@ class Session:
         self.names = Names()
         self.queues: set[str] = set()
         self.exchanges: set[str] = set()
+        self.operated: list[list[str]] = []  # commands of operators
         self.made: list[Heard] = []  # lines that `drain` and `confirms` made
 
     def do(self, line: str) -> None:
@@ -91,7 +95,9 @@ class Session:
         self.names.known[NOW] = str(self.place.now_seconds())
         reader = Reader(rest, self.names.known)
         word = reader.take_word()
-        if word == "wait":
+        if word == "ctl":
+            self._operate(shlex.split(rest)[1:])
+        elif word == "wait":
             self.place.wait(int(reader.take_word()))
         elif word in ("connect", "login"):
             self._connect(label, word, reader)
@@ -103,6 +109,10 @@ class Session:
         else:
             channel = int(word.removeprefix("ch"))
             self._on_channel(self.clients[label], channel, reader, head.startswith("C+"))
+
+    def _operate(self, words: list[str]) -> None:
+        self.operated.append(words)
+        self.place.control(words)
 
     def _connect(self, label: str, word: str, reader: Reader) -> None:
         client = Client(self.place.dial(), label, self.names, self.queues)
@@ -255,6 +265,7 @@ class Session:
         self.clients.clear()
         try:
             sweep(self.place, self.queues, self.exchanges)
+            undo(self.place, self.operated)
         except AssertionError as error:
             found.append(Heard("", CLOSED_CHANNEL, f"S !! while deleting what is left: {error}"))
         return found
@@ -296,3 +307,17 @@ def sweep(place: Place, queues: set[str], exchanges: set[str]) -> None:
             place.wait(20)  # an exclusive queue whose connection is just going away
     close_politely(client)
     client.wire.close()
+
+
+def undo(place: Place, operated: list[list[str]]) -> None:
+    """Take back what a section had operators do; what is gone already stays so."""
+    for verb, *words in reversed(operated):
+        given, plain = take_options(words, {"-p": "/", "--priority": "", "--apply-to": ""})
+        if verb in ("add_user", "add_vhost"):
+            back = [f"delete_{verb[4:]}", plain[0]]
+        elif verb in ("set_policy", "set_operator_policy"):
+            back = [f"clear_{verb[4:]}", "-p", given["-p"], plain[0]]
+        else:
+            continue
+        with contextlib.suppress(AssertionError):
+            place.control(back)

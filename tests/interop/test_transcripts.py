@@ -42,7 +42,7 @@ def test_mansio_answers_like_the_transcript(broker: BrokerProcess, section: Sect
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in all_files()])
 def test_rabbitmq_still_answers_like_the_transcript(peer: Peer, path: Path) -> None:
-    place = Sockets(peer.host, peer.port)
+    place = Sockets(peer.host, peer.port, peer.management_port)
     sections = parse(path.read_text()).sections
     diffs = [replay_section(section, place, on_mansio=False) for section in sections]
     assert not any(diffs), "\n".join(line for diff in diffs for line in diff)
