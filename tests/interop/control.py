@@ -3,7 +3,8 @@
     C ctl add_user alice secret
     C ctl set_permissions -p v1 alice "^a" "" ".*"
 
-RabbitMQ is asked over the HTTP API of its management plugin: a request takes 10 ms, rabbitmqctl half a second.
+RabbitMQ is asked over the HTTP API of its management plugin: a request takes 10 ms, rabbitmqctl half a second. A
+Broker in this process is told by its Administration (operator.py).
 """
 
 from __future__ import annotations

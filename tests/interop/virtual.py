@@ -12,11 +12,13 @@ applied, the turn ends, and what follows from it has arrived before the client g
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 from mansio.core.broker import Broker
 from mansio.protocol.amqp.connection import AmqpConnection
 from mansio.protocol.amqp.letters import AmqpLetters
 from mansio.protocol.base import Peer
+from tests.interop.operator import Operator
 from tests.interop.wire import Wire
 from tests.logins import AtOnce
 
@@ -56,6 +58,11 @@ class VirtualBroker:
     def now_seconds(self) -> int:
         """The broker's clock."""
         return self.broker.now_ms // 1000
+
+    def control(self, words: Sequence[str]) -> None:
+        """See `Place`."""
+        Operator(self.broker).do(words)
+        self.turn()
 
     def accept(self, wire: VirtualWire) -> AmqpConnection:
         """The front of a wire."""
