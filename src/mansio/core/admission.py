@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 from mansio.core.errors import PreconditionFailed
 from mansio.core.field_values import Arguments
-from mansio.core.names import check_not_default
+from mansio.core.names import check_not_default, check_not_reserved
 from mansio.core.users import MAX_QUEUES
 
 if TYPE_CHECKING:
@@ -22,25 +22,33 @@ def check_exchange(host: "VHost", session: "Session", name: str, arguments: Argu
     check_not_default(name)
     rights = session.rights
     rights.check_configure("exchange", name)
+    if name in host.exchanges:
+        return
+    check_not_reserved("exchange", name, host.name)
     alternate = arguments.get(ALTERNATE_EXCHANGE)
-    if isinstance(alternate, str) and name not in host.exchanges:
+    if isinstance(alternate, str):
         rights.check_read("exchange", name)
         rights.check_write("exchange", alternate)
 
 
 def check_new_queue(host: "VHost", session: "Session", name: str, arguments: Arguments) -> None:
-    """queue.declare of a new one: dead letters are read here and written there. PreconditionFailed above the limit."""
+    """queue.declare of a new one, before its other arguments are looked at: dead letters are read here and written
+    there. PreconditionFailed above the limit."""
     limit = host.limits.get(MAX_QUEUES, -1)
     if 0 <= limit <= len(host.queues):
         raise PreconditionFailed(
             f"cannot declare queue '{name}': queue limit in vhost '{host.name}' ({limit}) is reached"
         )
-    rights = session.rights
-    if DEAD_LETTER_EXCHANGE in arguments:
-        rights.check_read("queue", name)
-        rights.check_write("exchange", arguments[DEAD_LETTER_EXCHANGE])
+    exchange = arguments.get(DEAD_LETTER_EXCHANGE)
+    if isinstance(exchange, str):
+        session.rights.check_read("queue", name)
+        session.rights.check_write("exchange", exchange)
+
+
+def check_source(session: "Session", arguments: Arguments) -> None:
+    """queue.declare of a new group: it reads from its stream."""
     if SOURCE in arguments:
-        rights.check_read("queue", arguments[SOURCE])
+        session.rights.check_read("queue", arguments[SOURCE])
 
 
 def check_binding(

@@ -52,6 +52,11 @@ class Consuming:
     def __init__(self) -> None:
         self._cancelled: list[tuple[Channel, str]] = []
 
+    def check_tag(self, channel: Channel, tag: str) -> None:
+        """NotAllowed for a tag in use, whatever else is wrong."""
+        if tag in channel.consumers:
+            raise NotAllowed(f"attempt to reuse consumer tag '{tag}'")
+
     def consume(
         self,
         channel: Channel,
@@ -62,8 +67,7 @@ class Consuming:
         arguments: Arguments,
     ) -> Consumer:
         """Subscribes; NotAllowed for a tag in use, AccessRefused where exclusive use forbids it."""
-        if tag in channel.consumers:
-            raise NotAllowed(f"attempt to reuse consumer tag '{tag}'")
+        self.check_tag(channel, tag)
         if len(channel.consumers) >= self.limits.consumers_per_channel_max:
             raise NotAllowed(
                 f"reached maximum ({self.limits.consumers_per_channel_max}) of consumers per channel"

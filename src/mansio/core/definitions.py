@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from mansio.core.admission import check_binding, check_exchange, check_new_queue
+from mansio.core.admission import check_binding, check_exchange, check_new_queue, check_source
 from mansio.core.deferred import Deferred
 from mansio.core.equivalence import describe
 from mansio.core.errors import PreconditionFailed, unsupported
@@ -11,7 +11,14 @@ from mansio.core.expiry import Expiry
 from mansio.core.group import SOURCE, Group
 from mansio.core.history import RECENT_HISTORY, History, replay
 from mansio.core.lease import Lease
-from mansio.core.names import QUARANTINE, REPLY_TO, check_not_default, check_not_reserved, clean
+from mansio.core.names import (
+    QUARANTINE,
+    REPLY_TO,
+    check_not_default,
+    check_not_reserved,
+    check_not_system,
+    clean,
+)
 from mansio.core.priority_queue import PriorityQueue
 from mansio.core.queue import Queue
 from mansio.core.queue_arguments import check_queue_arguments, check_replicated
@@ -81,7 +88,9 @@ class Definitions:
 
     def delete_exchange(self, session: "Session", name: str, if_unused: bool) -> None:
         """exchange.delete; one that does not exist is gone already."""
+        name = clean(name)
         check_not_default(name)
+        check_not_system(name, session.vhost)
         session.rights.check_configure("exchange", name)
         gone = self.vhost(session).delete_exchange(name, if_unused)
         if gone is None:
@@ -101,7 +110,7 @@ class Definitions:
         self, session: "Session", name: str, source: str, key: str, arguments: Arguments
     ) -> None:
         """queue.bind; NotFound names the exchange first when both are missing."""
-        host = self.vhost(session)
+        host, name, source = self.vhost(session), clean(name), clean(source)
         check_binding(host, session, "queue", name, source, key)
         host.exchange(source)
         self._bound(session, host.bind(source, host.queue(name, session), key, arguments))
@@ -110,7 +119,7 @@ class Definitions:
         self, session: "Session", name: str, source: str, key: str, arguments: Arguments
     ) -> None:
         """queue.unbind; what does not exist is gone already."""
-        host = self.vhost(session)
+        host, name, source = self.vhost(session), clean(name), clean(source)
         check_binding(host, session, "queue", name, source, key)
         queue = host.queues.get(name)
         if queue is not None:
@@ -120,7 +129,7 @@ class Definitions:
         self, session: "Session", destination: str, source: str, key: str, arguments: Arguments
     ) -> None:
         """exchange.bind; NotFound names the source first when both are missing."""
-        host = self.vhost(session)
+        host, destination, source = self.vhost(session), clean(destination), clean(source)
         check_binding(host, session, "exchange", destination, source, key)
         host.exchange(source)
         self._bound(session, host.bind(source, host.exchange(destination), key, arguments))
@@ -129,7 +138,7 @@ class Definitions:
         self, session: "Session", destination: str, source: str, key: str, arguments: Arguments
     ) -> None:
         """exchange.unbind; what does not exist is gone already."""
-        host = self.vhost(session)
+        host, destination, source = self.vhost(session), clean(destination), clean(source)
         check_binding(host, session, "exchange", destination, source, key)
         target = host.exchanges.get(destination)
         if target is not None:
@@ -218,10 +227,11 @@ class Definitions:
             host.check_same_queue(found, owner, durable, auto_delete, arguments)
             self._asked(session, found)
             return found
-        check_queue_arguments(name, host.name, arguments)
-        check_replicated(name, host.name, durable, exclusive, auto_delete, generated, arguments)
         if not hidden:
             check_new_queue(host, session, name, arguments)
+        check_queue_arguments(name, host.name, arguments)
+        check_replicated(name, host.name, durable, exclusive, auto_delete, generated, arguments)
+        check_source(session, arguments)
         source = self._source(host, name, arguments)
         queue = self.make_queue(
             self.take_id(), host.name, name, durable, auto_delete, owner, arguments

@@ -27,6 +27,14 @@ def check_not_reserved(kind: str, name: str, vhost: str) -> None:
         raise AccessRefused(f"{kind} name '{name}' contains reserved prefix 'amq.*'")
 
 
+def check_not_system(exchange: str, vhost: str) -> None:
+    """Refuses to delete what is in every virtual host, and whatever else has such a name."""
+    if exchange.startswith(RESERVED_PREFIX):
+        raise AccessRefused(
+            f"deletion of system exchange '{exchange}' in vhost '{vhost}' not allowed"
+        )
+
+
 def clean(name: str) -> str:
     """A declared name without line ends, which RabbitMQ 3.10.8 takes out."""
     return name.replace("\r", "").replace("\n", "")

@@ -25,7 +25,6 @@ from mansio.core.matching import NO_MEANS, Means
 from mansio.core.names import (
     DEFAULT_EXCHANGE,
     PREDECLARED_EXCHANGES,
-    RESERVED_PREFIX,
     check_not_default,
     check_not_reserved,
 )
@@ -117,9 +116,6 @@ class VHost:
         found = self.exchanges.get(name)
         if found is None:
             return None
-        if name.startswith(RESERVED_PREFIX):
-            resource = describe("exchange", name, self.name)
-            raise AccessRefused(f"deletion of system {resource} not allowed")
         if if_unused and found.bindings:
             raise PreconditionFailed(f"{describe('exchange', name, self.name)} in use")
         self._drop_exchange(found)

@@ -198,6 +198,7 @@ class AmqpChannel(DefinitionMethods):
         if method.queue == REPLY_TO:
             queue = self._declare_reply_queue(method)
         else:
+            self.broker.check_tag(self.core, tag)
             queue = self.readable(method.queue, method.ID)
         consumer = self.broker.consume(
             self.core, queue, tag, method.no_ack, method.exclusive, method.arguments

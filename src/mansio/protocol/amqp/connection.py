@@ -7,7 +7,7 @@ from mansio.codec import amqp_methods as m
 from mansio.codec.amqp import FAULT, HEARTBEAT, METHOD, MISS, RUN, SETTLE
 from mansio.codec.amqp_values import CodecError
 from mansio.core.broker import Broker
-from mansio.core.errors import BrokerError
+from mansio.core.errors import BrokerError, NotAllowed
 from mansio.core.limits import ROUTES_MAX
 from mansio.core.routing import Route
 from mansio.core.run import Run
@@ -257,9 +257,11 @@ class AmqpConnection(Flow):
             text = f"number of channels opened ({len(self.channels)}) has reached the negotiated"
             raise Refusal(NOT_ALLOWED, f"{text} channel_max ({self.channel_max})")
         if self.session is not None:
-            self.channels[number] = AmqpChannel(
-                self, self.broker.open_channel(self.session, number)
-            )
+            try:
+                channel = self.broker.open_channel(self.session, number)
+            except NotAllowed as error:
+                raise Refusal(NOT_ALLOWED, error.text) from None
+            self.channels[number] = AmqpChannel(self, channel)
             self.send_method(number, m.ChannelOpenOk())
 
     def assembling(self, more: bool) -> None:

@@ -53,7 +53,7 @@ class DefinitionMethods:
             self.reply(m.ExchangeDeleteOk())
 
     def on_exchange_bind(self, method: m.ExchangeBind) -> None:
-        if self._must_recall(method.source):
+        if self._must_recall(clean(method.source)):
             return
         self.broker.definitions.bind_exchange(
             self.core.session,
@@ -136,7 +136,7 @@ class DefinitionMethods:
         key = method.routing_key
         if not method.queue and not key:
             key = name
-        if self._must_recall(method.exchange):
+        if self._must_recall(clean(method.exchange)):
             return
         self.broker.definitions.bind_queue(
             self.core.session, name, method.exchange, key, method.arguments
@@ -158,7 +158,7 @@ class DefinitionMethods:
             self.reply(m.QueuePurgeOk(count))
 
     def on_queue_delete(self, method: m.QueueDelete) -> None:
-        name = self._queue_name(method.queue, method.ID)
+        name = clean(self._queue_name(method.queue, method.ID))
         definitions = self.broker.definitions
         self.core.session.rights.check_configure("queue", name)
         count = 0
