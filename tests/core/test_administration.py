@@ -1,6 +1,7 @@
 """Virtual hosts, users and rights: they change at once, and are the same after a restart."""
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -184,6 +185,23 @@ def test_routes_are_looked_up_again_when_rights_change() -> None:
     rights = broker.users.rights(DEFAULT_USER, "/")
     with pytest.raises(AccessRefused):
         broker.route(rights, "", "q", False, 1, 0) and broker.route(rights, "b", "q", False, 1, 0)
+
+
+@pytest.mark.parametrize("again", [Kept.restored, lambda kept: from_snapshot(kept.broker)])
+def test_rights_are_those_of_the_user_that_there_is(again: Callable[[Kept], Broker]) -> None:
+    kept = Kept()
+    admin = kept.broker.administration
+    admin.put_user("alice", "", "")
+    admin.permit("alice", "/", EVERYTHING)
+    admin.set_tags("alice", ["impersonator"])
+    admin.limit_user("alice", {"max-connections": 1})
+    broker = again(kept)
+    user = broker.users.get("alice")
+    assert broker.users.rights("alice", "/").user is user
+    assert (user.tags, user.limits) == (("impersonator",), {"max-connections": 1})
+    session = broker.open_session(Heard(), "alice", "/", "")
+    broker.close_session(session)
+    assert user.sessions == 0
 
 
 def test_limits_of_users_and_vhosts() -> None:

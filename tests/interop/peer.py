@@ -3,8 +3,9 @@
     with rabbitmq() as peer:
         socket.create_connection((peer.host, peer.port))
 
-Nothing outside the temporary folder is read or written, of the plugins only exchange types and management are loaded, and
-everything listens on 127.0.0.1 only. `PeerMissing` says why there is no RabbitMQ here (not installed), so that a test can skip.
+Nothing outside the temporary folder is read or written, of the plugins only exchange types and management are
+loaded, and everything listens on 127.0.0.1 only. `PeerMissing` says why there is no RabbitMQ here (not installed), so
+that a test can skip.
 From a shell: `python -m tests.interop.peer` runs one until Ctrl-C and prints its port.
 """
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.interop.control import take_options
 from tests.interop.listener import Names
 from tests.interop.methods import BY_NAME
 from tests.interop.session import Session, show_ranges
@@ -139,3 +140,32 @@ def test_the_clock_of_a_section_is_that_of_its_broker() -> None:
     place.wait(3000)
     session.do("C ch1 exchange.declare exchange=amq.direct passive=1 arguments={x=T:$now}")
     assert session.names.known["$now"] == str((START_MS + 3000) // 1000)
+
+
+def test_what_operators_do_is_undone_behind_the_section() -> None:
+    place = VirtualBroker()
+    session = Session(place)
+    for line in (
+        "C ctl add_vhost v1",
+        "C ctl add_user alice 'a secret'",
+        "C ctl set_permissions -p v1 alice .* '' ^q",
+        "C login ch1 user=alice password='a secret' vhost=v1".replace("'", '"'),
+    ):
+        session.do(line)
+    rights = place.broker.users.rights("alice", "v1")
+    assert rights.permission == (".*", "", "^q")
+    session.finish()
+    assert (place.broker.users.find("alice"), list(place.broker.vhosts)) == (None, ["/"])
+
+
+def test_options_stand_anywhere_in_a_command() -> None:
+    words = ["p1", "--priority", "5", "^q", "-p", "v1", "{}"]
+    known = {"-p": "/", "--priority": "0", "--apply-to": "all"}
+    given = {"-p": "v1", "--priority": "5", "--apply-to": "all"}
+    assert take_options(words, known) == (given, ["p1", "^q", "{}"])
+
+
+@pytest.mark.parametrize("words", [["sing"], ["delete_user", "nobody"]])
+def test_a_command_that_fails_is_noticed(words: list[str]) -> None:
+    with pytest.raises((ValueError, AssertionError)):
+        VirtualBroker().control(words)

@@ -24,7 +24,7 @@ C lines are sent, S lines are what came back before the next C line. `C.B` and `
     C ch1 reopen                   channel.close-ok and channel.open after the broker closed a channel
     C ch1 drain                    basic.get of all messages of all queues of this section, shown as one line
     C ch1 confirms 3-8             wait for these confirms, however the broker groups them, shown as one line
-    C ctl add_user alice secret    a command of rabbitmqctl (control.py); what it made is removed behind the section
+    C ctl add_user alice secret    a command of rabbitmqctl (control.py); what it has made goes with the section
     C wait 50                      wait milliseconds (for things that expire); on Mansio a virtual clock is moved on
     C close                        close the socket
     C+ ...                         as C, but sent in one write together with the next C line
@@ -49,8 +49,8 @@ A section that Mansio cannot play yet says so before its first step, or a file o
 
     # not on Mansio: why
 
-On Mansio, the sections of a file that says on top `# one turn per step on Mansio`, and all that wait or are operated on, are played
-without sockets (virtual.py): what follows from a step has happened before the next one.
+On Mansio, the sections of a file that says on top `# one turn per step on Mansio`, and all that wait or are operated
+on, are played without sockets (virtual.py): what follows from a step has happened before the next one.
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@ the turn's effects at once:
 The Broker raises `BrokerError` for what a client may not do, before anything has changed. It never raises otherwise.
 """
 
+from collections.abc import Iterable
+
 from mansio.core.administration import Administration
 from mansio.core.confirms import Confirms
 from mansio.core.consuming import Consuming
@@ -187,8 +189,7 @@ class Broker(Consuming):
         host = self.vhosts[rights.vhost]
         rights.check_write("exchange", exchange)
         start = host.publishable(exchange)
-        if rights.topics and start.type == "topic":
-            rights.check_write_topic(exchange, key)
+        self.check_keys(rights, exchange, (key,))
         queues, by_content = host.route(start, [key], None)
         route = Route(exchange, key, tuple(queues), by_content, mandatory, channel, skip)
         route.remember_in(start)
@@ -197,13 +198,15 @@ class Broker(Consuming):
     def route_message(
         self, rights: Rights, exchange: str, keys: list[str], view: View
     ) -> tuple[Queue, ...]:
-        """The queues for one message whose content counts or which has CC and BCC keys; AccessRefused."""
+        """The queues for one message whose content counts or which has CC and BCC keys."""
         host = self.vhosts[rights.vhost]
-        start = host.publishable(exchange)
-        if rights.topics and start.type == "topic":
+        return tuple(host.route(host.publishable(exchange), keys, view)[0])
+
+    def check_keys(self, rights: Rights, exchange: str, keys: Iterable[str]) -> None:
+        """Whether one may publish with these routing keys, also those of CC and BCC; AccessRefused."""
+        if rights.topics and self.vhosts[rights.vhost].publishable(exchange).type == "topic":
             for key in keys:
                 rights.check_write_topic(exchange, key)
-        return tuple(host.route(start, keys, view)[0])
 
     def publish(self, channel: Channel, run: Run, queues: tuple[Queue, ...]) -> None:
         """Puts a run into these queues, or, if it is `held`, into the store of delayed messages; in a transaction,

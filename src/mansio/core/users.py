@@ -64,9 +64,11 @@ class Users:
         return found
 
     def add(self, user: User) -> User:
-        """One more."""
-        self._users[user.name] = user
-        return user
+        """One more, or all of one that there is but his rights; who is in `users` then."""
+        known = self._users.setdefault(user.name, user)
+        known.password_hash, known.hashing = user.password_hash, user.hashing
+        known.tags, known.limits = user.tags, user.limits
+        return known
 
     def remove(self, name: str) -> User:
         """Without his rights; NotFound."""

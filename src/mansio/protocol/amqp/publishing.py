@@ -135,10 +135,12 @@ def _publish_one(channel: "AmqpChannel", message: bytes, route: Route) -> None:
         content = content.with_reply_to(properties.reply_to)
     headers = properties.headers or {}
     check_copies(headers)
+    keys = copies(headers)
+    if keys:
+        channel.broker.check_keys(channel.core.session.rights, route.exchange, keys)
     if delay_ms(properties.headers):
         _publish_later(channel, content, properties, route)
         return
-    keys = copies(headers)
     if "BCC" in headers:
         content = content.without_header("BCC")
     queues: tuple[Queue, ...] = route.queues
