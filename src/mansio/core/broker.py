@@ -16,7 +16,7 @@ from collections.abc import Iterable
 
 from mansio.core.administration import Administration
 from mansio.core.confirms import Confirms
-from mansio.core.consuming import Consuming
+from mansio.core.connecting import Connecting
 from mansio.core.counts import Counts
 from mansio.core.dead_letters import DeadLetters
 from mansio.core.deadlines import Deadlines
@@ -25,7 +25,7 @@ from mansio.core.definitions import Definitions
 from mansio.core.delays import Delays
 from mansio.core.dispatch import Dispatcher
 from mansio.core.draws import Draws
-from mansio.core.errors import NotAllowed, PreconditionFailed, Unsupported
+from mansio.core.errors import PreconditionFailed, Unsupported
 from mansio.core.forwarding import Forwarding
 from mansio.core.inflight import Piece
 from mansio.core.intake import Intake
@@ -41,15 +41,15 @@ from mansio.core.records import Parts
 from mansio.core.rights import Rights
 from mansio.core.routing import Route
 from mansio.core.run import Run
-from mansio.core.session import Channel, Outbox, Outcome, Session, Transaction
+from mansio.core.session import Channel, Outcome, Session, Transaction
 from mansio.core.settling import REFUSED, Settling
 from mansio.core.streams import REFUSALS, Streams
 from mansio.core.topology import VHost
-from mansio.core.users import DEFAULT_VHOST, MAX_CHANNELS, MAX_CONNECTIONS, Users
+from mansio.core.users import DEFAULT_VHOST, Users
 from mansio.core.view import View, compile_nothing
 
 
-class Broker(Consuming):
+class Broker(Connecting):
     """All state of one broker process."""
 
     def __init__(
@@ -99,72 +99,6 @@ class Broker(Consuming):
     def memory_bytes(self) -> int:
         """Bytes of the messages that are not settled everywhere and not paged out."""
         return self.paging.resident_bytes
-
-    # -- sessions and channels
-
-    def open_session(self, outbox: Outbox, user: str, vhost: str, name: str) -> Session:
-        """A connection whose user has logged in; NotAllowed for a vhost that there is not, or not for this user."""
-        host = self.vhosts.get(vhost)
-        if host is None:
-            raise NotAllowed(f"vhost {vhost} not found")
-        found = self.users.find(user)
-        limit = host.limits.get(MAX_CONNECTIONS, -1)
-        if 0 <= limit <= host.sessions:
-            raise NotAllowed(
-                f"access to vhost '{vhost}' refused for user '{user}': connection limit ({limit}) is reached"
-            )
-        if found is not None and 0 <= found.limit(MAX_CONNECTIONS) <= found.sessions:
-            raise NotAllowed(
-                f"connection refused for user '{user}': user connection limit "
-                f"({found.limit(MAX_CONNECTIONS)}) is reached"
-            )
-        if found is None or self.users.rights(user, vhost).permission is None:
-            raise NotAllowed(f"access to vhost '{vhost}' refused for user '{user}'")
-        session = Session(outbox, self.users.rights(user, vhost), name)
-        self.sessions.add(session)
-        host.sessions += 1
-        found.sessions += 1
-        self.counts.sessions_opened += 1
-        return session
-
-    def close_session(self, session: Session) -> None:
-        """Ends it: deliveries go back to their queues, exclusive queues go away."""
-        for channel in list(session.channels.values()):
-            self.close_channel(channel)
-        for queue in list(session.owned.values()):
-            self.definitions.drop_queue(queue)
-        session.closed = True
-        session.starved.clear()
-        if session in self.sessions:
-            self.sessions.discard(session)
-            self.vhosts[session.vhost].sessions -= 1
-            session.rights.user.sessions -= 1
-
-    def open_channel(self, session: Session, number: int) -> Channel:
-        """A new channel; the front has checked that the number is free. NotAllowed above the user's limit."""
-        user = session.rights.user
-        limit = user.limit(MAX_CHANNELS)
-        if 0 <= limit <= user.channels:
-            raise NotAllowed(
-                f"number of channels opened for user '{user.name}' has reached the maximum allowed user limit of "
-                f"({limit})"
-            )
-        user.channels += 1
-        channel = session.channels[number] = Channel(session, number)
-        self.counts.channels_opened += 1
-        return channel
-
-    def close_channel(self, channel: Channel) -> None:
-        """Ends it: consumers are cancelled, an open transaction is rolled back, deliveries are requeued."""
-        self.rollback(channel, close=True)
-        for consumer in list(channel.consumers.values()):
-            self.cancel(channel, consumer.tag)
-        self.settling.requeue(channel.ledger.take_all())
-        self.confirms.forget(channel)
-        self.overdue.forget(channel)
-        if channel.session.channels.pop(channel.number, None) is not None:
-            self.counts.channels_closed += 1
-            channel.session.rights.user.channels -= 1
 
     # -- virtual hosts
 

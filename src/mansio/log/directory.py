@@ -57,7 +57,9 @@ class DataDirectory:
         DirectoryError.
         """
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)  # hashes of passwords are in it
+            self.path.mkdir(
+                mode=0o700, parents=True, exist_ok=True
+            )  # hashes of passwords are in it
             self.segments.mkdir(mode=0o700, exist_ok=True)
             if not (self.path / "FORMAT").exists():
                 self._sync_names()
