@@ -57,6 +57,13 @@ class Commands(Definitions):
         """Of deliveries from the queue, unless their consumer has its own; 0: none."""
         return self.consumer_timeout_ms if queue.timeout_ms is None else queue.timeout_ms
 
+    def timeout_of(self, consumer: Consumer) -> int:
+        """Of what a consumer gets; 0: none."""
+        if consumer.no_ack:
+            return 0
+        own_ms = consumer.own_timeout_ms
+        return self.timeout_ms(consumer.queue) if own_ms is None else own_ms
+
     def add_message(self, message: Message) -> None:
         """A message that a client publishes; the oracle knows it by its bytes."""
         self.messages[message.header, message.body[:ID_BYTES]] = message
@@ -248,8 +255,8 @@ class Commands(Definitions):
             arguments.get("x-priority", 0),
             weight,
         )
-        if not method.no_ack:
-            consumer.timeout_ms = arguments.get("x-consumer-timeout", self.timeout_ms(queue))
+        consumer.own_timeout_ms = arguments.get("x-consumer-timeout")
+        consumer.timeout_ms = self.timeout_of(consumer)
         if queue.stream is not None:
             self.pump()
             consumer.offset = queue.stream.begin(arguments.get(OFFSET), self.now_ms)

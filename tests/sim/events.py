@@ -27,12 +27,14 @@ Content = tuple[bytes, bytes]
 
 @dataclass(slots=True)
 class Put:
-    """Messages came into these queues: (name, position of the first); `own`: they are dead letters."""
+    """Messages came into these queues: (name, position of the first); `own`: they are dead letters. `priority`: of all
+    of them, as far as the broker knows it."""
 
     places: list[tuple[str, int]]
     contents: list[Content]
     routes: list[tuple[str, str]]
     own: bool
+    priority: int = 0
 
     def __repr__(self) -> str:
         headers = [header.hex() for header, _ in self.contents]
@@ -171,17 +173,25 @@ class WatchedBound(Bound):
 def watch_queues(broker: Broker, tell: Tell) -> None:
     """Tells what queues do that the broker makes from now on."""
     watch_rotas(broker, tell)
-    make = broker.definitions.make_queue
+    make, apply = broker.definitions.make_queue, broker.policies.apply
 
     def watched(*about: Any) -> Queue:
         queue = make(*about)
         if queue.deferred is not None:
             queue.deferred = WatchedDeferred(broker, queue, tell)
-        if queue.bound is not None:
-            queue.bound = WatchedBound(queue.bound, tell)
+        watch_bound(queue)
         return queue
 
+    def applied(queue: Queue) -> None:
+        apply(queue)
+        watch_bound(queue)
+
+    def watch_bound(queue: Queue) -> None:
+        if queue.bound is not None and not isinstance(queue.bound, WatchedBound):
+            queue.bound = WatchedBound(queue.bound, tell)
+
     broker.definitions.make_queue = watched  # type: ignore[method-assign]
+    broker.policies.apply = applied  # type: ignore[method-assign]
 
 
 class Watch:
@@ -225,7 +235,7 @@ class Watch:
                     self._tell(Told(*places[0], contents[0]))
                     self._streams.let_go()
                     return there
-                self._tell(Put(places, contents, keys, self._forwarding))
+                self._tell(Put(places, contents, keys, self._forwarding, run.priority))
             self._streams.let_go()
             return there
 

@@ -50,6 +50,8 @@ class Consumer:
     priority: int = 0
     weight: int = 1
     timeout_ms: int = 0
+    own_timeout_ms: int | None = None
+    """The one that it asked for itself."""
     offset: int = -1
     """Where it goes on to read a stream."""
     unsettled: int = 0

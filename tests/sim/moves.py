@@ -97,8 +97,8 @@ class Moves(Receipts, Streaming):
         self.links: list[Link] = []
         """What has to be in one entry of the log; taken by whoever reads that."""
         self._due: deque[Due] = deque()
-        self._placed: dict[tuple[bytes, bytes, str], deque[int]] = {}
-        """Where the broker has put what clients publish: positions by header, number and queue."""
+        self._placed: dict[tuple[bytes, bytes, str], deque[tuple[int, int]]] = {}
+        """Where the broker has put what clients publish, and the priority that it knows, by header, number, queue."""
         self._arrivals: dict[Queue, tuple[int, int]] = {}
         """By queue: its next position before the first arrival of this phase, and how many there were."""
         self._returned: dict[Queue, None] = {}
@@ -124,16 +124,20 @@ class Moves(Receipts, Streaming):
                 self.go_nowhere(message)
         entries: dict[Queue, Entry] = {}
         own: list[Spot] = []
+        asked = any(queue.levels for queue in queues)
         for queue in taken:
-            position = self._place_of(message, queue)
-            level = min(message.priority, queue.levels)
+            position, priority = self._place_of(message, queue)
+            if priority != message.priority and (priority or (asked and number != COMMITTED)):
+                raise Violation(f"{message!r} came to queue {queue.name} as of {priority}")
+            level = min(priority, queue.levels)
             last = channel.last_put.get((queue, level), -1)
             if not self.cross:
                 last = queue.last_put.get(level, -1)
             if position <= last:
                 raise Violation(f"queue {queue.name}: {message!r} at {position} is out of order")
             channel.last_put[queue, level] = queue.last_put[level] = position
-            entry = entries[queue] = self._arrive(queue, message, position, channel, number)
+            entry = self._arrive(queue, message, position, channel, number, priority)
+            entries[queue] = entry
             if entry.message.persistent and queue.logged:
                 own.append((queue, entry))
         self._remember(message, entries, own)
@@ -214,28 +218,36 @@ class Moves(Receipts, Streaming):
         """The queue was bound to an exchange that remembers: it gets what that holds."""
         if source.history is not None:
             for entry in source.history.ready[-(source.history.length_max or 0) :]:
-                position = self._place_of(entry.message, queue)
-                self._arrive(queue, entry.message, position, NOBODY, 0).asks = False
+                position, priority = self._place_of(entry.message, queue)
+                copy = self._arrive(queue, entry.message, position, NOBODY, 0, priority)
+                copy.asks = False
                 self.recalled.add(queue.place(position))
 
-    def _place_of(self, message: Message, queue: Queue) -> int:
+    def _place_of(self, message: Message, queue: Queue) -> tuple[int, int]:
         key = message.header, message.body[:ID_BYTES], queue.name
         positions = self._placed.get(key)
         if not positions:
             raise Violation(f"{message!r} did not come into queue {queue.name}")
-        position = positions.popleft()
+        place = positions.popleft()
         if not positions:
             del self._placed[key]
-        return position
+        return place
 
     def _arrive(
-        self, queue: Queue, message: Message, position: int, publisher: Channel, number: int
+        self,
+        queue: Queue,
+        message: Message,
+        position: int,
+        publisher: Channel,
+        number: int,
+        priority: int = 0,
     ) -> Entry:
         first, count = self._arrivals.get(queue, (queue.next_position, 0))
         self._arrivals[queue] = first, count + 1
         turn = self.turn + (self.phase == DISPATCH)
         message = self.stamped(message, queue, position)
-        entry = queue.make_entry(message, position, turn, publisher, number, self.now_ms)
+        priority = 0 if queue.stream is not None else priority
+        entry = queue.make_entry(message, position, turn, publisher, number, self.now_ms, priority)
         queue.append(entry)
         return entry
 
@@ -325,7 +337,7 @@ class Moves(Receipts, Streaming):
             for name, base in event.places:
                 for position, (header, body) in enumerate(event.contents, base):
                     key = header, body[:ID_BYTES], name
-                    self._placed.setdefault(key, deque()).append(position)
+                    self._placed.setdefault(key, deque()).append((position, event.priority))
         if isinstance(event, Stored):
             for position, (header, body) in enumerate(event.contents, event.first):
                 self.store.on_stored((header, body[:ID_BYTES]), position)
@@ -508,7 +520,7 @@ class Moves(Receipts, Streaming):
         if event.reason == "refused":
             entry = queue.newest()
             fresh = entry.turn >= self.turn and entry.position == event.first + event.count - 1
-            return fresh and queue.rejects and queue.too_much
+            return fresh and not entry.accepted and queue.rejects and queue.too_much
         if queue.ready[0].position != event.first:
             return False
         if event.reason == "maxlen":
@@ -605,6 +617,8 @@ class Moves(Receipts, Streaming):
             message = self.adopt(expected, header)
             if not self._may_go(due, message, names):
                 raise Violation(f"{expected!r} went to {names}, not {due.targets}")
+            if event.priority != message.priority:
+                raise Violation(f"{message!r} went there as of priority {event.priority}")
             self._put_letter(message, event.places, i, due.place)
         return True
 
@@ -641,7 +655,7 @@ class Moves(Receipts, Streaming):
             if base + i <= queue.last_letter:
                 raise Violation(f"queue {name}: {message!r} at {base + i} is out of order")
             queue.last_letter = base + i
-            self._arrive(queue, message, base + i, NOBODY, 0)
+            self._arrive(queue, message, base + i, NOBODY, 0, message.priority)
             if message.persistent and queue.logged:
                 filled.append(queue.place(base + i))
         if source is not None and filled:
@@ -718,11 +732,12 @@ class Moves(Receipts, Streaming):
     def _is_over(self, queue: Queue) -> bool:
         if not queue.too_much:
             return False
-        accepted = not queue.fresh or queue.newest().turn != self.turn
+        newest = queue.newest()
+        accepted = not queue.fresh or newest.turn != self.turn or newest.accepted
         return not (queue.rejects and accepted)
 
     def _may_lag(self, queue: Queue) -> bool:
-        return self.lags and queue.letters_to is not None
+        return self.lags and (queue.letters_to is not None or queue.unmeasured)
 
     def check_idle(self) -> None:
         """The broker has nothing left to do, and nothing is due."""

@@ -18,6 +18,7 @@ from tests.sim.events import Event
 from tests.sim.model import COMMANDS, DISPATCH, RELEASE, TIME, Connection, Violation
 from tests.sim.oracle import Oracle
 from tests.sim.overdue import cancel, give_back
+from tests.sim.policies import draw_change
 from tests.sim.profile import Profile
 from tests.sim.server import READ_BYTES, Front, Server
 from tests.sim.wire import Item
@@ -244,6 +245,20 @@ class Network:
         for front in refused:
             front.storage_refused = False
         return [self._by_front[front].model for front in refused]
+
+    # -- operators
+
+    def operate(self) -> None:
+        """An operator changes policies, between the commands of clients."""
+        change = draw_change(self.rng, self.oracle.topology.policies)
+        self._note(f"operator: {change}")
+        self.oracle.phase = COMMANDS
+        policies, about = self.server.broker.policies, dict(change)
+        operate = policies.put if about.pop("do") == "put policy" else policies.delete
+        operate("/", **about)
+        self.oracle.change_policies(change)
+        self.oracle.end_commands()
+        self.server.scheduled = True
 
     # -- time
 

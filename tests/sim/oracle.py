@@ -11,7 +11,6 @@ from typing import NoReturn
 
 from mansio.codec import amqp_methods as m
 from mansio.codec.amqp_properties import Properties
-from tests.sim.commands import Commands
 from tests.sim.delaying import STORE, Held
 from tests.sim.durable import Durable, Stored
 from tests.sim.letters import properties_of, split_count
@@ -28,6 +27,7 @@ from tests.sim.model import (
     Violation,
 )
 from tests.sim.overdue import check_in_time
+from tests.sim.policing import Policing
 from tests.sim.receipts import ACKED
 from tests.sim.receipts import TYPE as RECEIPT
 from tests.sim.repeats import Seen, Window, check_producers, check_window
@@ -38,7 +38,7 @@ from tests.sim.topology import Entry, Queue
 from tests.sim.wire import HEARTBEAT, ID_BYTES, Item, Message, parse_content
 
 
-class Oracle(Commands):
+class Oracle(Policing):
     """`phase`: what the broker is doing now."""
 
     def __init__(self, durable: Durable) -> None:
@@ -544,8 +544,7 @@ class Oracle(Commands):
                 f"queue {queue.name}: the log counts {found.deliveries} for {message!r}, "
                 f"given back {given_back} times"
             )
-        level = min(found.priority, queue.levels)
-        if (found.arrived_ms, level) != (entry.arrived_ms, entry.level):
+        if (found.arrived_ms, found.priority) != (entry.arrived_ms, entry.priority):
             _fail(
                 f"queue {queue.name}: {message!r} came at {entry.arrived_ms}, {found} says the log"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -13,7 +14,7 @@ from mansio.core.deadlines import Deadlines, Timed
 from mansio.core.expiry import Expiry
 from mansio.core.journal import Journal
 from mansio.core.lease import Lease
-from mansio.core.priority_queue import PriorityQueue
+from mansio.core.levels import Levels
 from mansio.core.queue import Queue
 from mansio.core.restore import Restore
 from mansio.core.routing import Arguments
@@ -93,16 +94,21 @@ def _round_and_round() -> AbstractContextManager[Any]:
 def _lowest_first() -> AbstractContextManager[Any]:
     """The lowest priority is served before the others."""
 
-    def look(self: PriorityQueue) -> None:
-        self.ready = next((level for level in self.levels if level), self.levels[0])
+    def head(self: Levels) -> deque[Span]:
+        return next((lane for lane in self.lanes if lane), self.lanes[0])
 
-    return patch.object(PriorityQueue, "_look", look)
+    return patch.object(Levels, "head", head)
 
 
 def _behind_its_level() -> AbstractContextManager[Any]:
     """What is requeued comes behind the others of its priority."""
 
-    def requeue(self: PriorityQueue, pieces: Sequence[Any]) -> None:
+    plain = Queue.requeue
+
+    def requeue(self: Queue, pieces: Sequence[Any]) -> None:
+        if self.levels is None:
+            plain(self, pieces)
+            return
         counts = self.rules.counts
         for piece in pieces:
             self.in_flight -= piece.count
@@ -110,10 +116,10 @@ def _behind_its_level() -> AbstractContextManager[Any]:
             for i in range(piece.start, piece.start + piece.count * piece.step, piece.step):
                 deliveries = piece.deliveries + 1 if counts else 0
                 span = Span(piece.run, i, i + 1, piece.base, True, deliveries)
-                self.levels[self.level(piece.run)].append(span)
-        self._look()
+                self.levels.lane(piece.run).append(span)
+        self.ready = self.levels.head()
 
-    return patch.object(PriorityQueue, "requeue", requeue)
+    return patch.object(Queue, "requeue", requeue)
 
 
 def _count_forgotten() -> AbstractContextManager[Any]:

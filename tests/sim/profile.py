@@ -119,6 +119,8 @@ class Profile:
         """So many delayed messages are packed."""
         self.depth = rng.choice((1, 2))
         """How many entries may be on their way to the log."""
+        self.policing = rng.choice((0.0, 0.0, 0.01, 0.05, 0.2))
+        """The chance that an operator changes policies in a step."""
         self.taste = {name: rng.choice((0.0, 0.3, 1.0, 1.0, 3.0)) for name in TASTES}
         if self.partitioned:
             self.taste["team"], self.taste["consume"] = 3.0, 0.3

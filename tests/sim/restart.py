@@ -10,7 +10,7 @@ from tests.sim.delaying import STORE
 from tests.sim.durable import Durable
 from tests.sim.model import NOBODY, Place, Violation
 from tests.sim.retries import Waiting
-from tests.sim.topology import Binding, Exchange, Topology
+from tests.sim.topology import Binding, Exchange, Topology, ask
 from tests.sim.wire import Message, parse_content
 
 
@@ -44,10 +44,10 @@ def rebuild(
             raise Violation(
                 f"the log has {len(stored.frames)} bytes for {place} that nobody has published"
             )
-        entry = queue.make_entry(message, position, -1, NOBODY, 0, stored.arrived_ms)
-        traits = min(stored.priority, queue.levels), stored.expiration_ms
-        if traits != (entry.level, message.expiration_ms):
-            raise Violation(f"the log has {traits} for {message!r}")
+        priority = stored.priority
+        entry = queue.make_entry(message, position, -1, NOBODY, 0, stored.arrived_ms, priority)
+        if priority not in (0, message.priority) or stored.expiration_ms != message.expiration_ms:
+            raise Violation(f"the log has {priority}, {stored.expiration_ms} for {message!r}")
         entry.delivered, entry.handed = True, stored.deliveries
         entry.asks = entry.asks and place not in recalled
         if queue.counts or queue.retry is not None:
@@ -86,6 +86,10 @@ def _change(topology: Topology, change: dict[str, Any]) -> None:
             queue.group.begin = change["begin"]
     elif do == "delete queue":
         topology.remove_queue(name)
+    elif do in ("put policy", "delete policy"):
+        topology.policies.change(change)
+        for queue in topology.queues.values():
+            ask(queue, topology.policies.asked(queue.name, queue.arguments))
     else:
         source = topology.exchanges.get(change["source"])
         arguments = unpack_table(change["arguments"])

@@ -146,13 +146,17 @@ def make_stream(queue: Queue, arguments: Any, producers_max: int) -> Stream | No
     """What a queue is beside that, if these arguments ask for a stream; it remembers so many producers."""
     if arguments.get("x-queue-type") != "stream":
         return None
-    stream = Stream(queue, bytes_max=arguments.get("x-max-length-bytes"))
-    stream.segment_bytes = arguments.get("x-stream-max-segment-size-bytes", SEGMENT_BYTES)
-    if "x-max-age" in arguments:
-        stream.age_ms = span_ms(arguments["x-max-age"])
+    stream = Stream(queue)
     if arguments.get("x-message-deduplication") is True:
         stream.producers = Producers(producers_max)
     return stream
+
+
+def ask_stream(stream: Stream, asked: Any) -> None:
+    """What is to be kept, and in segments of which size from now on."""
+    stream.bytes_max = asked.get("x-max-length-bytes")
+    stream.segment_bytes = asked.get("x-stream-max-segment-size-bytes", SEGMENT_BYTES)
+    stream.age_ms = span_ms(asked["x-max-age"]) if "x-max-age" in asked else None
 
 
 def make_group(queues: dict[str, Queue], queue: Queue, arguments: Any) -> Group | None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from mansio.codec.amqp_values import Table
 from tests.sim.choices import CHOOSERS, EXPRESSIONS, Choices, Target, Way, place_of
+from tests.sim.policies import PolicySet
 from tests.sim.repeats import Follower, Seen, Window, make_window
 from tests.sim.retries import Waiting
-from tests.sim.streams import Group, Stream, make_group, make_stream
+from tests.sim.streams import Group, Stream, ask_stream, make_group, make_stream
 from tests.sim.wire import Message
 
 if TYPE_CHECKING:
@@ -43,8 +44,10 @@ class Entry:
     """Of the publish on its channel: 0 without confirms, or COMMITTED."""
     delivered: bool = False
     arrived_ms: int = 0
+    priority: int = 0
+    """As far as the broker knew it when it came: 0 where no queue on its way asked for it."""
     level: int = 0
-    """Its priority, as far as its queue has that."""
+    """The same, as far as its queue has that."""
     expires_ms: int | None = None
     deliveries: int = 0
     """How often it was given back, in a queue that counts."""
@@ -58,6 +61,8 @@ class Entry:
     """Its end in this queue has to be told."""
     handed: int = 0
     """How often it was delivered, without what a crash has interrupted."""
+    accepted: bool = False
+    """Its queue may refuse it no more: that does something else since."""
     returned: int = 0
     """How often it came back, in a queue that does not count that, if its end has to be told."""
 
@@ -83,8 +88,12 @@ class Queue:
     owner: Connection | None
     arguments: Table
     incarnation: int
+    asked: Table = field(default_factory=dict)
+    """What it has to do: its arguments, with what policies say."""
     length_max: int | None = None
     bytes_max: int | None = None
+    unmeasured: bool = False
+    """A policy has bounded its bytes: what is paged out is read for that first."""
     rejects: bool = False
     strategy: str = "round-robin"
     single: bool = False
@@ -156,16 +165,22 @@ class Queue:
         publisher: Channel,
         number: int,
         now_ms: int,
+        priority: int,
     ) -> Entry:
-        """A message as this queue keeps it."""
+        """A message as this queue keeps it; `priority`: as far as it is known."""
         entry = Entry(position, message, turn, publisher, number, arrived_ms=now_ms)
-        entry.level = min(message.priority, self.levels)
-        times = [ms for ms in (self.ttl_ms, message.expiration_ms) if ms is not None]
-        if self.hidden:
-            times.clear()
-        entry.expires_ms = now_ms + min(times) if times else None
+        entry.priority = priority
+        self.sort(entry)
         entry.asks = message.asks_receipt is not None and not self.hidden
         return entry
+
+    def sort(self, entry: Entry) -> None:
+        """What the rules of the queue make of a message: its level, and its end."""
+        entry.level = min(entry.priority, self.levels)
+        times = [ms for ms in (self.ttl_ms, entry.message.expiration_ms) if ms is not None]
+        if self.hidden:
+            times.clear()
+        entry.expires_ms = entry.arrived_ms + min(times) if times else None
 
     def put_back(self, entry: Entry) -> None:
         insort(self.ready, entry)
@@ -238,21 +253,30 @@ class Queue:
         return count
 
 
-def _ask(queue: Queue, arguments: Any) -> None:
-    queue.ttl_ms = arguments.get("x-message-ttl")
-    queue.lease_ms = arguments.get("x-expires")
-    queue.letters_to = arguments.get("x-dead-letter-exchange")
-    queue.letter_key = arguments.get("x-dead-letter-routing-key")
-    queue.levels = arguments.get("x-max-priority", 0)
-    if queue.stream is not None:
-        return
-    queue.window = make_window(arguments, queue.logged)
-    if "x-cache-ttl" not in arguments:
-        queue.unique, queue.window = queue.window is not None, None
-    queue.retry = arguments.get("x-retry")
-    if arguments.get("x-queue-type") == "quorum":
+def ask(queue: Queue, asked: Any) -> None:
+    """From now on the queue has to do this. What is in it is not looked at."""
+    queue.asked = asked
+    length_max, bytes_max = asked.get("x-max-length"), asked.get("x-max-length-bytes")
+    queue.length_max = length_max if isinstance(length_max, int) else None
+    if queue.stream is None:
+        queue.bytes_max = bytes_max if isinstance(bytes_max, int) else None
+        queue.unmeasured = "x-max-length-bytes" in asked.keys() - queue.arguments.keys()
+    else:
+        ask_stream(queue.stream, asked)
+    timeout_ms = asked.get("x-consumer-timeout")
+    queue.timeout_ms = timeout_ms if isinstance(timeout_ms, int) else None
+    overflow = asked.get("x-overflow")
+    queue.rejects = overflow in ("reject-publish", "reject-publish-dlx")
+    queue.letters_refused = overflow == "reject-publish-dlx"
+    queue.ttl_ms = asked.get("x-message-ttl")
+    queue.lease_ms = asked.get("x-expires")
+    queue.letters_to = asked.get("x-dead-letter-exchange")
+    queue.letter_key = asked.get("x-dead-letter-routing-key")
+    queue.levels = asked.get("x-max-priority", 0)
+    queue.retry = asked.get("x-retry")
+    if asked.get("x-queue-type") == "quorum":
         usual = QUORUM_LIMIT if queue.retry is None else -1
-        queue.limit = arguments.get("x-delivery-limit", usual)
+        queue.limit = asked.get("x-delivery-limit", usual)
         queue.counts = queue.retry is None or queue.limit >= 0
 
 
@@ -304,6 +328,7 @@ class Topology:
         self.choices = Choices()
         self.producers_max = PRODUCERS_MAX
         """So many producers a stream remembers."""
+        self.policies = PolicySet()
         self.restoring = False
         """Nothing goes by itself: the log names whatever went."""
 
@@ -314,23 +339,18 @@ class Topology:
         auto_delete: bool,
         owner: Connection | None,
         arguments: Table,
+        hidden: bool = False,
     ) -> Queue:
         queue = Queue(name, durable, auto_delete, owner, arguments, self.declared.get(name, 0))
-        length_max = arguments.get("x-max-length")
-        bytes_max = arguments.get("x-max-length-bytes")
-        queue.length_max = length_max if isinstance(length_max, int) else None
         queue.stream = make_stream(queue, arguments, self.producers_max)
         queue.group = make_group(self.queues, queue, arguments)
-        if queue.stream is None:
-            queue.bytes_max = bytes_max if isinstance(bytes_max, int) else None
         queue.single = arguments.get("x-single-active-consumer") is True
         queue.strategy = str(arguments.get("x-dispatch-strategy", "round-robin"))
-        timeout_ms = arguments.get("x-consumer-timeout")
-        queue.timeout_ms = timeout_ms if isinstance(timeout_ms, int) else None
-        overflow = arguments.get("x-overflow")
-        queue.rejects = overflow in ("reject-publish", "reject-publish-dlx")
-        queue.letters_refused = overflow == "reject-publish-dlx"
-        _ask(queue, arguments)
+        if queue.stream is None:
+            queue.window = make_window(arguments, queue.logged)
+            if "x-cache-ttl" not in arguments:
+                queue.unique, queue.window = queue.window is not None, None
+        ask(queue, arguments if hidden else self.policies.asked(name, arguments))
         if queue.logged:
             self.declared[name] = queue.incarnation + 1
         self.queues[name] = queue
@@ -343,7 +363,7 @@ class Topology:
             length = exchange.arguments.get("x-recent-history-length", 20)
             arguments: Table = {"x-max-length": length}
             history = self.add_queue(
-                history_of(exchange.name), exchange.durable, False, None, arguments
+                history_of(exchange.name), exchange.durable, False, None, arguments, hidden=True
             )
             history.hidden = True
             exchange.history = history
@@ -418,7 +438,7 @@ class Topology:
             if exchange.history is not None and message.headers.get(NO_STORE) is not True:
                 histories.append(exchange.history)
             targets = self._targets(exchange, keys, message, way)
-            alternate = exchange.arguments.get("alternate-exchange")
+            alternate = self.policies.alternate(exchange.name, exchange.arguments)
             if not targets and isinstance(alternate, str) and alternate in self.exchanges:
                 targets = [(False, alternate)]
             for to_queue, target in targets:

@@ -39,6 +39,8 @@ class World(Network):
             self.store.open(self.store.bounds().epoch + 1, 0)
         if rng.random() < self.profile.crashes:
             self._crash()
+        if rng.random() < profile.policing:
+            self.operate()
         self._act()
         for _ in range(rng.choice((0, 1, 1, 2))):
             if self.parties:

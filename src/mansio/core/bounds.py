@@ -1,6 +1,9 @@
 """Queues with a maximum length: what is too much at the end of a turn goes, from the head or back to its publisher.
 
 The bound is looked at once a turn, behind dispatching: what consumers take at once never counts, as in RabbitMQ.
+
+A policy may bound the bytes of a queue with messages in it, whose sizes nobody has looked at. Those that are paged out
+are read for that, and nothing is dropped for its size before they are.
 """
 
 from collections.abc import Iterable
@@ -34,6 +37,14 @@ class Bound:
         """Whether nothing gets in, even if a consumer waits for it."""
         return self.reject and self.count_max == 0
 
+    def is_like(self, other: "Bound | None") -> bool:
+        """Whether the other one asks for the same."""
+        return other is not None and (self.count_max, self.bytes_max, self.reject) == (
+            other.count_max,
+            other.bytes_max,
+            other.reject,
+        )
+
     def arrived(self, run: Run, base: int, channel: "Channel | None") -> None:
         """A run took places from `base` on; `channel`: who published it and is to hear of it."""
         self._fresh += run.count
@@ -49,17 +60,17 @@ class Bound:
     def enforce(self, queue: "Queue", dead_letters: "DeadLetters") -> None:
         """Drops what is too much; publishers of rejected messages are told."""
         upto = queue.next_position
-        self._drop(queue, dead_letters, self._excess(queue))
+        self._drop(queue, dead_letters, self._excess(queue, dead_letters))
         while self.reject and upto < queue.next_position:  # receipts of what was refused came here
             upto = queue.next_position
-            self._drop(queue, dead_letters, self._excess(queue))
+            self._drop(queue, dead_letters, self._excess(queue, dead_letters))
         self._arrived.clear()
         self._fresh = 0
 
     def returned(self, queue: "Queue", dead_letters: "DeadLetters") -> None:
         """Messages came back: what is too much then goes before consumers are served (RabbitMQ 3.10.8 observed)."""
         if not self.reject:
-            self._drop(queue, dead_letters, self._excess(queue) - self._fresh)
+            self._drop(queue, dead_letters, self._excess(queue, dead_letters) - self._fresh)
 
     def _drop(self, queue: "Queue", dead_letters: "DeadLetters", excess: int) -> None:
         while excess > 0:
@@ -86,16 +97,16 @@ class Bound:
         elif channel.tx is not None:
             channel.tx_refused = True
 
-    def _excess(self, queue: "Queue") -> int:
+    def _excess(self, queue: "Queue", dead_letters: "DeadLetters") -> int:
         """How many ready messages are too many."""
         excess = 0
         if self.count_max is not None:
             excess = max(queue.ready_count - self.count_max, 0)
         if self.bytes_max is not None:
-            excess = max(excess, self._excess_of_bytes(queue, self.bytes_max))
+            excess = max(excess, self._excess_of_bytes(queue, self.bytes_max, dead_letters))
         return excess
 
-    def _excess_of_bytes(self, queue: "Queue", bytes_max: int) -> int:
+    def _excess_of_bytes(self, queue: "Queue", bytes_max: int, dead_letters: "DeadLetters") -> int:
         """The same by size of bodies, which is what RabbitMQ counts, from the end that is kept.
 
         What is refused is what came last, whatever its priority.
@@ -105,10 +116,16 @@ class Bound:
         spans = list(queue.spans())
         if self.reject:
             spans.sort(key=_place)
-        for span in spans if self.reject else reversed(spans):
+        else:
+            spans.reverse()
+        for at, span in enumerate(spans):
             count = span.stop - span.start
             sizes = span.run.bodies
-            assert sizes is not None  # measured when it arrived
+            if sizes is None:
+                if not span.run.data:
+                    dead_letters.loading.measure(_unknown(spans[at:], room), queue)
+                    return 0
+                sizes = span.run.measure()
             if isinstance(sizes, int):
                 fitting = min(count, room // sizes) if sizes else count
                 room -= fitting * sizes
@@ -119,6 +136,19 @@ class Bound:
             if fitting < count:
                 return queue.ready_count - kept
         return 0
+
+
+def _unknown(spans: list[Span], room: int) -> list[Run]:
+    """Runs that have to be read before it is known how many of these fit: at least so many as fill the room."""
+    found: list[Run] = []
+    for span in spans:
+        run = span.run
+        if run.bodies is None and not run.data:
+            found.append(run)
+        room -= (span.stop - span.start) * run.bytes_each()
+        if room < 0:
+            break
+    return found
 
 
 def _place(span: Span) -> int:
@@ -137,7 +167,7 @@ def _fit(sizes: Iterable[int], room: int) -> tuple[int, int]:
 
 
 def make_bound(arguments: Arguments) -> Bound | None:
-    """The bound that a queue's arguments ask for."""
+    """The bound that a queue with these arguments has."""
     count_max, bytes_max = arguments.get("x-max-length"), arguments.get("x-max-length-bytes")
     if arguments.get("x-queue-type") == "stream":  # it goes by segments
         return None

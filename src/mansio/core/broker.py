@@ -35,6 +35,7 @@ from mansio.core.limits import OPEN_BYTES_MAX, OPEN_RUNS_MAX, Limits
 from mansio.core.matching import Means
 from mansio.core.overdue import Overdue
 from mansio.core.paging import Paging
+from mansio.core.policies import Policies
 from mansio.core.queue import Queue
 from mansio.core.receipts import Receipts
 from mansio.core.records import Parts
@@ -74,6 +75,7 @@ class Broker(Connecting):
         self.sessions: set[Session] = set()
         self.administration = Administration(self)
         self.definitions = Definitions(self)
+        self.policies = Policies(self)
         self.dispatcher = Dispatcher(self.letters)
         self.paging = Paging(self.limits, self.dispatcher)
         self.journal = Journal(self)

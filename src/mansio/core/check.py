@@ -21,6 +21,7 @@ from mansio.core.check_delays import check_deferred, check_delays
 from mansio.core.check_log import check_retention
 from mansio.core.check_marks import check_marks
 from mansio.core.check_paging import check_paging, is_awaited
+from mansio.core.check_policies import check_policies
 from mansio.core.check_stream import check_stream
 from mansio.core.check_times import check_times
 from mansio.core.check_topology import InvariantBroken, check_vhost
@@ -82,6 +83,7 @@ def check(broker: "Broker", topology: bool = True, turn_bytes: int = TURN_BYTES)
             _check_ready(history, tally)
         if topology:
             check_vhost(host)
+            check_policies(host)
     check_delays(broker, tally.live)
     _check_runs(broker, tally)
     check_retention(broker.journal.retention, tally.live)

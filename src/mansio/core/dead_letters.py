@@ -21,6 +21,7 @@ from mansio.core.names import QUARANTINE
 
 if TYPE_CHECKING:
     from mansio.core.broker import Broker
+    from mansio.core.loading import Loading
     from mansio.core.queue import Queue
     from mansio.core.run import Run, Span
 
@@ -57,6 +58,31 @@ class DeadLetters:
         self._blocked[queue] = None
         self._broker.deadlines.at(self._broker.now_ms + ROOM_LOOK_MS, self)
         return False
+
+    @property
+    def loading(self) -> "Loading":
+        """Who reads messages that are paged out."""
+        return self._broker.paging.loading
+
+    def rearmed(self, queue: "Queue") -> None:
+        """The rules of a queue have changed: deliveries that wait to be moved may have nowhere to go any more."""
+        if queue.rules.dead_letter_exchange is not None:
+            return
+        held = [
+            (piece, reason)
+            for waiting in (*self.waiting.values(), self.postponed)
+            for piece, reason in waiting
+            if piece.queue is queue and reason != DELIVERY_LIMIT
+        ]
+        if not held:
+            return
+        gone = {id(piece) for piece, _ in held}
+        for run in list(self.waiting):
+            left = [each for each in self.waiting[run] if id(each[0]) not in gone]
+            self.waiting[run][:] = left  # it is still called when the run is there
+        self.postponed = [each for each in self.postponed if id(each[0]) not in gone]
+        for piece, reason in held:
+            self.reject([piece], reason)
 
     def held_back(self) -> Iterator[Piece]:
         """Deliveries that were rejected and are still in flight, for whatever they wait."""

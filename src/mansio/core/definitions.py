@@ -3,14 +3,13 @@
 from typing import TYPE_CHECKING, Any
 
 from mansio.core.admission import check_binding, check_exchange, check_new_queue, check_source
+from mansio.core.arming import arm
 from mansio.core.deferred import Deferred
 from mansio.core.equivalence import describe
 from mansio.core.errors import PreconditionFailed, unsupported
 from mansio.core.exchange_types import check_exchange_type
-from mansio.core.expiry import Expiry
 from mansio.core.group import SOURCE, Group
 from mansio.core.history import RECENT_HISTORY, History, replay
-from mansio.core.lease import Lease
 from mansio.core.names import (
     QUARANTINE,
     REPLY_TO,
@@ -19,7 +18,6 @@ from mansio.core.names import (
     check_not_system,
     clean,
 )
-from mansio.core.priority_queue import PriorityQueue
 from mansio.core.queue import Queue
 from mansio.core.queue_arguments import check_queue_arguments, check_replicated
 from mansio.core.records import encode_topology
@@ -256,20 +254,18 @@ class Definitions:
         owner: "Session | None",
         arguments: Arguments,
     ) -> Queue:
-        """A queue as its arguments ask for, which nobody knows of yet."""
-        kind = PriorityQueue if arguments.get("x-max-priority") else Queue
+        """A queue as its arguments and the policies that match it ask for, which nobody knows of yet."""
+        kind = Queue
         if arguments.get("x-queue-type") == "stream":
             kind = Stream
         elif SOURCE in arguments:
             kind = Group
         queue = kind(id, vhost, name, durable, auto_delete, owner, arguments)
         self._broker.streams.made(queue)
-        if queue.rules.ttl_ms is not None:
-            queue.expiry = Expiry(self._broker, queue)
         if queue.rules.retry is not None:
             queue.deferred = Deferred(self._broker, queue)
-        if queue.rules.expires_ms is not None:
-            queue.lease = Lease(self._broker, queue, queue.rules.expires_ms)
+        arm(self._broker, queue)
+        self._broker.policies.apply(queue)
         return queue
 
     def _source(self, host: "VHost", name: str, arguments: Arguments) -> Stream | None:
@@ -289,7 +285,7 @@ class Definitions:
         host = self._broker.vhosts[vhost]
         if QUARANTINE in host.queues:
             return
-        queue = Queue(self.take_id(), vhost, QUARANTINE, durable=True)
+        queue = self.make_queue(self.take_id(), vhost, QUARANTINE, True, False, None, {})
         host.add_queue(queue)
         self._write("declare queue", vhost, None, **queue_fields(queue))
 

@@ -1,4 +1,4 @@
-"""Messages that expire: by `x-message-ttl` of their queue, by their own expiration, or the earlier of both.
+"""Messages that expire: by the time to live of their queue, by their own expiration, or the earlier of both.
 
 Only the head of a queue expires, as in RabbitMQ (3.10.8): what has expired behind a message that has not is dropped
 when it gets there. Nothing that has expired is delivered. A message that may live 0 ms goes to a consumer with room
@@ -28,9 +28,18 @@ class Expiry:
         self.deadline_ms = NEVER_MS
         self._broker = broker
         self._queue = queue
-        ttl_ms = queue.rules.ttl_ms
-        self._ttl_ms = NEVER_MS if ttl_ms is None else ttl_ms
+        self._ttl_ms = NEVER_MS
         self._looked_at = 0  # positions from here on have come since consumers were last served
+        self.rearm()
+
+    def rearm(self) -> None:
+        """The rules of the queue may have changed: what is in it now lives as long as they say since it came."""
+        ttl_ms = self._queue.rules.ttl_ms
+        self._ttl_ms = NEVER_MS if ttl_ms is None else ttl_ms
+
+    def spare_nothing(self) -> None:
+        """What has expired by now is not served any more, also if it came just now."""
+        self._looked_at = self._queue.next_position
 
     def of(self, run: "Run") -> int:
         """When the messages of a run expire."""

@@ -1,6 +1,7 @@
-"""Queues that go away by themselves when nobody has used them for so long: `x-expires`.
+"""Queues that go away by themselves when nobody has used them for so long: `x-expires`, or `expires` of a policy.
 
-Use is to declare the queue, to have a consumer, and basic.get; to publish is not (RabbitMQ 3.10.8).
+Use is to declare the queue, to have a consumer, and basic.get; to publish is not (RabbitMQ 3.10.8). A policy that
+changes the time gives the queue all of it anew.
 """
 
 from typing import TYPE_CHECKING
@@ -15,13 +16,13 @@ if TYPE_CHECKING:
 class Lease:
     """The time that one queue has left."""
 
-    __slots__ = ("_broker", "_expires_ms", "_queue", "_used_ms", "deadline_ms")
+    __slots__ = ("_broker", "_queue", "_used_ms", "deadline_ms", "expires_ms")
 
     def __init__(self, broker: "Broker", queue: "Queue", expires_ms: int) -> None:
         self.deadline_ms = NEVER_MS
         self._broker = broker
         self._queue = queue
-        self._expires_ms = expires_ms
+        self.expires_ms = expires_ms
         self._used_ms = 0
         self.used()
 
@@ -33,11 +34,11 @@ class Lease:
     @property
     def until_ms(self) -> int:
         """When the queue goes if nobody uses it until then."""
-        return self._used_ms + self._expires_ms
+        return self._used_ms + self.expires_ms
 
     def due(self, now_ms: int) -> None:
         """See `Timed`."""
-        if self._queue.deleted or self._queue.consumers:
+        if self._queue.lease is not self or self._queue.deleted or self._queue.consumers:
             return
         if self.until_ms > now_ms:
             self._broker.deadlines.at(self.until_ms, self)

@@ -105,6 +105,15 @@ class Loading:
         self._calls.setdefault(run, []).append(back)
         self.want(run)
 
+    def measure(self, runs: Iterable[Run], queue: "Queue") -> None:
+        """The sizes of these runs' messages are to be known: the queue is looked at again as each is there."""
+        for run in runs:
+            if run in self.unreadable:
+                _measure(run)
+                self._dispatcher.touch(queue)
+            elif self.wake_by(run, queue):
+                self.call(run, _measure)
+
     def want(self, run: Run) -> None:
         """A run that is paged out is to be read."""
         if run not in self._under_way and run not in self.unreadable:
@@ -188,3 +197,11 @@ class Loading:
         self._woken += self._waiters.pop(run, ())
         for back in self._calls.pop(run, ()):
             back(run)
+
+
+def _measure(run: Run) -> None:
+    """A run has been read, or cannot be: then nobody knows more than its mean size."""
+    if run.data:
+        run.measure()
+    else:
+        run.bodies = run.bytes_each()

@@ -3,7 +3,8 @@
     delivered ──not settled within the timeout──► requeued, marked as redelivered; the consumer is cancelled,
                                                   its channel stays open and forgives late acknowledgements
 
-The timeout in milliseconds is the consumer's `x-consumer-timeout`, else the queue's, else the broker's; 0 is off.
+The timeout in milliseconds is the consumer's `x-consumer-timeout`, else the queue's (which a policy may change at any
+time, also for what is delivered), else the broker's; 0 is off.
 RabbitMQ closes the channel instead, with all its other consumers. What came by basic.get goes back alone.
 
     channel with a consumer ──► Watch of its timeout's size ──► deadlines ──► due: looks at the channel's old flights
@@ -93,7 +94,7 @@ class Overdue:
 
     def consumer_timeout_ms(self, queue: "Queue", consumer: "Consumer | None") -> int:
         """The timeout of a consumer, or, for None, of what basic.get fetches from the queue; 0 is off."""
-        default: int = queue.arguments.get(
+        default: int = queue.asked.get(
             "x-consumer-timeout", self._broker.limits.consumer_timeout_ms
         )
         if consumer is None:
@@ -111,7 +112,7 @@ class Overdue:
         """From now on the channel may get deliveries that have this timeout."""
         if timeout_ms <= 0:
             return
-        least_ms = 1 << timeout_ms.bit_length() - 1
+        least_ms = _least_ms(timeout_ms)
         watch = self._watches.get(least_ms)
         if watch is None:
             watch = self._watches[least_ms] = Watch(self, least_ms)
@@ -122,6 +123,23 @@ class Overdue:
         """Deliveries are unsettled again, maybe after their consumer has gone."""
         for timeout_ms in {self.timeout_ms(piece) for piece in pieces}:
             self.watch(channel, timeout_ms)
+
+    def rearmed(self, queue: "Queue") -> None:
+        """The timeout of a queue has changed: it holds for its consumers, and for what was fetched from it."""
+        for consumer in queue.consumers:
+            consumer.timeout_ms = self.consumer_timeout_ms(queue, consumer)
+            self._look_now(consumer.channel, consumer.timeout_ms)
+        timeout_ms = self.consumer_timeout_ms(queue, None)
+        for session in self._broker.sessions:
+            for channel in session.channels.values():
+                if any(each.queue is queue and each.consumer is None for each in channel.ledger):
+                    self._look_now(channel, timeout_ms)
+
+    def _look_now(self, channel: "Channel", timeout_ms: int) -> None:
+        """The channel has deliveries that have got this timeout, and may be late already."""
+        self.watch(channel, timeout_ms)
+        if timeout_ms > 0:
+            self.look_at(self._watches[_least_ms(timeout_ms)], self._broker.now_ms)
 
     def look_at(self, watch: Watch, when_ms: int) -> None:
         """The watch looks at its channels at this time."""
@@ -162,3 +180,8 @@ class Overdue:
             f"{channel.session.name} did not acknowledge in time: {count} requeued, delivered up to "
             f"{age_ms / 1000:.1f} s ago"
         )
+
+
+def _least_ms(timeout_ms: int) -> int:
+    """Of the watch for such timeouts: the power of two that is not more."""
+    return 1 << timeout_ms.bit_length() - 1

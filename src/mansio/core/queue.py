@@ -4,8 +4,9 @@
       ▲                   │
       └─────requeue───────┘    back to its own place, marked redelivered
 
-`ready` is a deque of spans whose positions rise from left to right. What a queue's arguments ask for beyond that hangs
-on it: `bound`, `dedup`, `expiry`, `lease`, `deferred`; all None for a plain queue. With priorities: `priority_queue`.
+`ready` is a deque of spans whose positions rise from left to right. What a queue's arguments and policies ask for
+beyond that hangs on it: `bound`, `dedup`, `expiry`, `lease`, `levels`, `deferred`; all None for a plain queue. See
+`arming`.
 """
 
 from collections import deque
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mansio.core.dispatch import Consumer
     from mansio.core.expiry import Expiry
     from mansio.core.lease import Lease
+    from mansio.core.levels import Levels
     from mansio.core.paging import Pages
     from mansio.core.session import Session
     from mansio.core.sharing import Sharing
@@ -41,6 +43,7 @@ class Queue:
 
     __slots__ = (
         "arguments",
+        "asked",
         "auto_delete",
         "bindings",
         "bound",
@@ -57,6 +60,7 @@ class Queue:
         "id",
         "in_flight",
         "lease",
+        "levels",
         "name",
         "next_position",
         "owner",
@@ -86,12 +90,14 @@ class Queue:
         self.auto_delete = auto_delete
         self.owner = owner
         self.arguments: Arguments = arguments or {}
+        self.asked = self.arguments  # with what policies say: see `arming`
         self.bindings: dict[int, Any] = {}
         self.rules = make_rules(self.arguments)
         self.bound = make_bound(self.arguments)
         self.dedup = make_memory(self.arguments)
         self.expiry: Expiry | None = None  # a message in it, or every one, may expire
         self.lease: Lease | None = None
+        self.levels: Levels | None = None  # priorities
         self.deferred: Deferred | None = None  # what waits to be tried again, where a rule says so
         self.ready: deque[Span] = deque()
         self.ready_count = 0
@@ -111,6 +117,9 @@ class Queue:
     def _prepare(self) -> None:
         """For kinds of queues: what they have beside, by their arguments."""
 
+    def rearmed(self) -> None:
+        """For kinds of queues: `asked` has changed."""
+
     @property
     def logged(self) -> bool:
         """Whether persistent messages in it outlive a restart: not in an exclusive queue, whose owner is gone."""
@@ -126,26 +135,33 @@ class Queue:
 
     def put(self, span: Span) -> None:
         """Puts a span behind all that came before it. The caller counts its messages."""
-        self.ready.append(span)
+        if self.levels is None:
+            self.ready.append(span)
+        else:
+            self.levels.lane(span.run).append(span)
+            self.ready = self.levels.head()
 
     def spans(self) -> Iterator[Span]:
         """What is ready, in the order in which it would be delivered."""
-        return iter(self.ready)
+        return iter(self.ready) if self.levels is None else self.levels.spans()
 
     def lanes(self) -> Sequence[deque[Span]]:
         """What is ready, in deques in each of which positions rise; the head is in the last one that is not empty."""
-        return (self.ready,)
+        return (self.ready,) if self.levels is None else self.levels.lanes
 
     def newest(self) -> Span:
         """What came last of what is ready; there is something."""
-        return self.ready[-1]
+        return self.ready[-1] if self.levels is None else self.levels.newest()
 
     def take_head(self, n: int) -> Span:
         """Takes the first `n` messages of the first span, which has at least as many."""
         span = self.ready[0]
         self.ready_count -= n
         if n == span.stop - span.start:
-            return self.ready.popleft()
+            self.ready.popleft()
+            if self.levels is not None and not self.ready:
+                self.ready = self.levels.head()
+            return span
         start = span.start
         taken = Span(span.run, start, start + n, span.base, span.redelivered, span.deliveries)
         span.start += n
@@ -153,17 +169,37 @@ class Queue:
 
     def take_tail(self, n: int) -> Span:
         """Takes the last `n` messages of the newest span, which has at least as many."""
-        span = self.ready[-1]
+        span = self.newest()
         self.ready_count -= n
         if n == span.stop - span.start:
-            return self.ready.pop()
+            lane = self.ready if self.levels is None else self.levels.lane(span.run)
+            lane.pop()
+            if self.levels is not None:
+                self.ready = self.levels.head()
+            return span
         span.stop -= n
         stop = span.stop
         return Span(span.run, stop, stop + n, span.base, span.redelivered, span.deliveries)
 
     def put_back(self, spans: list[Span]) -> None:
         """Takes messages back to their places. The caller counts them."""
-        merge(self.ready, spans)
+        if self.levels is None:
+            merge(self.ready, spans)
+            return
+        for lane, its_own in self.levels.divide(spans):
+            merge(lane, its_own)
+        self.ready = self.levels.head()
+
+    def set_levels(self, levels: "Levels | None") -> None:
+        """From now on it has these priorities, or none. What is ready goes to the place that it has now."""
+        spans = sorted(self.spans(), key=_place)
+        self.levels = levels
+        if levels is None:
+            self.ready = deque(spans)
+            return
+        for lane, its_own in levels.divide(spans):
+            lane.extend(its_own)
+        self.ready = levels.head()
 
     def requeue(self, pieces: Iterable[Piece]) -> None:
         """Takes deliveries back to their places, marked as redelivered."""
@@ -171,8 +207,9 @@ class Queue:
 
     def take_all(self) -> list[Span]:
         """Empties the ready messages."""
-        spans = list(self.ready)
-        self.ready.clear()
+        spans = list(self.spans())
+        for lane in self.lanes():
+            lane.clear()
         self.ready_count = 0
         return spans
 

@@ -10,7 +10,7 @@ from mansio.core.errors import PreconditionFailed
 from mansio.core.field_values import Arguments
 from mansio.core.group import PROTECTED, SOURCE
 from mansio.core.rota import ROTA
-from mansio.core.stream_arguments import OFFSET
+from mansio.core.stream_arguments import OFFSET, SEGMENT_BYTES_MAX
 
 if TYPE_CHECKING:
     from mansio.core.queue import Queue
@@ -110,8 +110,6 @@ _CONSUMER_FOREIGN: Final = {
     "quorum": ("x-stream-offset", "x-cancel-on-ha-failover"),
     "stream": ("x-priority", "x-cancel-on-ha-failover"),
 }
-SEGMENT_BYTES_MAX: Final = 3_000_000_000
-"""Of `x-stream-max-segment-size-bytes` (RabbitMQ 3.10.8)."""
 
 
 def check_queue_arguments(name: str, vhost: str, arguments: Arguments) -> None:

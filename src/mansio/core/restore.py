@@ -107,7 +107,7 @@ class Restore:
         for queue in queues:
             bytes_count = queue.bound is not None and queue.bound.bytes_max is not None
             for span in self._restore_queue(queue):
-                if bytes_count:
+                if bytes_count and span.run.data:  # else a policy bounds it: it is read for that
                     span.run.measure()
                 if isinstance(queue, Group):  # its stream has them already
                     continue

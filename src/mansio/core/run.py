@@ -118,11 +118,12 @@ class Run:
         self.data, self.ends, self.which = data, ends, which
         return True
 
-    def measure(self) -> None:
-        """Makes the sizes of bodies known, also when the run is paged out later."""
+    def measure(self) -> "int | array[int]":
+        """Makes the sizes of bodies known, also when the run is paged out later; see `bodies`."""
         if self.bodies is None:
             sizes = array("I", [self._body(i) for i in range(self.count)])
             self.bodies = sizes[0] if sizes.count(sizes[0]) == self.count else sizes
+        return self.bodies
 
     def _body(self, i: int) -> int:
         """The size that the header frame says: a u64 at its byte 11."""

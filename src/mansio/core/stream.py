@@ -73,7 +73,6 @@ class Stream(Queue):
 
     def _prepare(self) -> None:
         """See `Queue`."""
-        asked = self.arguments
         self.committed = 0
         self.data_bytes = 0
         self.groups: list[Group] = []
@@ -83,8 +82,13 @@ class Stream(Queue):
         self.packed = 0  # the number of the first run that may be packed; see packing.py
         self.packing: Packing | None = None
         self.pages = Pages(oldest_first=True)
-        self.dedup = Producers() if asked.get("x-message-deduplication") else None
+        self.dedup = Producers() if self.arguments.get("x-message-deduplication") else None
         self.segments: deque[Segment] = deque()
+        self.rearmed()
+
+    def rearmed(self) -> None:
+        """See `Queue`. What is in a segment stays there, however large they may be from now on."""
+        asked = self.asked
         self.max_age_ms: int | None = None
         if "x-max-age" in asked:
             self.max_age_ms = duration_ms(asked["x-max-age"])

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
 SEGMENT_BYTES: Final = 500_000_000
 """Of a segment, unless a stream asks for another size (RabbitMQ)."""
 
+SEGMENT_BYTES_MAX: Final = 3_000_000_000
+"""Of `x-stream-max-segment-size-bytes` (RabbitMQ 3.10.8)."""
+
 OFFSET: Final = "x-stream-offset"
 """The argument of a consumer, or a group, that says where it begins; and the header that says where a message is."""
 

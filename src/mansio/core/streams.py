@@ -64,6 +64,10 @@ class Streams:
         elif isinstance(queue, Group):
             self._gone_group(queue)
 
+    def rearmed(self, stream: Stream) -> None:
+        """Its retention has changed: it is looked at in this turn."""
+        self._broker.deadlines.at(self._broker.now_ms, self._retainers[stream.id])
+
     # -- entries
 
     def append(self, stream: Stream, run: Run) -> None:

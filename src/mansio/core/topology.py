@@ -28,6 +28,7 @@ from mansio.core.names import (
     check_not_default,
     check_not_reserved,
 )
+from mansio.core.policy import PolicySet
 from mansio.core.queue import Queue
 from mansio.core.routing import Binding, Exchange
 from mansio.core.view import View
@@ -50,6 +51,7 @@ class VHost:
         self.sessions = 0  # that are open
         self.restoring = False  # nothing goes by itself then: each deletion has its own record
         self._dropped: list[Exchange] = []
+        self.policies = PolicySet()
         self.queues: dict[str, Queue] = {}
         self.exchanges: dict[str, Exchange] = {
             name: Exchange(name, type, durable=True, internal=name == "amq.rabbitmq.trace")
@@ -85,6 +87,7 @@ class VHost:
             if "x-message-deduplication" in arguments:
                 self._check_deduplication(found)
                 found.dedup = make_window(arguments)
+            found.alternate = self.policies.alternate(found)
             self.exchanges[name] = found
             self.version += 1
             return found

@@ -8,6 +8,7 @@ from mansio.core.access_records import users_fields, vhost_fields
 from mansio.core.deduplication import Window
 from mansio.core.group import Group
 from mansio.core.names import PREDECLARED_EXCHANGES
+from mansio.core.policies import policies_fields
 from mansio.core.queue import Queue
 from mansio.core.records import pack_table
 from mansio.core.routing import Binding, Exchange
@@ -36,6 +37,7 @@ def _vhost(host: "VHost", broker: "Broker") -> dict[str, Any]:
     about = vhost_fields(host) if host.about or host.limits else {}
     if delays.id:
         about["delays"] = {"id": delays.id, "next": delays.next_position}
+    about |= policies_fields(host)
     return about | {
         "exchanges": [
             exchange_fields(each)

@@ -7,6 +7,7 @@ from mansio.core.deduplication import REMEMBER, restore_ids
 from mansio.core.delays import Delays
 from mansio.core.group import SOURCE, Group
 from mansio.core.history import RECENT_HISTORY, History
+from mansio.core.policies import DELETE_POLICY, PUT_POLICY
 from mansio.core.queue import Queue
 from mansio.core.records import SNAPSHOT, Damaged, unpack_table
 from mansio.core.routing import Exchange
@@ -82,6 +83,8 @@ class TopologyRestore:
             self._keep_delays(host, change["id"])
         elif do in ("bind", "unbind"):
             self._bind(host, change)
+        elif do in (PUT_POLICY, DELETE_POLICY):
+            self._broker.policies.restore(host, change)
         elif do == REMEMBER:
             kind = "exchange" if "exchange" in change else "queue"
             owners = host.exchanges if kind == "exchange" else host.queues
@@ -119,6 +122,7 @@ class TopologyRestore:
         for name, found in change["vhosts"].items():
             host = self._put_vhost(name, found)
             if not self._complete:
+                self._broker.policies.restore_all(host, found)
                 for fields in found["exchanges"]:
                     self._declare_exchange(host, fields)
                 for fields in found["queues"]:
