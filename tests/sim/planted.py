@@ -28,6 +28,7 @@ from mansio.core.topology import VHost
 from tests.sim import (
     planted_delays,
     planted_letters,
+    planted_policies,
     planted_receipts,
     planted_repeats,
     planted_streams,
@@ -313,6 +314,7 @@ PLANTED = (
             planted_repeats,
             planted_receipts,
             planted_streams,
+            planted_policies,
         )
         for name, plant in bugs.BUGS
     ),

@@ -158,6 +158,8 @@ TOGETHER = (
     ("max-age",),
     ("max-length-bytes", "max-age", "stream-max-segment-size-bytes"),
     ("alternate-exchange",),
+    ("alternate-exchange",),
+    ("alternate-exchange", "message-ttl"),
     ("ha-mode", "message-ttl"),
     ("queue-mode", "max-priority"),
     ("queue-leader-locator", "max-length"),
@@ -172,7 +174,7 @@ OPERATORS = (
     ("consumer-timeout",),
     ("max-length", "message-ttl"),
 )
-PATTERNS = ("", "^q", "^q", "^q[01]$", "q2", "^x", "amq", "^s", "^g", "gen", "mansio")
+PATTERNS = ("", "", "^q", "^q", "^q[01]$", "q2", "^x", "^x", "amq", "^s", "^g", "gen", "mansio")
 
 
 def draw_change(rng: Random, known: PolicySet) -> dict[str, Any]:
