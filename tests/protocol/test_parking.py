@@ -6,7 +6,7 @@ from mansio.codec import amqp_methods as m
 from mansio.codec.amqp_properties import Properties
 from mansio.protocol.amqp.flow import TELL_NS
 from mansio.protocol.amqp.states import State
-from tests.protocol.talk import Talker, World
+from tests.protocol.talk import Talker, World, publish_frames
 
 KEPT = Properties(delivery_mode=2)
 ROOM = 1 << 40
@@ -165,6 +165,27 @@ def test_a_parked_publish_goes_where_it_would_go_now() -> None:
     make_room(world, talker)
     assert ready(world) == 2
     assert talker.names() == [ACK]
+
+
+def test_a_queue_that_is_bounded_meanwhile_takes_what_was_parked() -> None:
+    world, talker = keeping()
+    talker.call(1, m.QueueDeclare("p", durable=True))
+    put(talker, b"1")
+    talker.publish(1, "p", b"2", properties=KEPT)
+    world.turn()
+    talker.names()
+    world.broker.journal.measured(0, False)
+    frames = [publish_frames(1, key, b"more", KEPT) for key in ("q", "p", "q")]
+    talker.send_bytes(b"".join(frames))
+    world.broker.policies.put("/", "a", "^q$", {"max-length": 2, "overflow": "reject-publish"})
+    make_room(world, talker)
+    acks = [method for _, method in talker.hear()]
+    assert acks == [m.BasicAck(5, True)], "nobody knows any more which number a message had"
+    assert (ready(world), ready(world, "p")) == (3, 2)
+    put(talker, b"6")
+    world.turn()
+    assert talker.names() == ["basic.nack"]
+    assert ready(world) == 3
 
 
 def test_a_parked_publish_fails_as_it_would_now() -> None:

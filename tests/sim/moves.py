@@ -582,7 +582,8 @@ class Moves(Receipts, Streaming):
         if quarantined:
             exchange, key = "", QUARANTINE
             if QUARANTINE not in self.topology.queues:
-                self.topology.add_queue(QUARANTINE, True, False, None, {})
+                made = self.topology.add_queue(QUARANTINE, True, False, None, {})
+                made.used_ms = self.now_ms
         assert exchange is not None
         cause = Cause(queue.name, dying.reason, self.now_ms // 1000, exchange, key)
         letter = make_letter(entry.message, cause)

@@ -46,11 +46,12 @@ class Bound:
         )
 
     def arrived(self, run: Run, base: int, channel: "Channel | None") -> None:
-        """A run took places from `base` on; `channel`: who published it and is to hear of it."""
+        """A run took places from `base` on; `channel`: who published it and is to hear of it, by its number. Where
+        that may be another one's, the queue takes the run, full or not."""
         self._fresh += run.count
         if self.bytes_max is not None:
             run.measure()
-        if self.reject:
+        if self.reject and not (channel is not None and channel.regrouped):
             confirming = channel is not None and channel.confirming
             first = channel.published - run.count + 1 if channel is not None and confirming else 0
             if not first and channel is not None and channel.tx is None:

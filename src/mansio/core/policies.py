@@ -150,7 +150,11 @@ def policies_fields(host: "VHost") -> dict[str, Any]:
 
 
 def _policy_of(fields: dict[str, Any]) -> Policy:
-    """The reverse of `policy_fields`."""
+    """The reverse of `policy_fields`. KeyError, ValueError when it is no policy."""
+    if fields["apply_to"] not in APPLY_TO or not isinstance(fields["definition"], dict):
+        raise ValueError(f"a policy {fields['name']!r} that makes sense")
+    if _pattern_fault(fields["pattern"]) is not None:
+        raise ValueError(f"a pattern that makes sense of policy {fields['name']!r}")
     return Policy(
         fields["name"],
         fields["pattern"],

@@ -90,6 +90,7 @@ class Channel:
         "next_tag",
         "number",
         "published",
+        "regrouped",
         "rejected",
         "safe",
         "session",
@@ -116,6 +117,7 @@ class Channel:
         self.active = True  # channel.flow
         self.confirming = False
         self.published = 0  # since confirm.select
+        self.regrouped = False  # they are counted in another order than they came in
         self.rejected: list[
             tuple[int, int]
         ] = []  # of these, in this turn, by queues that are full: [first, last]

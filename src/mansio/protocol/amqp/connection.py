@@ -158,11 +158,13 @@ class AmqpConnection(Flow):
             if not isinstance(publish, Run):
                 publishing.publish_assembled(channel, publish)
             elif stale:
+                channel.core.regrouped = True  # queues may have got bounds since
                 publishing.publish_again(channel, publish, flags)
             else:
                 publishing.publish(channel, publish, flags)
         except (BrokerError, CodecError, Refusal) as error:
             self._refuse(error, channel.number, m.BasicPublish.ID)
+        channel.core.regrouped = False
         if self.broker.blocked and self.session is not None:
             self.hold_back(publish.data_bytes)
 
