@@ -389,6 +389,16 @@ def test_a_timeout_holds_for_what_is_delivered_already() -> None:
     assert queue.in_flight == 1
 
 
+def test_a_timeout_holds_for_what_was_fetched() -> None:
+    client, _, queue = make()
+    put(client, queue, 1)
+    take(client, queue)
+    turn(client.broker, 5000)
+    hold(client, consumer_timeout=1000)
+    turn(client.broker, 5001)
+    assert numbers_in(queue) == [1]
+
+
 # -- streams
 
 

@@ -66,8 +66,5 @@ def _arm_lease(broker: "Broker", queue: "Queue") -> None:
 
 def _arm_levels(queue: "Queue") -> None:
     highest = queue.rules.levels
-    if highest == (0 if queue.levels is None else queue.levels.highest):
-        return
-    queue.set_levels(Levels(highest) if highest else None)
-    if queue.pages is not None:
-        queue.pages.mark = 0  # what comes next is another: it may have to be read
+    if highest != (0 if queue.levels is None else queue.levels.highest):
+        queue.set_levels(Levels(highest) if highest else None)

@@ -68,19 +68,10 @@ class DeadLetters:
         """The rules of a queue have changed: deliveries that wait to be moved may have nowhere to go any more."""
         if queue.rules.dead_letter_exchange is not None:
             return
-        held = [
-            (piece, reason)
-            for waiting in (*self.waiting.values(), self.postponed)
-            for piece, reason in waiting
-            if piece.queue is queue and reason != DELIVERY_LIMIT
-        ]
-        if not held:
-            return
-        gone = {id(piece) for piece, _ in held}
-        for run in list(self.waiting):
-            left = [each for each in self.waiting[run] if id(each[0]) not in gone]
-            self.waiting[run][:] = left  # it is still called when the run is there
-        self.postponed = [each for each in self.postponed if id(each[0]) not in gone]
+        held: list[tuple[Piece, str]] = []
+        for waiting in (*self.waiting.values(), self.postponed):
+            held += [each for each in waiting if each[0].queue is queue]
+            waiting[:] = [each for each in waiting if each[0].queue is not queue]
         for piece, reason in held:
             self.reject([piece], reason)
 

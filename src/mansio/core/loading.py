@@ -109,10 +109,10 @@ class Loading:
         """The sizes of these runs' messages are to be known: the queue is looked at again as each is there."""
         for run in runs:
             if run in self.unreadable:
-                _measure(run)
+                run.bodies = run.bytes_each()  # nobody will ever know more
                 self._dispatcher.touch(queue)
             elif self.wake_by(run, queue):
-                self.call(run, _measure)
+                self.want(run)
 
     def want(self, run: Run) -> None:
         """A run that is paged out is to be read."""
@@ -197,11 +197,3 @@ class Loading:
         self._woken += self._waiters.pop(run, ())
         for back in self._calls.pop(run, ()):
             back(run)
-
-
-def _measure(run: Run) -> None:
-    """A run has been read, or cannot be: then nobody knows more than its mean size."""
-    if run.data:
-        run.measure()
-    else:
-        run.bodies = run.bytes_each()
