@@ -51,4 +51,4 @@ def _compile(text: str) -> Any:
     try:
         return regex.compile(text.encode("utf-8", "surrogateescape"))
     except (regex.error, OverflowError, RecursionError) as error:
-        raise BadValue(f"invalid regular expression '{text[:80]}': {error}") from None
+        raise BadValue(f"invalid regular expression '{text[:80]}': {error}") from error

@@ -9,12 +9,12 @@ BadValue for what cannot be, with the texts of rabbitmqctl 3.10.8.
 """
 
 import json
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from mansio.core.arming import rearm
 from mansio.core.errors import BadValue, NotFound
+from mansio.core.patterns import Pattern
 from mansio.core.policy import APPLY_TO, Policy, definition_of
 from mansio.core.policy_keys import Definition, erlang_text, fault
 from mansio.core.queue import Queue
@@ -29,8 +29,6 @@ PUT_POLICY: Final = "put policy"
 DELETE_POLICY: Final = "delete policy"
 
 NAME_CHARS_MAX: Final = 255
-PATTERN_CHARS_MAX: Final = 4096
-"""Of a regular expression, which only an operator may write."""
 DEFINITION_CHARS_MAX: Final = 65_536
 """Of a definition, as JSON."""
 POLICIES_MAX: Final = 4096
@@ -154,7 +152,7 @@ def _policy_of(fields: dict[str, Any]) -> Policy:
     if fields["apply_to"] not in APPLY_TO or not isinstance(fields["definition"], dict):
         raise ValueError(f"a policy {fields['name']!r} that makes sense")
     if _pattern_fault(fields["pattern"]) is not None:
-        raise ValueError(f"a pattern that makes sense of policy {fields['name']!r}")
+        raise ValueError(f"a pattern of policy {fields['name']!r} that makes sense")
     return Policy(
         fields["name"],
         fields["pattern"],
@@ -191,10 +189,9 @@ def _check(
 def _pattern_fault(pattern: Any) -> str | None:
     if not isinstance(pattern, str):
         return f"pattern should be a binary but was {erlang_text(pattern)}"
-    if len(pattern) > PATTERN_CHARS_MAX:
-        return f"pattern is longer than {PATTERN_CHARS_MAX} characters"
     try:
-        re.compile(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
-        return f"pattern should be regular expression but is invalid: {error}"
+        Pattern(pattern)
+    except BadValue as error:
+        wrong = error.__cause__ or error
+        return f"pattern should be regular expression but is invalid: {wrong}"
     return None

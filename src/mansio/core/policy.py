@@ -7,13 +7,13 @@ The pattern is searched for in the name, not matched from its begin. It is looke
 declared and when a policy changes, never for a message.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mansio.core.field_values import Arguments
 from mansio.core.names import DEFAULT_EXCHANGE, REPLY_TO
+from mansio.core.patterns import ALL, Pattern
 from mansio.core.policy_keys import Definition, ask, foreign_keys, merge
 from mansio.core.queue import Queue
 from mansio.core.routing import Exchange
@@ -40,22 +40,23 @@ class Policy:
     apply_to: str
     priority: int
     definition: dict[str, Any]
-    expression: re.Pattern[str] = field(init=False, repr=False, compare=False)
+    expression: Pattern = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "expression", re.compile(self.pattern))
+        """BadValue for a pattern that is no regular expression."""
+        object.__setattr__(self, "expression", Pattern(self.pattern or ALL))
 
     def matches_queue(self, name: str, arguments: Arguments, foreign: frozenset[str]) -> bool:
         """`foreign`: keys that the queue does not have."""
         if arguments.get("x-queue-type", "classic") not in _QUEUES[self.apply_to]:
             return False
-        return foreign.isdisjoint(self.definition) and self.expression.search(name) is not None
+        return foreign.isdisjoint(self.definition) and self.expression.is_in(name)
 
     def matches_exchange(self, name: str) -> bool:
         """Whether it holds for an exchange of this name."""
         if self.apply_to not in (EXCHANGES, "all") or name == DEFAULT_EXCHANGE:
             return False
-        return self.expression.search(name) is not None
+        return self.expression.is_in(name)
 
 
 Found = tuple[Policy | None, Policy | None]
