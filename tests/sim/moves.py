@@ -130,6 +130,8 @@ class Moves(Receipts, Streaming):
             if priority != message.priority and (priority or (asked and number != COMMITTED)):
                 raise Violation(f"{message!r} came to queue {queue.name} as of {priority}")
             level = min(priority, queue.levels)
+            if number == COMMITTED:  # it may have had more levels when it was published
+                level = priority
             last = channel.last_put.get((queue, level), -1)
             if not self.cross:
                 last = queue.last_put.get(level, -1)
