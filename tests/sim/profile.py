@@ -115,16 +115,19 @@ class Profile:
         """The chance that messages are delayed."""
         self.telling = rng.choice((0.0, 0.0, 0.0, 0.1, 0.5))
         """The chance that messages ask for receipts."""
+        self._add_habits(rng)
+
+    def _add_habits(self, rng: Random) -> None:
         self.loose_max = rng.choice((2, 20, 4096))
         """So many delayed messages are packed."""
         self.depth = rng.choice((1, 2))
         """How many entries may be on their way to the log."""
-        self.policing = rng.choice((0.0, 0.0, 0.01, 0.05, 0.2))
-        """The chance that an operator changes policies in a step."""
         self.taste = {name: rng.choice((0.0, 0.3, 1.0, 1.0, 3.0)) for name in TASTES}
         if self.partitioned:
             self.taste["team"], self.taste["consume"] = 3.0, 0.3
             self.taste["qos"] = self.taste["close"] = self.taste["cancel"] = 1.0
+        self.policing = rng.choice((0.0, 0.0, 0.01, 0.05, 0.2))
+        """The chance that an operator changes policies in a step."""
 
     def _deduplicate(self, rng: Random) -> None:
         """Some queues and exchanges look at ids."""
