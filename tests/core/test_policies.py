@@ -40,13 +40,13 @@ def test_what_holds_is_told_with_names() -> None:
     policies = broker.policies
     policies.put("/", "own", "q", {"max-length": 9, "message-ttl": 7})
     policies.put("/", "limits", "", {"max-length": 5}, operator=True)
-    assert policies.of(queue, "/") == ("own", "limits", {"max-length": 5, "message-ttl": 7})
+    assert policies.of(queue) == ("own", "limits", {"max-length": 5, "message-ttl": 7})
     exchange = broker.vhosts["/"].exchanges["x"]
-    assert policies.of(exchange, "/") == (None, "limits", {"max-length": 5})
+    assert policies.of(exchange) == (None, "limits", {"max-length": 5})
     assert [each.name for each in policies.list("/")] == ["own"]
     assert [each.name for each in policies.list("/", operator=True)] == ["limits"]
     policies.delete("/", "limits", operator=True)
-    assert policies.of(queue, "/") == ("own", None, {"max-length": 9, "message-ttl": 7})
+    assert policies.of(queue) == ("own", None, {"max-length": 9, "message-ttl": 7})
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def _write(writer: Writer) -> None:
 def _check_restored(broker: Broker) -> None:
     queue = broker.vhosts["/"].queues["q"]
     assert queue.asked == {"x-max-priority": 2, "x-message-ttl": 500}
-    assert broker.policies.of(queue, "/")[:2] == ("a", "o")
+    assert broker.policies.of(queue)[:2] == ("a", "o")
     (a, x) = broker.policies.list("/")
     assert (a.name, a.pattern, a.apply_to, a.priority) == ("a", "^q", "queues", 5)
     assert x.definition == {"alternate-exchange": "y"}

@@ -35,9 +35,9 @@ def _old_routes() -> AbstractContextManager[Any]:
     """Connections go on to use the routes that they know when queues get priorities or bounds."""
     apply = Policies._apply
 
-    def silent(self: Policies, host: VHost) -> None:
+    def silent(self: Policies, host: VHost, *changed: Any) -> None:
         version = host.version
-        apply(self, host)
+        apply(self, host, *changed)
         host.version = version
 
     return busy(patch.object(Policies, "_apply", silent))

@@ -57,18 +57,22 @@ class Policies:
         known = host.policies.of_kind(operator)
         if name not in known and len(known) >= POLICIES_MAX:
             raise BadValue(f"there are {POLICIES_MAX} policies in virtual host '{vhost}' already")
-        policy = Policy(name, pattern, apply_to, priority, dict(definition))
-        if known.get(name) != policy:
+        policy, before = (
+            Policy(name, pattern, apply_to, priority, dict(definition)),
+            known.get(name),
+        )
+        if policy != before:
             host.policies.put(policy, operator)
-            self._apply(host)
+            self._apply(host, policy, before)
             self._write(PUT_POLICY, vhost, operator, **policy_fields(policy))
 
     def delete(self, vhost: str, name: str, operator: bool = False) -> None:
         """What it asked for is not asked for any more; NotFound."""
         host = self._broker.vhosts.get(vhost)
-        if host is None or host.policies.remove(name, operator) is None:
+        gone = None if host is None else host.policies.remove(name, operator)
+        if host is None or gone is None:
             raise NotFound("Parameter does not exist")
-        self._apply(host)
+        self._apply(host, gone)
         self._write(DELETE_POLICY, vhost, operator, name=name)
 
     def list(self, vhost: str, operator: bool = False) -> Sequence[Policy]:
@@ -76,13 +80,14 @@ class Policies:
         known = self._host(vhost).policies.of_kind(operator)
         return [known[name] for name in sorted(known)]
 
-    def of(self, found: Queue | Exchange, vhost: str) -> tuple[str | None, str | None, Definition]:
+    def of(self, found: Queue | Exchange) -> tuple[str | None, str | None, Definition]:
         """The names of the policy and of the operator policy that hold, and what they say together."""
-        policies = self._host(vhost).policies
         if isinstance(found, Queue):
-            holding = policies.of_queue(found)
+            holding = self._host(found.vhost).policies.of_queue(found)
         else:
-            holding = policies.of_exchange(found)
+            hosts = self._broker.vhosts.values()
+            home = next(each for each in hosts if each.exchanges.get(found.name) is found)
+            holding = home.policies.of_exchange(found)
         own, operator = (None if policy is None else policy.name for policy in holding)
         return own, operator, definition_of(holding)
 
@@ -94,23 +99,27 @@ class Policies:
 
     def restore(self, host: "VHost", change: dict[str, Any]) -> None:
         """A change that was read from the log. KeyError, TypeError, ValueError when it makes no sense."""
-        operator = change["operator"]
+        operator, policy = change["operator"], None
+        before = host.policies.remove(change["name"], operator)
         if change["do"] == PUT_POLICY:
-            host.policies.put(_policy_of(change), operator)
-        else:
-            host.policies.remove(change["name"], operator)
-        self._apply(host)
+            policy = _policy_of(change)
+            host.policies.put(policy, operator)
+        self._apply(host, policy, before)
 
     def restore_all(self, host: "VHost", fields: dict[str, Any]) -> None:
         """The same for those of a snapshot, see `policies_fields`."""
         for operator, key in ((False, "policies"), (True, "operator_policies")):
             for each in fields.get(key, ()):
-                host.policies.put(_policy_of(each), operator)
-        self._apply(host)
+                policy = _policy_of(each)
+                host.policies.put(policy, operator)
+                self._apply(host, policy)
 
-    def _apply(self, host: "VHost") -> None:
+    def _apply(self, host: "VHost", *changed: Policy | None) -> None:
+        """These have come or gone: what does not have their patterns in its name is not concerned."""
+        expressions = [policy.expression for policy in changed if policy is not None]
         for queue in list(host.queues.values()):
-            self.apply(queue)
+            if any(each.is_in(queue.name) for each in expressions):
+                self.apply(queue)
         for exchange in host.exchanges.values():
             exchange.alternate = host.policies.alternate(exchange)
         host.version += 1  # routes know which queues have priorities or bounds
