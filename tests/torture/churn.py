@@ -1,4 +1,4 @@
-"""The client that declares, binds, fills, reads, purges, unbinds and deletes; and the look at what is there."""
+"""The client that declares, binds, fills, reads, purges, unbinds and deletes: queues, a stream, and consumer groups."""
 
 from __future__ import annotations
 
@@ -8,111 +8,25 @@ from typing import Any
 
 from mansio.codec import amqp_methods as m
 from tests.torture.bodies import draw_size
+from tests.torture.changes import Seen, change, declare_group, declare_stream, delete, fed_by
 from tests.torture.session import Held, Outgoing, Sender, Session, World
+from tests.torture.stream_roles import Follower
 from tests.torture.topology import (
-    BINDINGS,
+    BOUND,
     CHURN,
     CHURN_EXCHANGES,
-    EXCHANGES,
-    MARKS,
-    STEADY_QUEUES,
+    CHURN_GROUPS,
+    CHURN_STREAM,
     binding_entity,
     exchange_entity,
     mask,
     queue_entity,
 )
-from tests.torture.wire import ChannelClosed
 
-Seen = dict[str, bool]
 BATCH = 30
-NOT_FOUND = 404
-
-
-async def change(session: Session, call: Any, effects: Seen, emptied: tuple[str, ...] = ()) -> None:
-    """One change of the topology, written down before and after. `call`: its coroutine."""
-    number = session.world.number()
-    session.journal("changing", session.number, number, effects, emptied)
-    await call
-    if not session.connection.lost:
-        session.journal("changed", session.number, number)
-
-
-async def set_up(world: World) -> None:
-    """Declare what stays, and wait until it is durable."""
-    session = await Session.open(world)
-    sender = await Sender.open(session, True)
-    channel = sender.channel
-    for queue in STEADY_QUEUES:
-        call = channel.call(m.QueueDeclare(queue, durable=True), m.QueueDeclareOk)
-        await change(session, call, {queue_entity(queue): True})
-    for exchange, kind in EXCHANGES.items():
-        method = m.ExchangeDeclare(exchange, kind, durable=True)
-        call = channel.call(method, m.ExchangeDeclareOk)
-        await change(session, call, {exchange_entity(exchange): True})
-    for exchange, queue, key in BINDINGS:
-        await channel.call(m.QueueBind(queue, exchange, key), m.QueueBindOk)
-    sender.mark()
-    await sender.settle()
-    await session.connection.close()
-
-
-async def look(world: World) -> Seen:
-    """Look at everything that may be there, and at the lengths of queues. Nobody else is connected."""
-    session = await Session.open(world)
-    channel = await session.channel()
-    seen: Seen = {}
-    for queue in (*STEADY_QUEUES, *CHURN):
-        try:
-            found = await channel.call(m.QueueDeclare(queue, passive=True), m.QueueDeclareOk)
-        except ChannelClosed as error:
-            if error.code != NOT_FOUND:
-                raise
-            seen[queue_entity(queue)] = False
-            channel = await session.channel()
-        else:
-            seen[queue_entity(queue)] = True
-            world.journal("counted", queue, found.message_count)
-            world.depth[queue] = found.message_count
-    for exchange in (*EXCHANGES, *CHURN_EXCHANGES):
-        try:
-            method = m.ExchangeDeclare(exchange, passive=True)
-            await channel.call(method, m.ExchangeDeclareOk)
-        except ChannelClosed as error:
-            if error.code != NOT_FOUND:
-                raise
-            seen[exchange_entity(exchange)] = False
-            channel = await session.channel()
-        else:
-            seen[exchange_entity(exchange)] = True
-    await _look_at_bindings(session, seen)
-    world.journal("found", seen)
-    await session.connection.close()
-    return seen
-
-
-async def _look_at_bindings(session: Session, seen: Seen) -> None:
-    """A mandatory message through each binding that may be there comes back if it is not."""
-    sender = await Sender.open(session, True)
-    returned: list[int] = []
-
-    def on_return(method: Any, body: bytes) -> None:
-        number = int.from_bytes(body[4:8], "big")
-        returned.append(number)
-        session.journal("returned", sender.number, number)
-
-    sender.channel.on_return = on_return
-    probes: dict[int, str] = {}
-    for exchange in CHURN_EXCHANGES:
-        for queue in CHURN:
-            name = binding_entity(exchange, queue)
-            seen[name] = False
-            if seen[exchange_entity(exchange)] and seen[queue_entity(queue)]:
-                message = (exchange, queue, mask(queue), True, 100)
-                sender.send([message], mandatory=True)
-                probes[sender.sent] = name
-    await sender.settle()
-    for number, name in probes.items():
-        seen[name] = number not in returned
+BEGIN_MAX = 3000
+"""Groups begin at offsets up to this."""
+PLACES = (*CHURN, CHURN_STREAM, CHURN_STREAM, *CHURN_GROUPS)
 
 
 class Churn:
@@ -130,9 +44,11 @@ class Churn:
         self._sender = await Sender.open(session, True)
         self._held = Held(session, self._sender.channel)  # one channel: what it does has one order
         while not self.world.stopping:
-            queue = self.rng.choice(CHURN)
+            queue = self.rng.choice(PLACES)
             if not self.there[queue_entity(queue)]:
                 await self._declare(queue)
+            elif queue in CHURN_GROUPS:
+                await self._use_group(queue)
             else:
                 await self._use(queue)
             if self.rng.random() < 0.2:
@@ -148,17 +64,16 @@ class Churn:
         if x < 0.4:
             self._publish(queue)
         elif x < 0.6:
-            await self._get(queue)
-        elif x < 0.68:
-            self._session.journal("purged", self._session.number, queue)
-            await self._session.ask(self._call(m.QueuePurge(queue), m.QueuePurgeOk))
+            await (self._read(queue) if queue == CHURN_STREAM else self._get(queue))
+        elif x < 0.68 and queue != CHURN_STREAM:
+            await self._purge(queue)
         elif x < 0.78:
             await self._delete(queue)
         elif not self.there[exchange_entity(exchange)]:
             method = m.ExchangeDeclare(exchange, CHURN_EXCHANGES[exchange], durable=True)
             await self._change({exchange_entity(exchange): True}, method, m.ExchangeDeclareOk)
         elif x < 0.82:
-            gone = {binding_entity(exchange, name): False for name in CHURN}
+            gone = {binding_entity(exchange, name): False for name in BOUND}
             effects = {exchange_entity(exchange): False} | gone
             await self._change(effects, m.ExchangeDelete(exchange), m.ExchangeDeleteOk)
         elif not self.there[binding_entity(exchange, queue)]:
@@ -168,26 +83,52 @@ class Churn:
             effects = {binding_entity(exchange, queue): False}
             await self._change(effects, m.QueueUnbind(queue, exchange, queue), m.QueueUnbindOk)
 
+    async def _use_group(self, group: str) -> None:
+        x = self.rng.random()
+        if x < 0.75:
+            await self._get(group)
+        elif x < 0.85:
+            await self._delete(group)
+        elif CHURN_GROUPS[group].stream == CHURN_STREAM:
+            await self._sender.settle()  # now it is known what there is
+            await self._purge(group)
+
     def _call(self, method: m.Method, reply: type) -> Any:
         return self._sender.channel.call(method, reply)
 
-    async def _change(
-        self, effects: Seen, method: m.Method, reply: type, emptied: tuple[str, ...] = ()
-    ) -> None:
-        await change(self._session, self._call(method, reply), effects, emptied)
-        self.there |= effects
+    async def _change(self, effects: Seen, method: m.Method, reply: type) -> None:
+        self.there |= await change(self._session, self._call(method, reply), effects)
 
     async def _declare(self, queue: str) -> None:
-        method = m.QueueDeclare(queue, durable=True)
-        await self._change({queue_entity(queue): True}, method, m.QueueDeclareOk)
+        session, channel = self._session, self._sender.channel
+        if queue == CHURN_STREAM:
+            self.there |= await declare_stream(session, channel, queue)
+        elif queue not in CHURN_GROUPS:
+            method = m.QueueDeclare(queue, durable=True)
+            await self._change({queue_entity(queue): True}, method, m.QueueDeclareOk)
+        elif self.there[queue_entity(CHURN_GROUPS[queue].stream)]:
+            begin = self.rng.choice(("first", "next", self.rng.randrange(BEGIN_MAX)))
+            self.there |= await declare_group(session, channel, queue, begin)
 
     async def _delete(self, queue: str) -> None:
-        held = [tag for tag, (name, _, _) in self._held.tags.items() if name == queue]
-        for tag in held:
+        gone = (queue, *fed_by(queue))
+        for tag in [tag for tag, (name, _, _) in self._held.tags.items() if name in gone]:
             del self._held.tags[tag]
-        effects = {queue_entity(queue): False}
-        effects |= {binding_entity(exchange, queue): False for exchange in CHURN_EXCHANGES}
-        await self._change(effects, m.QueueDelete(queue), m.QueueDeleteOk, (queue,))
+        self.there |= await delete(self._session, self._sender.channel, queue)
+
+    async def _purge(self, queue: str) -> None:
+        self._session.journal("purged", self._session.number, queue)
+        await self._session.ask(self._call(m.QueuePurge(queue), m.QueuePurgeOk))
+
+    async def _read(self, stream: str) -> None:
+        """Some of what it has, on a channel beside."""
+        follower = await Follower.open(self._session, BATCH)
+        await follower.begin(stream, self.rng.choice(("first", "last", self.rng.randrange(BATCH))))
+        for _ in range(self.rng.randrange(5)):
+            await asyncio.sleep(0.001)
+            follower.credit()
+        await follower.end()
+        await self._session.ask(follower.channel.close())
 
     def _publish(self, queue: str) -> None:
         bound = [x for x in CHURN_EXCHANGES if self.there[binding_entity(x, queue)]]
@@ -212,34 +153,3 @@ class Churn:
             else:
                 held.requeue([tag])
                 channel.send(m.BasicReject(tag, True))
-
-
-async def drain(world: World, there: Seen) -> None:
-    """Empty every queue, make that durable, and say so."""
-    session = await Session.open(world)
-    sender = await Sender.open(session, True)
-    horizon = sender.number
-    queues = [queue for queue in (*STEADY_QUEUES, *CHURN) if there[queue_entity(queue)]]
-    for queue in queues:
-        await _drain_queue(session, queue)
-    sender.mark()
-    await sender.settle()
-    await _drain_queue(session, MARKS)
-    world.depth.clear()
-    world.journal("drained", horizon)
-    await session.ask(session.connection.close())
-
-
-async def _drain_queue(session: Session, queue: str) -> None:
-    held = Held(session, await session.channel())
-    await held.channel.call(m.BasicQos(0, 1000), m.BasicQosOk)
-    await held.consume(queue, strict=True)
-    empty = 0
-    while empty < 2:
-        found = await held.channel.call(m.QueueDeclare(queue, passive=True), m.QueueDeclareOk)
-        empty = empty + 1 if not found.message_count and not held.tags else 0
-        if held.tags:
-            tags = list(held.tags)
-            held.settle(tags)
-            held.channel.send(m.BasicAck(tags[-1], True))
-    await held.close_channel()

@@ -23,10 +23,10 @@ from typing import NamedTuple
 
 from mansio.codec import amqp_methods as m
 from tests.torture.broker import Broker
-from tests.torture.churn import drain, look, set_up
 from tests.torture.journal import Journal, read_block
-from tests.torture.oracle import Oracle
 from tests.torture.session import Held, Sender, Session, World
+from tests.torture.steady import drain, look, set_up
+from tests.torture.stream_oracle import StreamOracle
 from tests.torture.topology import STEADY, mask
 
 SIZE_MIB = 64
@@ -161,7 +161,7 @@ class DiskFull:
         self.broker = Broker(data, log)
         self.outcome = Outcome()
         self._shape = shape
-        self._oracle = Oracle()
+        self._oracle = StreamOracle()
         journal = Journal(self._apply)
         self._world = World(journal, self.broker.port)
         self._incarnation = 0

@@ -7,12 +7,12 @@ from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 
 from tests.torture.journal import read_block, read_file, write_file
-from tests.torture.oracle import Oracle
+from tests.torture.stream_oracle import StreamOracle
 
 
 def main(journal: Pipe, verdicts: Pipe, path: str, reply_is_proof: bool) -> None:
     """Until the journal ends. The event `("check", n)` is answered by `(n, findings, counts)`."""
-    oracle = Oracle(reply_is_proof)
+    oracle = StreamOracle(reply_is_proof)
     with Path(path).open("wb", buffering=1 << 20) as file:
         while True:
             try:
@@ -32,7 +32,7 @@ def main(journal: Pipe, verdicts: Pipe, path: str, reply_is_proof: bool) -> None
 
 def judge_file(path: Path, reply_is_proof: bool) -> tuple[list[str], dict[str, int]]:
     """Judges a journal that was kept."""
-    oracle = Oracle(reply_is_proof)
+    oracle = StreamOracle(reply_is_proof)
     for event in read_file(path):
         if event[0] != "check":
             oracle.apply(event)

@@ -33,10 +33,13 @@ class Copy:
     received: int = 0
     holder: int = 0
     settled: Thing | None = None
+    offset: int = -1
+    """Of an entry of a stream, once somebody has seen it."""
 
     def __repr__(self) -> str:
         kind = "persistent" if self.persistent else "transient"
-        return f"{kind} message {self.publisher}/{self.number} of {self.size} bytes"
+        where = f" at offset {self.offset}" if self.offset >= 0 else ""
+        return f"{kind} message {self.publisher}/{self.number} of {self.size} bytes{where}"
 
     def owed(self, incarnation: int) -> bool:
         """Must it be in the queue, or with a consumer?"""
@@ -77,13 +80,33 @@ class Reader:
 
 
 class QueueLedger:
-    """One queue. `loose`: nothing in it is owed."""
+    """One queue. `loose`: nothing in it is owed. `keeps`: it is a stream."""
+
+    keeps = False
 
     def __init__(self, name: str, loose: bool) -> None:
         self.name = name
         self.loose = loose
         self.copies: dict[tuple[int, int], Copy] = {}
         self.highest: dict[int, int] = {}  # by publisher: the highest number that was received
+
+    def ready(self, incarnation: int) -> list[Copy]:
+        """What nobody holds."""
+        return [copy for copy in self.copies.values() if not copy.holder]
+
+    def deleting(self, thing: Thing) -> list[Copy]:
+        """It is deleted: what that settles."""
+        return list(self.copies.values())
+
+    def found(self, there: bool, undone: set[Thing]) -> None:
+        """Whether it was there on a look; `undone`: changes that were not made."""
+        for copy in self.copies.values():
+            if copy.settled in undone:
+                copy.settled = None
+
+    def tells(self, copy: Copy) -> bool:
+        """Whether it was settled, or never there, if a drain does not find it."""
+        return copy.persistent and not self.loose
 
     def owed(self, incarnation: int) -> Iterator[Copy]:
         """The copies that must be there."""

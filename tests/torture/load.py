@@ -12,10 +12,13 @@ from multiprocessing.connection import Connection as Pipe
 from random import Random
 from typing import Any
 
-from tests.torture.churn import Churn, Seen, drain, look, set_up
+from tests.torture.changes import Seen
+from tests.torture.churn import Churn
 from tests.torture.journal import Journal
-from tests.torture.roles import Consumer, be_loose, publish
+from tests.torture.roles import Consumer, Member, be_loose, publish
 from tests.torture.session import Sender, Session, World
+from tests.torture.steady import drain, look, set_up
+from tests.torture.stream_roles import follow, produce
 from tests.torture.transactions import transact
 from tests.torture.wire import ChannelClosed, Lost, Unexpected
 
@@ -75,9 +78,9 @@ class Load:
         """Look at queues, exchanges and bindings."""
         self._there = await look(self._world)
 
-    async def drain(self) -> None:
-        """Empty all queues."""
-        await drain(self._world, self._there)
+    async def drain(self, seed: str) -> None:
+        """Empty all queues and groups, and read all streams."""
+        await drain(self._world, self._there, Random(seed))
 
     async def probe(self) -> None:
         """A message is confirmed in time."""
@@ -102,6 +105,9 @@ class Load:
         roles += [Consumer(world, _fork(rng)).run() for _ in range(rng.randrange(5))]
         roles += [transact(world, _fork(rng)) for _ in range(rng.randrange(3))]
         roles += [be_loose(world, _fork(rng)) for _ in range(rng.randrange(2))]
+        roles += [follow(world, _fork(rng), i) for i in range(rng.randrange(4))]
+        roles += [produce(world, _fork(rng), i) for i in range(rng.randrange(3))]
+        roles += [Member(world, _fork(rng)).run() for _ in range(rng.randrange(3))]
         await asyncio.gather(*(self._role(role) for role in roles))
         faults, world.faults = world.faults, []
         return faults

@@ -19,7 +19,8 @@ TORN       of a transaction all is done or nothing, also where commit-ok did not
 TOPOLOGY   queues, exchanges and bindings are as they were after some prefix of the changes, at least the synced ones.
 COUNT      a queue is not longer than what may be in it.
 
-Settlements are acks, rejects without requeue, purges, and deletes of the queue.
+Settlements are acks, rejects without requeue, purges, and deletes of the queue. What is demanded of streams and groups
+beside this is in stream_oracle.py.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ from dataclasses import dataclass, field
 
 from tests.torture.facts import Change, Facts
 from tests.torture.ledger import Copy, QueueLedger, Reader
+from tests.torture.stream_ledger import make_ledgers
 from tests.torture.syncing import Syncing, Thing, Tx
-from tests.torture.topology import INDEX, LOOSE, QUEUES, names
+from tests.torture.topology import INDEX, names, queue_entity
 
 Sent = tuple[int, int, bool, int, int]
 """(number, set of queues, persistent, size, check sum)"""
@@ -64,7 +66,7 @@ class Oracle:
         self._syncing = Syncing()
         self._facts = Facts()
         self._changes: dict[int, Thing] = {}
-        self._queues = [QueueLedger(name, name == LOOSE) for name in QUEUES]
+        self._queues = make_ledgers()
         self._publishers: dict[int, Publisher] = {}
         self._readers: dict[int, Reader] = {}
         self._alive: set[int] = set()
@@ -139,11 +141,11 @@ class Oracle:
         for number, queues, persistent, size, crc in messages:
             copies = []
             for queue in names(queues):
-                copy = Copy(
-                    publisher, number, INDEX[queue], size, crc, persistent, self.incarnation
-                )
+                ledger = self._queues[INDEX[queue]]
+                stays = persistent or ledger.keeps
+                copy = Copy(publisher, number, INDEX[queue], size, crc, stays, self.incarnation)
                 copy.tx = transaction
-                self._queues[copy.queue].copies[publisher, number] = copy
+                ledger.copies[publisher, number] = copy
                 copies.append(copy)
             if owner.confirms:
                 proves = persistent and queues != 0
@@ -199,10 +201,12 @@ class Oracle:
                 continue
             if (size, crc) != (copy.size, copy.crc):
                 self._fail("DAMAGED", f"{ledger.name}: {copy} came with {size} bytes, crc {crc}")
-            self._judge(source, ledger, copy, redelivered)
+            self._judge(source, ledger, copy, (publisher, number), redelivered)
 
-    def _judge(self, source: Reader, ledger: QueueLedger, copy: Copy, redelivered: bool) -> None:
-        """Is this delivery allowed? Takes note of it."""
+    def _judge(
+        self, source: Reader, ledger: QueueLedger, copy: Copy, place: Key, redelivered: bool
+    ) -> None:
+        """Is this delivery allowed? Takes note of it. `place`: what has an order with whom, and where in it it is."""
         where = f"{ledger.name}, broker {self.incarnation}: {copy}"
         if not copy.persistent and copy.incarnation != self.incarnation:
             self._fail("BACK", f"{where} outlived broker {copy.incarnation}")
@@ -215,13 +219,13 @@ class Oracle:
             self._held[copy.holder].discard(copy)
         if copy.received and not redelivered:
             self._fail("FLAG", f"{where} was received by broker {copy.received}'s consumers")
-        if not source.in_order(copy.publisher, copy.number, redelivered):
+        if not source.in_order(*place, redelivered):
             self._fail("ORDER", f"{where} came behind a later one")
         if redelivered:
             self.counts["redelivered"] += 1
         if copy.persistent and self.incarnation > copy.incarnation:
             self._survived(ledger, copy)
-        ledger.highest[copy.publisher] = max(copy.number, ledger.highest.get(copy.publisher, 0))
+        ledger.highest[place[0]] = max(place[1], ledger.highest.get(place[0], 0))
         copy.received = self.incarnation
         copy.holder = source.connection
         self._held.setdefault(source.connection, set()).add(copy)
@@ -269,8 +273,7 @@ class Oracle:
         """queue.purge was sent by the only client of a queue: all goes that nobody holds."""
         ledger = self._queues[INDEX[queue]]
         if not ledger.loose:
-            copies = [each for each in ledger.copies.values() if not each.holder]
-            self._settle(copies, self._thing(connection))
+            self._settle(ledger.ready(self.incarnation), self._thing(connection))
 
     def _settle(self, copies: list[Copy], thing: Thing) -> None:
         for copy in copies:
@@ -337,12 +340,12 @@ class Oracle:
     def changing(
         self, connection: int, change: int, effects: dict[str, bool], emptied: Sequence[str]
     ) -> None:
-        """A declare, bind, unbind or delete was sent; `emptied`: the queue that it deletes."""
+        """A declare, bind, unbind or delete was sent; `emptied`: the queue that it deletes, with its groups."""
         self.counts["topology changes"] += 1
         thing = self._thing(connection)
         self._facts.changing(Change(effects, thing))
         for queue in emptied:
-            self._settle(list(self._queues[INDEX[queue]].copies.values()), thing)
+            self._settle(self._queues[INDEX[queue]].deleting(thing), thing)
         self._changes[change] = thing
         self._syncing.clock += 1
         self._syncing.asked(connection, -change)
@@ -366,12 +369,9 @@ class Oracle:
         for change in done:
             change.thing.processed = change.thing.synced = True
         things = {change.thing for change in undone}
-        if things:
-            self.counts["topology changes undone"] += len(things)
-            for ledger in self._queues:
-                for copy in ledger.copies.values():
-                    if copy.settled in things:
-                        copy.settled = None
+        self.counts["topology changes undone"] += len(things)
+        for ledger in self._queues:
+            ledger.found(seen.get(queue_entity(ledger.name), False), things)
 
     # -- looking
 
@@ -389,10 +389,11 @@ class Oracle:
             self._fail("LOST", f"broker {self.incarnation}: {text}")
 
     def drained(self, horizon: int) -> None:
-        """Every queue was emptied, by acknowledgements that are durable; publishers below `horizon` are done."""
+        """Every queue was emptied, by acknowledgements that are durable, and every stream was read; publishers below
+        `horizon` are done."""
         self.counts["drains"] += 1
         for ledger in self._queues:
-            for copy in ledger.owed(self.incarnation):
+            for copy in () if ledger.keeps else ledger.owed(self.incarnation):
                 if copy.publisher < horizon:
                     self._fail("LOST", f"broker {self.incarnation}: {ledger.name}: {copy}")
         for tx in self._txs.values():
@@ -410,14 +411,15 @@ class Oracle:
             self.counts["transactions in doubt"] += 1
             for copy in tx.copies:
                 ledger = self._queues[copy.queue]
-                if not copy.persistent or ledger.loose:
+                if not ledger.tells(copy):
                     continue
-                if copy.settled is None:
+                if ledger.keeps or copy.settled is None:
                     tx.no = tx.no or f"{copy} is not in {ledger.name}"
                 elif copy.settled.synced or tx.incarnation == self.incarnation:
                     tx.yes = tx.yes or f"{copy} was in {ledger.name}"
             for copy in tx.settled:
-                if copy.settled is tx.thing and copy.persistent and copy.confirmed:
+                ledger = self._queues[copy.queue]
+                if copy.settled is tx.thing and ledger.tells(copy) and copy.confirmed:
                     tx.yes = tx.yes or f"{copy}, which it acknowledged, is gone"
             self.counts["transactions in doubt, found done"] += bool(tx.yes)
         if tx.yes and tx.no:

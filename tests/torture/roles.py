@@ -8,26 +8,54 @@ from random import Random
 from mansio.codec import amqp_methods as m
 from tests.torture.bodies import draw_size
 from tests.torture.session import Held, Outgoing, Sender, Session, World
-from tests.torture.topology import LOOSE, QUEUES, ROUTES, STEADY
+from tests.torture.topology import (
+    LOOSE,
+    SHARED_GROUPS,
+    STEADY,
+    STREAMS,
+    WORKERS,
+    names,
+)
 
 DEPTH_MAX = 4000
 """Publishers leave a queue alone that has about so many messages."""
+ENTRY_BYTES_MAX = 16 << 10
+"""Of messages to streams, but for some to those without retention."""
+LARGE_SHARE = 0.002
 WINDOWS = (1, 20, 200, 1000)
 PREFETCHES = (1, 10, 100, 1000)
 TRANSIENT_SHARE = 0.15
 
 
+def has_room(world: World, queues: int) -> bool:
+    """Whether these queues are to get more."""
+    for name in names(queues):
+        most = STREAMS[name].depth_max if name in STREAMS else DEPTH_MAX
+        if most and world.depth[name] > most:
+            return False
+    return True
+
+
+def draw_entry_size(rng: Random, queues: int) -> int:
+    """The size of a message that may go to streams."""
+    size = draw_size(rng)
+    streams = [STREAMS[name] for name in names(queues) if name in STREAMS]
+    if any(stream.bytes_max for stream in streams):
+        return min(size, ENTRY_BYTES_MAX)
+    return min(size, ENTRY_BYTES_MAX) if streams and rng.random() >= LARGE_SHARE else size
+
+
 def draw_messages(world: World, rng: Random, count: int) -> list[Outgoing]:
     """Up to `count` messages to queues that have room for them."""
     messages: list[Outgoing] = []
-    exchange, key, queues = rng.choice(ROUTES)
+    exchange, key, queues = rng.choice(world.routes)
     for _ in range(count):
         if rng.random() < 0.1:
-            exchange, key, queues = rng.choice(ROUTES)
-        if any(queues >> i & 1 and world.depth[name] > DEPTH_MAX for i, name in enumerate(QUEUES)):
-            continue
-        persistent = rng.random() >= TRANSIENT_SHARE
-        messages.append((exchange, key, queues, persistent, draw_size(rng)))
+            exchange, key, queues = rng.choice(world.routes)
+        if has_room(world, queues):
+            persistent = rng.random() >= TRANSIENT_SHARE
+            size = draw_entry_size(rng, queues)
+            messages.append((exchange, key, queues, persistent, size))
     return messages
 
 
@@ -64,7 +92,7 @@ async def leave(session: Session, world: World, rng: Random, *held: Held) -> Non
 
 
 class Consumer:
-    """Takes from one or two queues and does with the messages whatever one may do."""
+    """Takes from one or two queues or groups and does with the messages whatever one may do."""
 
     def __init__(self, world: World, rng: Random) -> None:
         self.world = world
@@ -107,9 +135,13 @@ class Consumer:
         rng = self.rng
         held = Held(session, await session.channel())
         await held.channel.call(m.BasicQos(0, rng.choice(PREFETCHES)), m.BasicQosOk)
-        for queue in rng.sample(STEADY, rng.choice((1, 1, 2))):
+        for queue in self.draw_queues():
             await held.consume(queue)
         return held
+
+    def draw_queues(self) -> list[str]:
+        """Where to take from."""
+        return self.rng.sample((*STEADY, *SHARED_GROUPS), self.rng.choice((1, 1, 2)))
 
     async def _recover(self, held: Held) -> None:
         """Give all back by basic.recover, with no consumer there, so that nothing comes meanwhile."""
@@ -146,6 +178,14 @@ class Consumer:
             tag = rng.choice(tags)
             held.settle([tag])
             channel.send(m.BasicReject(tag, False) if x < 0.98 else m.BasicNack(tag, False, False))
+
+
+class Member(Consumer):
+    """Takes from all partitions of a group, which it is a member of."""
+
+    def draw_queues(self) -> list[str]:
+        """See `Consumer`."""
+        return self.rng.sample(WORKERS, len(WORKERS))
 
 
 async def be_loose(world: World, rng: Random) -> None:

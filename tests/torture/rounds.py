@@ -187,7 +187,7 @@ class Torture:
             self._start()
         self._do("look")
         if last or rng.random() < DRAIN_SHARE:
-            self._do("drain")
+            self._do("drain", f"{self._seed}/{self.report.rounds}/drain")
 
     def _kill(self, kind: str, rng: Random) -> None:
         if kind == "kill of a child":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Iterable
 from functools import partial
 from typing import Any, TypeVar
@@ -10,17 +10,31 @@ from typing import Any, TypeVar
 from mansio.codec import amqp_methods as m
 from tests.torture.bodies import make_body, read_body
 from tests.torture.journal import Journal
-from tests.torture.topology import MARKS, QUEUES, mask
-from tests.torture.wire import Channel, Connection
+from tests.torture.topology import ALL_GROUPS, MARKS, ROUTES, mask, names
+from tests.torture.wire import Channel, Connection, offset_in
 
 Reply = TypeVar("Reply")
 Outgoing = tuple[str, str, int, bool, int]
 """A message to send: (exchange, routing key, set of queues, persistent, size)"""
+Route = tuple[str, str, int]
+"""(exchange, routing key, set of queues)"""
+
+
+class Producer:
+    """One that numbers its messages. `unconfirmed`: number → size, of those to be sent again; `confirmed`: the last of
+    the others."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.last = 0
+        self.unconfirmed: dict[int, int] = {}
+        self.confirmed: deque[tuple[int, int]] = deque(maxlen=20)
 
 
 class World:
-    """What the clients share. `depth`: about how many messages each queue has.
+    """What the clients share. `depth`: about how many messages each queue has. `routes`: where to publish.
 
+    `bookmarks`: by reader and stream, the offset at which it goes on. `producers`: those that number their messages.
     `stopping`: no more work. `polite`: no connection is cut, because there will be no restart that forgets it.
     """
 
@@ -28,13 +42,16 @@ class World:
         self.journal = journal
         self.port = port
         self.depth: Counter[str] = Counter()
+        self.routes: list[Route] = list(ROUTES)
+        self.bookmarks: dict[tuple[int, str], int] = {}
+        self.producers: dict[int, Producer] = {}
         self.stopping = False
         self.polite = False
         self.faults: list[str] = []
         self._number = 0
 
     def number(self) -> int:
-        """The next number for a connection, a publisher, a reader, a question, a change or a transaction."""
+        """The next number for a connection, publisher, producer, reader, question, change or transaction."""
         self._number += 1
         return self._number
 
@@ -108,9 +125,8 @@ class Sender:
             sends.append((exchange, key, body, persistent, mandatory))
             if self.confirms:
                 self.unconfirmed[self.sent] = None
-            for i, name in enumerate(QUEUES):
-                if queues >> i & 1:
-                    depth[name] += 1
+            for name in names(queues):
+                depth[name] += 1
         self.session.journal("sent", self.number, tx, notes)
         for exchange, key, body, persistent, mandatory in sends:
             self.channel.publish(exchange, key, body, persistent, mandatory)
@@ -185,8 +201,12 @@ class Held:
     def _take(self, tag: str, delivery_tag: int, redelivered: bool, body: bytes) -> None:
         reader, queue, no_ack = self._readers[tag]
         publisher, number, size, crc = read_body(body)
-        message = (publisher, number, redelivered, size, crc)
-        self.session.journal("received", reader, [message])
+        if queue in ALL_GROUPS:
+            entry = (offset_in(self.channel.header), publisher, number, redelivered, size, crc)
+            self.session.journal("read", reader, [entry])
+        else:
+            message = (publisher, number, redelivered, size, crc)
+            self.session.journal("received", reader, [message])
         if no_ack:
             self.session.journal("settled", self.session.number, 0, queue, [(publisher, number)])
             self.session.world.depth[queue] -= 1

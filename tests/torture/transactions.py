@@ -6,10 +6,9 @@ import asyncio
 from random import Random
 
 from mansio.codec import amqp_methods as m
-from tests.torture.bodies import draw_size
-from tests.torture.roles import DEPTH_MAX, leave
+from tests.torture.roles import draw_entry_size, has_room, leave
 from tests.torture.session import Held, Outgoing, Sender, Session, World
-from tests.torture.topology import STEADY, mask
+from tests.torture.topology import SHARED_GROUPS, STEADY, STREAMS, mask
 
 ACKS_MAX = 20
 PUBLISHES_MAX = 10
@@ -23,7 +22,7 @@ async def transact(world: World, rng: Random) -> None:
         await channel.call(m.TxSelect(), m.TxSelectOk)
         held, sender = Held(session, channel), Sender(session, channel, False)
         await channel.call(m.BasicQos(0, 2 * ACKS_MAX), m.BasicQosOk)
-        for queue in rng.sample(STEADY, 2):
+        for queue in rng.sample((*STEADY, *SHARED_GROUPS), 2):
             await held.consume(queue)
         for _ in range(rng.choice((20, 10_000))):
             if world.stopping:
@@ -66,11 +65,12 @@ async def _transaction(world: World, rng: Random, held: Held, sender: Sender) ->
 
 
 def _draw(world: World, rng: Random) -> list[Outgoing]:
-    """Messages to several queues; transient ones too, which nobody misses."""
-    room = [queue for queue in STEADY if world.depth[queue] < DEPTH_MAX]
+    """Messages to several queues and streams; transient ones too, which nobody misses but in streams."""
+    room = [queue for queue in (*STEADY, *STREAMS) if has_room(world, mask(queue))]
     messages: list[Outgoing] = []
     for _ in range(rng.randrange(PUBLISHES_MAX) if room else 0):
         queue = rng.choice(room)
         persistent = rng.random() < 0.9
-        messages.append(("", queue, mask(queue), persistent, min(draw_size(rng), 100 << 10)))
+        size = min(draw_entry_size(rng, mask(queue)), 100 << 10)
+        messages.append(("", queue, mask(queue), persistent, size))
     return messages

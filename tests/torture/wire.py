@@ -25,7 +25,9 @@ CAPABILITIES = {
     "consumer_cancel_notify": True,
 }
 _HEAD = struct.Struct(">BHI")
-_CONTENT = struct.Struct(">BHIHHQHBB")  # header frame of a message with a delivery mode
+_CONTENT = struct.Struct(">BHIHHQH")  # the header frame of a message up to its properties
+_HEADERS, _DELIVERY_MODE = 0x2000, 0x1000
+_OFFSET = b"\x0fx-stream-offsetl"
 _WRITE_HIGH_BYTES = 1 << 20
 
 Content = Callable[[Any, bytes], None]
@@ -48,8 +50,17 @@ class Unexpected(Exception):
     """The server did what no server does: a finding, not a lost connection."""
 
 
+def offset_in(header: bytes) -> int:
+    """The offset of an entry of a stream, by the payload of its header frame; -1: there is none."""
+    at = header.find(_OFFSET) + len(_OFFSET)
+    return int.from_bytes(header[at : at + 8], "big") if at >= len(_OFFSET) else -1
+
+
 class Channel:
-    """Callbacks and pending calls of one channel. `closing`: the client asked to close it."""
+    """Callbacks and pending calls of one channel. `closing`: the client asked to close it.
+
+    `header`: the payload of the header frame of the message at hand.
+    """
 
     def __init__(self, connection: Connection, number: int) -> None:
         self.connection = connection
@@ -58,6 +69,7 @@ class Channel:
         self.on_confirm: Confirm | None = None
         self.on_return: Content | None = None
         self.on_get: Content | None = None  # hears of a get-ok at once, as on_deliver of a delivery
+        self.header = b""
         self.closing = False
         self.open = True
         self.calls: deque[tuple[tuple[type, ...], asyncio.Future[Any]]] = deque()
@@ -75,18 +87,23 @@ class Channel:
             return await future
 
     def publish(
-        self, exchange: str, key: str, body: bytes, persistent: bool, mandatory: bool = False
+        self,
+        exchange: str,
+        key: str,
+        body: bytes,
+        persistent: bool,
+        mandatory: bool = False,
+        headers: bytes = b"",
     ) -> None:
-        """One message."""
+        """One message. `headers`: a table, encoded."""
         route = (self.number, exchange, key, mandatory)
         method = _publish_frames.get(route)
         if method is None:
             method = m.method_frame(self.number, m.BasicPublish(exchange, key, mandatory))
             _publish_frames[route] = method
-        header = _CONTENT.pack(
-            2, self.number, 15, 60, 0, len(body), 0x1000, 2 if persistent else 1, 0xCE
-        )
-        parts = [method, header]
+        flags = _DELIVERY_MODE | (_HEADERS if headers else 0)
+        header = _CONTENT.pack(2, self.number, 15 + len(headers), 60, 0, len(body), flags)
+        parts = [method, header, headers, b"\x02\xce" if persistent else b"\x01\xce"]
         step = self.connection.frame_max - 8
         for at in range(0, len(body), step):
             part = body[at : at + step]
@@ -140,7 +157,7 @@ class Connection(asyncio.Protocol):
         self.changed = asyncio.Event()  # set by every confirm, and by connection.blocked
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
-        self._content: tuple[int, Any, int, list[bytes]] | None = None
+        self._content: tuple[int, Any, bytes, int, list[bytes]] | None = None
         self._control = self.channels[0] = Channel(self, 0)
 
     @classmethod
@@ -260,26 +277,28 @@ class Connection(asyncio.Protocol):
         if kind == m.FRAME_METHOD:
             method = m.decode_method(payload)
             if method.CONTENT:
-                self._content = (number, method, -1, [])
+                self._content = (number, method, b"", -1, [])
             else:
                 self._method(number, method)
         elif kind != m.FRAME_HEARTBEAT:
             if self._content is None or self._content[0] != number:
                 raise Unexpected(f"content on channel {number}")
-            _, method, left, parts = self._content
+            _, method, header, left, parts = self._content
             if kind == m.FRAME_HEADER:
-                left = int.from_bytes(payload[4:12], "big")
+                header, left = payload, int.from_bytes(payload[4:12], "big")
             else:
                 left -= len(payload)
                 parts.append(payload)
-            self._content = (number, method, left, parts) if left else None
+            self._content = (number, method, header, left, parts) if left else None
             if not left:
-                self._whole(number, method, parts[0] if len(parts) == 1 else b"".join(parts))
+                body = parts[0] if len(parts) == 1 else b"".join(parts)
+                self._whole(number, method, header, body)
 
-    def _whole(self, number: int, method: Any, body: bytes) -> None:
+    def _whole(self, number: int, method: Any, header: bytes, body: bytes) -> None:
         channel = self.channels.get(number)
         if channel is None or channel.closing:
             return
+        channel.header = header
         if isinstance(method, m.BasicDeliver):
             if channel.on_deliver is not None:
                 channel.on_deliver(method, body)
