@@ -27,8 +27,8 @@ END_S_MAX = 10.0
 OPTIONS = ("--segment-size", "1MiB", "--memory-budget", "16MiB")
 """So that segments come and go, and queues are paged out, in every round."""
 KINDS = {
-    "kill": 70,
-    "kill with children": 10,
+    "kill": 58,
+    "kill with children": 22,
     "kill of a child": 7,
     "kill, kill at start": 5,
     "stop": 4,

@@ -57,9 +57,9 @@ class StreamLedger(QueueLedger):
         """What retention took may be there again."""
         self.first = self._first_synced
 
-    def was_there(self, key: Key) -> bool:
+    def is_gone(self, producer: int, number: int) -> bool:
         """Whether this message of a numbered producer was in it and is not known any more."""
-        return key[1] <= self._gone.get(key[0], 0)
+        return number <= self._gone.setdefault(producer, 0)
 
     def seen(self, copy: Copy, offset: int) -> None:
         """An entry is seen for the first time."""
@@ -67,41 +67,70 @@ class StreamLedger(QueueLedger):
         self.at[offset] = copy
         self.high = max(self.high, offset + 1)
 
-    def floor(self, incarnation: int) -> int:
+    def floor(self, incarnation: int, top: int | None = None) -> int:
         """Entries below this offset may be gone, if no protected group needs them; so may, where it is above 0, those
-        whose offset is not known."""
+        whose offset is not known. `top`: the highest offset that these can have, if that is known."""
         limits = self.limits
         if not limits.bytes_max:
             return 0
         room = limits.bytes_max - limits.segment_bytes - RUN_BYTES_MAX
-        for copy in self.copies.values():
-            if copy.offset < 0 and copy.possible(incarnation):
-                room -= copy.size + OVERHEAD_BYTES
-        for offset in sorted(self.at, reverse=True):
-            room -= self.at[offset].size + OVERHEAD_BYTES
+        places = self._places(incarnation, self.high if top is None else top)
+        for offset, size in sorted(places, reverse=True):
+            room -= size + OVERHEAD_BYTES
             if room < 0:
                 return offset + 1
-        return 0 if room >= 0 else self.high + 1
+        return 0
+
+    def _places(self, incarnation: int, top: int) -> Iterator[tuple[int, int]]:
+        """Entries by offset, with their sizes. One that nobody has seen is at most right before the next one of its
+        publisher that somebody has, and before all that later brokers were sent."""
+        bounds: dict[
+            int, int
+        ] = {}  # by broker: where the first one lies that was sent to a later one
+        for copy in sorted(self.at.values(), key=_offset, reverse=True):
+            bounds[copy.incarnation] = copy.offset
+        later = top + 1
+        for number in range(incarnation, 0, -1):
+            bounds[number], later = later, min(later, bounds.get(number, later))
+        next_seen: dict[int, int] = {}
+        for key in sorted(self.copies, reverse=True):
+            copy = self.copies[key]
+            if copy.offset >= 0:
+                next_seen[key[0]] = copy.offset
+                yield copy.offset, copy.size
+            elif copy.possible(incarnation):
+                bound = bounds[copy.incarnation]
+                yield min(bound, next_seen.get(key[0], bound)) - 1, copy.size
 
     def owed(self, incarnation: int) -> Iterator[Copy]:
-        if self.loose:
-            return
-        floor = self.floor(incarnation)
-        protected = [group for group in self.groups if group.source.protected and group.there]
-        for copy in self.copies.values():
-            if not copy.owed(incarnation):
-                continue
-            stays = copy.offset >= floor if copy.offset >= 0 else not floor
-            if stays or any(group.needs(copy) for group in protected):
-                yield copy
+        if not self.loose:
+            floor = self.floor(incarnation)
+            for copy in self.copies.values():
+                if copy.owed(incarnation) and self._stays(copy, floor):
+                    yield copy
+
+    def missing(self, incarnation: int, first: int, until: int) -> Iterator[Copy]:
+        """What is owed, if the stream has these offsets and no others."""
+        if not self.loose:
+            floor = self.floor(incarnation, first - 1)
+            for copy in self.copies.values():
+                if not copy.owed(incarnation) or first <= copy.offset < until:
+                    continue
+                if copy.offset >= until or self._stays(copy, floor):
+                    yield copy
+
+    def _stays(self, copy: Copy, floor: int) -> bool:
+        return (copy.offset >= floor if copy.offset >= 0 else not floor) or self._is_needed(copy)
+
+    def _is_needed(self, copy: Copy) -> bool:
+        return any(group.source.protected and group.needs(copy) for group in self.groups)
 
     def may_skip(self, first: int, until: int, incarnation: int) -> bool:
         """Whether a reader may pass over these offsets, because retention has taken them."""
         if until > self.floor(incarnation):
             return False
-        protected = [group for group in self.groups if group.source.protected and group.there]
         copies = [self.at[offset] for offset in range(first, until) if offset in self.at]
-        return not any(group.needs(copy) for group in protected for copy in copies)
+        return not any(self._is_needed(copy) for copy in copies)
 
     def segment_went(self, until: int) -> bool:
         """Whether what is gone now, and was not before, can be a segment."""
@@ -120,21 +149,25 @@ class StreamLedger(QueueLedger):
         self.whole = None
         kept: dict[Key, Copy] = {}
         for key, copy in self.copies.items():
-            if first <= copy.offset < until or key[0] >= horizon:
+            numbered = key[0] in self._gone
+            may_come = key[0] >= horizon or (numbered and not copy.confirmed)
+            if may_come or first <= copy.offset < until:
                 kept[key] = copy
-            elif copy.offset >= 0:
-                self._gone[key[0]] = max(key[1], self._gone.get(key[0], 0))
-            elif self.limits.numbered and not copy.confirmed:
-                kept[key] = copy
+            elif numbered:
+                self._gone[key[0]] = max(key[1], self._gone[key[0]])
         self.copies = kept
         self.at = {copy.offset: copy for copy in kept.values() if copy.offset >= 0}
         self.first = self._first_synced = max(self.first, first)
 
 
+def _offset(copy: Copy) -> int:
+    return copy.offset
+
+
 class GroupLedger(QueueLedger):
     """One group. `low`: nothing below this offset comes. `sure`: everything from this offset on does; None: not known.
 
-    `there`: it was declared. `top`: the highest offset of a first delivery.
+    `there`: it was declared. `top`: the highest offset of a first delivery. `server`: the connection of its last member.
     """
 
     def __init__(self, name: str, stream: StreamLedger) -> None:
@@ -145,6 +178,7 @@ class GroupLedger(QueueLedger):
         self.sure: int | None = None
         self.there = False
         self.top = -1
+        self.server = 0
         self._deleted: Thing | None = None
         stream.groups.append(self)
 

@@ -9,6 +9,7 @@ TWICE      an entry is in the stream once: also one of a numbered producer that 
 GAP        a reader gets all entries from its offset on, without a gap, but for what retention may have taken.
 ORDER      entries of one publisher have offsets in the order of publishing. First deliveries to one member of a group
            come in the order of offsets; those of a partition that belongs to a divided group do so whoever gets them.
+ACTIVE     nobody gets of a partition while another member holds some of it.
 FLAG       nothing that is read from a stream is marked as redelivered; what a group had delivered before is.
 BACK       what was settled in a group does not come back, as in a queue; nor does what lies before its beginning, or
            what retention had taken when a reader began.
@@ -89,7 +90,7 @@ class StreamOracle(Oracle):
         for tag, producer, number, size, crc in messages:
             key = (producer, number)
             copy = ledger.copies.get(key)
-            if copy is not None or ledger.was_there(key):
+            if copy is not None or ledger.is_gone(producer, number):
                 self.counts["sent again"] += 1
             else:
                 index = INDEX[stream]
@@ -202,9 +203,8 @@ class StreamOracle(Oracle):
         where = f"{ledger.name}, broker {self.incarnation}"
         if until - first != count:
             self._fail("COUNT", f"{where} has {count} entries, a reader got {until - first}")
-        for copy in ledger.owed(self.incarnation):
-            if not first <= copy.offset < until:
-                self._fail("GONE" if copy.received else "LOST", f"{where}: {copy}")
+        for copy in ledger.missing(self.incarnation, first, until):
+            self._fail("GONE" if copy.received else "LOST", f"{where}: {copy}")
         there = [copy for offset, copy in ledger.at.items() if first <= offset < until]
         limits = ledger.limits
         size, most = sum(copy.size for copy in there), limits.bytes_max + limits.segment_bytes
@@ -227,6 +227,8 @@ class StreamOracle(Oracle):
             self._fail("BACK", f"{where} lies before {ledger.low}, where the group goes on")
         if ledger.sure is not None:
             ledger.sure = min(ledger.sure, max(offset, ledger.low))
+        if ledger.source.partitioned and source.connection != ledger.server:
+            self._take_over(source, ledger, where)
         self._judge(source, ledger, copy, (0, offset + 1), redelivered)
         if redelivered:
             return
@@ -234,3 +236,13 @@ class StreamOracle(Oracle):
         if ledger.source.partitioned and offset <= ledger.top:
             self._fail("ORDER", f"{where} came behind {ledger.top}")
         ledger.top = max(ledger.top, offset)
+
+    def _take_over(self, source: Reader, ledger: GroupLedger, where: str) -> None:
+        """A partition goes to another member."""
+        self.counts["partitions handed over"] += 1
+        ledger.server = source.connection
+        for connection, copies in self._held.items():
+            if connection != source.connection and any(
+                self._queues[copy.queue] is ledger for copy in copies
+            ):
+                self._fail("ACTIVE", f"{where} went to another one than connection {connection}")

@@ -15,7 +15,7 @@ from tests.torture.topology import MEASURES, STREAMS, mask
 from tests.torture.wire import Channel, offset_in
 
 PREFETCHES = (1, 10, 100, 1000)
-ANONYMOUS_SHARE = 0.2
+ANONYMOUS_SHARE = 0.35
 CUT_SHARE = 0.02
 LOOK_S = 0.001
 AGAIN_SHARE = 0.3
@@ -96,7 +96,9 @@ async def _follow(world: World, rng: Random, name: int, follower: Follower) -> N
     stream = rng.choice(list(STREAMS))
     known = rng.random() >= ANONYMOUS_SHARE
     place = world.bookmarks.get((name, stream), 0)
-    begin = place if known else rng.choice(("first", "last", "next", rng.randrange(place + 1)))
+    begin = (
+        place if known else rng.choice(("first", "last", "next", "next", rng.randrange(place + 1)))
+    )
     follower.place = place
     await follower.begin(stream, begin)
     pause = rng.choice((0.0, 0.002, 0.01))
