@@ -167,7 +167,7 @@ def _offset(copy: Copy) -> int:
 class GroupLedger(QueueLedger):
     """One group. `low`: nothing below this offset comes. `sure`: everything from this offset on does; None: not known.
 
-    `there`: it was declared. `top`: the highest offset of a first delivery. `server`: the connection of its last member.
+    `there`: it was declared. `top`: the highest offset of a first delivery. `server`: who got its last one.
     """
 
     def __init__(self, name: str, stream: StreamLedger) -> None:
