@@ -48,10 +48,11 @@ def draw_entry_size(rng: Random, queues: int) -> int:
 def draw_messages(world: World, rng: Random, count: int) -> list[Outgoing]:
     """Up to `count` messages to queues that have room for them."""
     messages: list[Outgoing] = []
-    exchange, key, queues = rng.choice(world.routes)
+    routes = world.routes
+    exchange, key, queues = rng.choice(routes)
     for _ in range(count):
         if rng.random() < 0.1:
-            exchange, key, queues = rng.choice(world.routes)
+            exchange, key, queues = rng.choice(routes)
         if has_room(world, queues):
             persistent = rng.random() >= TRANSIENT_SHARE
             size = draw_entry_size(rng, queues)
@@ -141,7 +142,8 @@ class Consumer:
 
     def draw_queues(self) -> list[str]:
         """Where to take from."""
-        return self.rng.sample((*STEADY, *SHARED_GROUPS), self.rng.choice((1, 1, 2)))
+        queues = (*STEADY, *SHARED_GROUPS) if self.world.streams else STEADY
+        return self.rng.sample(queues, self.rng.choice((1, 1, 2)))
 
     async def _recover(self, held: Held) -> None:
         """Give all back by basic.recover, with no consumer there, so that nothing comes meanwhile."""

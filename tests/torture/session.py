@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
 from mansio.codec import amqp_methods as m
 from tests.torture.bodies import make_body, read_body
 from tests.torture.journal import Journal
-from tests.torture.topology import ALL_GROUPS, MARKS, ROUTES, mask, names
+from tests.torture.topology import ALL_GROUPS, MARKS, ROUTES, STREAM_ROUTES, mask, names
 from tests.torture.wire import Channel, Connection, offset_in
 
 Reply = TypeVar("Reply")
@@ -32,23 +32,30 @@ class Producer:
 
 
 class World:
-    """What the clients share. `depth`: about how many messages each queue has. `routes`: where to publish.
+    """What the clients share. `depth`: about how many messages each queue has. `partitions`: routes to them.
 
     `bookmarks`: by reader and stream, the offset at which it goes on. `producers`: those that number their messages.
-    `stopping`: no more work. `polite`: no connection is cut, because there will be no restart that forgets it.
+    `streams`: whether streams and groups are part of the load. `stopping`: no more work. `polite`: no connection is
+    cut, because there will be no restart that forgets it.
     """
 
     def __init__(self, journal: Journal, port: int) -> None:
         self.journal = journal
         self.port = port
         self.depth: Counter[str] = Counter()
-        self.routes: list[Route] = list(ROUTES)
+        self.partitions: list[Route] = []
         self.bookmarks: dict[tuple[int, str], int] = {}
         self.producers: dict[int, Producer] = {}
+        self.streams = True
         self.stopping = False
         self.polite = False
         self.faults: list[str] = []
         self._number = 0
+
+    @property
+    def routes(self) -> Sequence[Route]:
+        """Where to publish."""
+        return (*ROUTES, *STREAM_ROUTES, *self.partitions) if self.streams else ROUTES
 
     def number(self) -> int:
         """The next number for a connection, publisher, producer, reader, question, change or transaction."""

@@ -78,7 +78,7 @@ async def _find_partitions(session: Session) -> None:
         before = now
         message = (number, mask(stream), True, PROBE_BYTES, crc)
         session.journal("sent", sender.number, 0, [message])
-        session.world.routes.append(("p.hash", key, mask(stream)))
+        session.world.partitions.append(("p.hash", key, mask(stream)))
     await sender.channel.close()
 
 

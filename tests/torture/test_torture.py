@@ -28,6 +28,7 @@ def test_nothing_is_lost_in_twenty_kills(tmp_path: Path) -> None:
     assert not report.findings, "\n".join([f"seed {seed}", *report.findings])
     assert report.rounds == ROUNDS
     assert report.counts["drains"] and report.counts["received"]
+    assert report.counts["entries read"] and report.counts["group entries received first"]
 
 
 def test_a_broker_that_keeps_nothing_is_found_out(tmp_path: Path) -> None:

@@ -146,12 +146,15 @@ ROUTES = (
     ("t.topic", "x.b", mask(STEADY[4])),
     ("t.topic", "x", 0),
     ("", LOOSE, mask(LOOSE)),
+)
+"""Where publishers send: (exchange, routing key, set of queues that get it)."""
+STREAM_ROUTES = (
     *(("", LOG, mask(LOG)) for _ in range(2)),
     *(("", READINGS, mask(READINGS)) for _ in range(3)),
     ("", MEASURES, mask(MEASURES)),
     ("s.fanout", "", mask(LOG, READINGS, STEADY[0])),
 )
-"""Where publishers send: (exchange, routing key, set of queues that get it); partitions are not among them."""
+"""Those to streams, but for partitions."""
 PARTITION_KEYS = tuple(f"customer {i}" for i in range(6))
 """Routing keys of what goes to one of the partitions: to which one is found out before the load begins."""
 

@@ -22,7 +22,8 @@ async def transact(world: World, rng: Random) -> None:
         await channel.call(m.TxSelect(), m.TxSelectOk)
         held, sender = Held(session, channel), Sender(session, channel, False)
         await channel.call(m.BasicQos(0, 2 * ACKS_MAX), m.BasicQosOk)
-        for queue in rng.sample((*STEADY, *SHARED_GROUPS), 2):
+        queues = (*STEADY, *SHARED_GROUPS) if world.streams else STEADY
+        for queue in rng.sample(queues, 2):
             await held.consume(queue)
         for _ in range(rng.choice((20, 10_000))):
             if world.stopping:
@@ -66,7 +67,8 @@ async def _transaction(world: World, rng: Random, held: Held, sender: Sender) ->
 
 def _draw(world: World, rng: Random) -> list[Outgoing]:
     """Messages to several queues and streams; transient ones too, which nobody misses but in streams."""
-    room = [queue for queue in (*STEADY, *STREAMS) if has_room(world, mask(queue))]
+    queues = (*STEADY, *STREAMS) if world.streams else STEADY
+    room = [queue for queue in queues if has_room(world, mask(queue))]
     messages: list[Outgoing] = []
     for _ in range(rng.randrange(PUBLISHES_MAX) if room else 0):
         queue = rng.choice(room)
