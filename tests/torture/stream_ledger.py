@@ -42,9 +42,8 @@ class StreamLedger(QueueLedger):
         self._first_synced = 0
         self.whole: tuple[int, int] | None = None
         """All that it had on the last look at everything: offsets from, up to."""
-        self._gone: dict[
-            int, int
-        ] = {}  # by producer: the highest number that is not known any more
+        self._gone: dict[int, int] = {}
+        """By numbered producer: up to which number nothing is known any more."""
 
     def begin(self) -> None:
         """It is declared where there was none. Loose if the old one may come back."""
@@ -83,12 +82,13 @@ class StreamLedger(QueueLedger):
 
     def _places(self, incarnation: int, top: int) -> Iterator[tuple[int, int]]:
         """Entries by offset, with their sizes. One that nobody has seen is at most right before the next one of its
-        publisher that somebody has, and before all that later brokers were sent."""
+        publisher that somebody has, and, unless it is sent again, before all that later brokers were sent."""
         bounds: dict[
             int, int
         ] = {}  # by broker: where the first one lies that was sent to a later one
         for copy in sorted(self.at.values(), key=_offset, reverse=True):
-            bounds[copy.incarnation] = copy.offset
+            if copy.publisher not in self._gone:
+                bounds[copy.incarnation] = copy.offset
         later = top + 1
         for number in range(incarnation, 0, -1):
             bounds[number], later = later, min(later, bounds.get(number, later))
@@ -99,7 +99,7 @@ class StreamLedger(QueueLedger):
                 next_seen[key[0]] = copy.offset
                 yield copy.offset, copy.size
             elif copy.possible(incarnation):
-                bound = bounds[copy.incarnation]
+                bound = top + 1 if key[0] in self._gone else bounds[copy.incarnation]
                 yield min(bound, next_seen.get(key[0], bound)) - 1, copy.size
 
     def owed(self, incarnation: int) -> Iterator[Copy]:

@@ -683,6 +683,31 @@ def test_a_numbered_message_that_retention_took_does_not_come_again(play: Play) 
     assert play.findings == ["BACK"]
 
 
+def test_what_is_sent_again_may_push_others_out(play: Play) -> None:
+    many = [(i, 5, i, BODY, i * 7) for i in range(1, LIMIT // BODY)]
+    play("numbered", 10 * play.pub, MEASURES, many)
+    play.start()
+    play.publish(*(message(i, MEASURES, size=2000) for i in range(1, 200)))
+    there = [entry(i, i + 1, publisher=1010, size=2000) for i in range(199)]
+    play.read(*there, stream=MEASURES)
+    play.start()
+    play("numbered", 10 * play.pub, MEASURES, many)
+    play.read(*there[-10:], begin=0, stream=MEASURES)
+    assert play.findings == []
+
+
+def test_what_a_dead_broker_was_sent_and_nobody_sends_again_pushes_nothing_out(play: Play) -> None:
+    fill(play, LIMIT, MEASURES)
+    del play.events[-1]
+    play.start()
+    play.publish(*(message(i, MEASURES, size=2000) for i in range(1, 200)))
+    there = [entry(i, i + 1, publisher=1010, size=2000) for i in range(199)]
+    play.read(*there, stream=MEASURES)
+    play.start()
+    play.read(*there[-10:], begin=0, stream=MEASURES)
+    assert play.findings == ["GAP"]
+
+
 def test_a_copy_says_where_it_is() -> None:
     copy = Copy(1, 2, 0, 3, 4, True, 1)
     assert "offset" not in repr(copy)
