@@ -83,9 +83,7 @@ class StreamLedger(QueueLedger):
     def _places(self, incarnation: int, top: int) -> Iterator[tuple[int, int]]:
         """Entries by offset, with their sizes. One that nobody has seen is at most right before the next one of its
         publisher that somebody has, and, unless it is sent again, before all that later brokers were sent."""
-        bounds: dict[
-            int, int
-        ] = {}  # by broker: where the first one lies that was sent to a later one
+        bounds: dict[int, int] = {}  # by broker: its first one; then the first of a later one
         for copy in sorted(self.at.values(), key=_offset, reverse=True):
             if copy.publisher not in self._gone:
                 bounds[copy.incarnation] = copy.offset

@@ -116,21 +116,27 @@ async def _follow(world: World, rng: Random, name: int, follower: Follower) -> N
 
 
 async def produce(world: World, rng: Random, name: int) -> None:
-    """Numbers its messages, and sends again what was not confirmed, and some of what was."""
+    """Numbers its messages, and sends again what was not confirmed, and some of what was; or all by two channels."""
     while not world.stopping:
         session = await Session.open(world)
         producer = world.producers.setdefault(name, Producer(world.number()))
-        sender = await Numbering.open(session, producer)
-        sender.send_again(rng)
+        senders = [await Numbering.open(session, producer) for _ in range(rng.choice((1, 1, 2)))]
+        for sender in senders:
+            sender.send_again(rng)
         window, pause = rng.choice(WINDOWS), rng.choice((0.0, 0.001, 0.01))
         while not world.stopping:
-            await sender.wait_for_room(window)
-            sender.send_new(rng, min(window - len(sender.tags), rng.randrange(1, 50)))
+            for sender in senders:
+                await sender.wait_for_room(window)
+            room = window - max(len(sender.tags) for sender in senders)
+            messages = senders[0].draw(rng, min(room, rng.randrange(1, 50)))
+            for sender in senders:
+                sender.send(messages)
             await asyncio.sleep(pause)
             if rng.random() < CUT_SHARE:
                 break
         if world.stopping:
-            await sender.wait_for_room(1)
+            for sender in senders:
+                await sender.wait_for_room(1)
         await leave(session, world, rng)
 
 
@@ -158,18 +164,19 @@ class Numbering:
         """What was not confirmed, and before it maybe the last that was."""
         producer = self.producer
         again = list(producer.confirmed) if rng.random() < AGAIN_SHARE else []
-        self._send([*again, *producer.unconfirmed.items()])
+        self.send([*again, *producer.unconfirmed.items()])
 
-    def send_new(self, rng: Random, count: int) -> None:
-        """The next messages."""
+    def draw(self, rng: Random, count: int) -> list[tuple[int, int]]:
+        """The next messages: numbers and sizes."""
         producer, messages = self.producer, []
         for _ in range(count):
             producer.last += 1
             messages.append((producer.last, draw_entry_size(rng, mask(MEASURES))))
         producer.unconfirmed.update(messages)
-        self._send(messages)
+        return messages
 
-    def _send(self, messages: list[tuple[int, int]]) -> None:
+    def send(self, messages: list[tuple[int, int]]) -> None:
+        """Numbers and sizes, rising. Lost."""
         notes, sends = [], []
         name = f"producer {self.producer.number}"
         for number, size in messages:
