@@ -81,8 +81,9 @@ class Declaring:
 
     def declare_team(self, client: Client, channel: ClientChannel) -> None:
         """Partitions, what spreads messages over them, and the group that works on them."""
-        durable = m.ExchangeDeclare(SPREAD, "x-consistent-hash", durable=True)
-        client.send(channel.number, durable)
+        spread = next(each for each in self.profile.exchanges if each.name == SPREAD)
+        method = m.ExchangeDeclare(SPREAD, spread.type, durable=True, arguments=spread.arguments)
+        client.send(channel.number, method)
         for spec in self.profile.queues:
             if spec.name.startswith("s"):
                 self._declare(client, channel, spec)

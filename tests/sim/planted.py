@@ -28,7 +28,9 @@ from mansio.core.topology import VHost
 from tests.sim import (
     planted_delays,
     planted_letters,
+    planted_partitions,
     planted_policies,
+    planted_producers,
     planted_receipts,
     planted_repeats,
     planted_streams,
@@ -315,6 +317,8 @@ PLANTED = (
             planted_receipts,
             planted_streams,
             planted_policies,
+            planted_producers,
+            planted_partitions,
         )
         for name, plant in bugs.BUGS
     ),

@@ -84,11 +84,11 @@ def often_repeated(
 
     def repeat(profile: Profile, rng: Random) -> None:
         if not profile.repeating:
-            for spec in (*profile.queues, *profile.exchanges):
+            for spec in (*profile.plain, *profile.exchanges):
                 if rng.random() < 0.5:
                     deduplicate(rng, spec.arguments, 0.5)
         profile.repeating, profile.cross = 0.7, False
-        for queue in profile.queues if full else ():
+        for queue in profile.plain if full else ():
             queue.arguments |= {"x-max-length": 1, "x-overflow": "reject-publish"}
 
     return worlds(bug, repeat)

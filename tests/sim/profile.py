@@ -129,12 +129,17 @@ class Profile:
         self.policing = rng.choice((0.0, 0.0, 0.01, 0.05, 0.2))
         """The chance that an operator changes policies in a step."""
 
+    @property
+    def plain(self) -> list[QueueSpec]:
+        """Queues that are neither streams nor groups."""
+        return [spec for spec in self.queues if spec.name.startswith("q")]
+
     def _deduplicate(self, rng: Random) -> None:
         """Some queues and exchanges look at ids."""
         if self.repeating or self.numbering:
             self.cross = False  # else nobody knows which one is the duplicate
-        for queue in self.queues:
-            if queue.name.startswith("q") and rng.random() < self.repeating:
+        for queue in self.plain:
+            if rng.random() < self.repeating:
                 deduplicate(rng, queue.arguments, 0.4)
         for exchange in self.exchanges:
             if rng.random() < self.repeating / 2:
@@ -146,15 +151,30 @@ class Profile:
         self.window_bytes = rng.choice((8 << 20, 2000, 200))
         """How far ahead is read for who reads a stream from the log."""
         self.partitioned = False
+        """Most streams are partitions of a larger one, and most groups of theirs."""
         self.pack_runs = rng.choice((128, 2, 5))
         self.pack_bytes = rng.choice((200, 1000, 256 << 10))
         """How much of a stream is packed at once."""
-        if not streaming:
-            return
-        self.partitioned = rng.random() < 0.4
-        """Most streams are partitions of a larger one, and most groups of theirs."""
-        counts = (2, 3, 4, 6) if self.partitioned else (1, 1, 2)
-        streams = [f"s{i}" for i in range(rng.choice(counts))]
+        if streaming and rng.random() < 0.4:
+            self.add_partitions(rng)
+        elif streaming:
+            streams = self._declare_streams(rng, rng.choice((1, 1, 2)))
+            for _ in range(rng.choice((0, 1, 2, 3))):
+                self._declare_group(rng, rng.choice(streams), rng.random() < 0.2)
+
+    def add_partitions(self, rng: Random) -> None:
+        """Streams among which messages are spread, a group for each, all of which are one, and hardly anything else."""
+        self.partitioned = True
+        self.queues = self.plain[:2]
+        self.exchanges.append(ExchangeSpec(SPREAD, "x-consistent-hash", True, False, False, {}))
+        streams = self._declare_streams(rng, rng.choice((2, 3, 4, 6)))
+        for name in streams:
+            self._declare_group(rng, name, True)
+        if rng.random() < 0.5:
+            self._declare_group(rng, rng.choice(streams), rng.random() < 0.5)
+
+    def _declare_streams(self, rng: Random, count: int) -> list[str]:
+        streams = [f"s{i}" for i in range(count)]
         for name in streams:
             arguments = stream_arguments(rng)
             if self.numbering and rng.random() < 0.8:
@@ -162,18 +182,16 @@ class Profile:
                 if self.producers_max > 2:
                     self.producers += [(f"{name} {i}", name) for i in range(rng.randint(0, 2))]
             self.queues.append(QueueSpec(name, True, False, False, arguments))
-        sources = [rng.choice(streams) for _ in range(rng.choice((0, 1, 2, 3)))]
-        if self.partitioned:
-            self.exchanges.append(ExchangeSpec(SPREAD, "x-consistent-hash", True, False, False, {}))
-            sources = streams + sources[:1]
-            del self.queues[2 : -len(streams)]
-        for i, source in enumerate(sources):
-            durable = rng.random() < 0.8
-            arguments = group_arguments(rng, source, durable)
-            if self.partitioned or rng.random() < 0.2:
-                arguments["x-stream-group"] = "crew" if rng.random() < 0.1 else "team"
-            auto_delete = "x-queue-type" not in arguments and rng.random() < 0.1
-            self.queues.append(QueueSpec(f"g{i}", durable, auto_delete, False, arguments))
+        return streams
+
+    def _declare_group(self, rng: Random, stream: str, partitioned: bool) -> None:
+        number = sum("x-stream" in spec.arguments for spec in self.queues)
+        durable = rng.random() < 0.8
+        arguments = group_arguments(rng, stream, durable)
+        if partitioned:
+            arguments["x-stream-group"] = "crew" if rng.random() < 0.1 else "team"
+        auto_delete = "x-queue-type" not in arguments and rng.random() < 0.1
+        self.queues.append(QueueSpec(f"g{number}", durable, auto_delete, False, arguments))
 
     @contextmanager
     def constants(self) -> Iterator[None]:

@@ -13,7 +13,7 @@ from tests.sim.durable import Durable, Stored
 from tests.sim.letters import properties_of
 from tests.sim.model import NOBODY, Consumer, Place, Violation
 from tests.sim.partitions import Partitions
-from tests.sim.repeats import Producers, number_of
+from tests.sim.repeats import number_of
 from tests.sim.retries import Waiting
 from tests.sim.stream_events import Appended, Cut, Fed, Packed
 from tests.sim.streams import NEVER, Stream, offset_in, stamp
@@ -142,14 +142,14 @@ class Streaming(Partitions):
         known = self.produced.setdefault((queue.name, queue.incarnation), [])
         known.append((*numbered, entry.position))
 
-    def recount_produced(self, queue: Queue, producers: Producers) -> None:
-        """The log was read: of what a stream has taken, that counts which is there, or was there and is cut off."""
-        key = queue.name, queue.incarnation
-        taken = self.produced.get(key, [])
-        taken = [each for each in taken if self.stored(queue.place(each[2])) is not None]
-        self.produced[key] = taken
-        for name, number, _ in taken:
-            producers.remember(name, number, [])
+    def recount_produced(self) -> None:
+        """The log was read: of what streams have taken, that counts which is there, or was there and is cut off."""
+        for key, taken in self.produced.items():
+            taken[:] = [each for each in taken if self.stored((*key, each[2])) is not None]
+        for queue in self.topology.queues.values():
+            if queue.stream is not None and queue.stream.producers is not None:
+                for name, number, _ in self.produced.get((queue.name, queue.incarnation), ()):
+                    queue.stream.producers.remember(name, number, [])
 
     # -- entries go
 
@@ -271,6 +271,7 @@ class Streaming(Partitions):
 def rebuild_streams(model: Streaming, durable: Durable) -> None:
     """The log was read."""
     model.restart_rotas()
+    model.recount_produced()
     queues = list(model.topology.queues.values())
     for queue in queues:
         stream = queue.stream
@@ -294,8 +295,6 @@ def rebuild_streams(model: Streaming, durable: Durable) -> None:
                 found = stream.entry(place[2])
                 if found is None or (found.message.header, found.message.body) != seen:
                     raise Violation(f"{queue}: {place[2]} was seen, and is another message now")
-        if stream.producers is not None:
-            model.recount_produced(queue, stream.producers)
     for queue in queues:
         if queue.group is not None:
             _rebuild_group(model, queue)
