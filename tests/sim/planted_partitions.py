@@ -23,7 +23,7 @@ Plant = Callable[[], AbstractContextManager[Any]]
 def teaming(
     bug: AbstractContextManager[Any], fetching: bool = False
 ) -> AbstractContextManager[Any]:
-    """The bug, in worlds with partitioned groups, whose members come and go often; `fetching`: with basic.get beside."""
+    """The bug, in worlds with partitioned groups, whose members come and go often; `fetching`: by basic.get too."""
 
     def team(profile: Profile, rng: Random) -> None:
         if not profile.partitioned:
