@@ -33,6 +33,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifdef WITH_TLS
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#endif
+
 #include "loadgen.h"
 
 #define METHOD(c, m) ((uint32_t)(c) << 16 | (m))
@@ -69,7 +74,7 @@ enum {
 /* ---------------------------------------------------------------- options */
 
 static struct {
-    const char *host, *port, *user, *pass, *vhost, *prefix, *exchange, *label, *pids;
+    const char *host, *port, *user, *pass, *vhost, *prefix, *exchange, *label, *pids, *tls;
     const char *qarg[16], *carg[16], *expiration;
     int priorities, nqarg, ncarg, pubs, cons, queues, keys, prefetch, ack_every, window, idle_s;
     size_t size;
@@ -133,6 +138,7 @@ static size_t method_begin(struct buf *b, unsigned channel, uint32_t method)
 
 struct conn {
     int fd, id;
+    struct ssl_st *tls;        /* NULL without --tls */
     int queue;                 /* consumer: queue of the delivery at hand */
     int key;                   /* publisher: routing key of the next message */
     bool publisher, blocked, barrier_ok;
@@ -191,10 +197,57 @@ static void server_error(const uint8_t *p)
     die("unexpected method %u.%u", m >> 16, m & 0xffff);
 }
 
+/* ------------------------------------------------------------ with --tls */
+
+#ifdef WITH_TLS
+/* An error as read() and write() have it. */
+static ssize_t tls_result(struct conn *c, int n)
+{
+    if (n > 0) return n;
+    int error = SSL_get_error(c->tls, n);
+    if (error == SSL_ERROR_ZERO_RETURN) return 0;
+    if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE)
+        die("TLS: %s", ERR_reason_error_string(ERR_peek_error()) ?: strerror(errno));
+    errno = EAGAIN;
+    return -1;
+}
+static ssize_t conn_read(struct conn *c, void *p, size_t n)
+{
+    return c->tls ? tls_result(c, SSL_read(c->tls, p, (int)n)) : read(c->fd, p, n);
+}
+static ssize_t conn_write(struct conn *c, const void *p, size_t n)
+{
+    return c->tls ? tls_result(c, SSL_write(c->tls, p, (int)n)) : write(c->fd, p, n);
+}
+static bool tls_holds_more(struct conn *c) { return c->tls && SSL_has_pending(c->tls); }
+
+/* Whole buffers are read from the socket; the server's certificate must be signed by the CA in the file o.tls. */
+static void tls_open(struct conn *c)
+{
+    static SSL_CTX *ctx;
+    if (!ctx) {
+        ctx = SSL_CTX_new(TLS_client_method());
+        SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+        SSL_CTX_set_read_ahead(ctx, 1);
+        SSL_CTX_set_default_read_buffer_len(ctx, READ_BUF);
+        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+        if (SSL_CTX_load_verify_locations(ctx, o.tls, NULL) != 1) die("--tls: no certificate of a CA in %s", o.tls);
+    }
+    c->tls = SSL_new(ctx);
+    if (SSL_set_fd(c->tls, c->fd) != 1 || SSL_connect(c->tls) != 1)
+        die("TLS handshake: %s", ERR_reason_error_string(ERR_peek_error()) ?: "closed by the server");
+}
+#else
+static ssize_t conn_read(struct conn *c, void *p, size_t n) { return read(c->fd, p, n); }
+static ssize_t conn_write(struct conn *c, const void *p, size_t n) { return write(c->fd, p, n); }
+static bool tls_holds_more(struct conn *c) { return c->tls; }
+static void tls_open(struct conn *c) { die("--tls: amqpload was built without OpenSSL (Debian, Ubuntu: apt install libssl-dev)"); }
+#endif
+
 static void write_all(struct conn *c) /* blocking sockets only */
 {
     while (c->out.off < c->out.len) {
-        ssize_t n = write(c->fd, c->out.p + c->out.off, c->out.len - c->out.off);
+        ssize_t n = conn_write(c, c->out.p + c->out.off, c->out.len - c->out.off);
         if (n <= 0) die("write: %s", strerror(errno));
         c->out.off += (size_t)n;
     }
@@ -224,7 +277,7 @@ static ssize_t read_more(struct conn *c)
         c->in.len -= c->in.off;
         c->in.off = 0;
     }
-    ssize_t n = read(c->fd, c->in.p + c->in.len, c->in.cap - c->in.len);
+    ssize_t n = conn_read(c, c->in.p + c->in.len, c->in.cap - c->in.len);
     if (n == 0) die("server closed the connection");
     if (n < 0 && errno != EAGAIN && errno != EINTR) die("read: %s", strerror(errno));
     if (n > 0) c->in.len += (size_t)n;
@@ -260,6 +313,7 @@ static void conn_open(struct conn *c)
         die("connect %s:%s: %s", o.host, o.port, strerror(errno));
     freeaddrinfo(ai);
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (o.tls) tls_open(c);
     c->in.cap = o.pubs + o.cons > 64 ? 160u << 10 : READ_BUF;
     c->in.p = xcalloc(1, c->in.cap);
 
@@ -514,7 +568,7 @@ static void want_write(struct conn *c, bool on)
 static void flush(struct conn *c)
 {
     while (c->out.off < c->out.len) {
-        ssize_t n = write(c->fd, c->out.p + c->out.off, c->out.len - c->out.off);
+        ssize_t n = conn_write(c, c->out.p + c->out.off, c->out.len - c->out.off);
         if (n < 0 && errno == EAGAIN) {
             want_write(c, true);
             return;
@@ -785,10 +839,13 @@ static void parse(struct conn *c, uint64_t now)
 
 static void on_readable(struct conn *c)
 {
-    uint64_t consumed = st.consumed;
-    if (read_more(c) <= 0) return;
-    uint64_t now = now_ns();
-    parse(c, now);
+    uint64_t consumed = st.consumed, now = 0;
+    do {
+        if (read_more(c) <= 0) break;
+        now = now_ns();
+        parse(c, now);
+    } while (tls_holds_more(c));
+    if (!now) return;
     if (st.consumed != consumed) st.last_progress = now;
     if (c->out.len && !c->publisher && !c->blocked) flush(c);
 }
@@ -944,12 +1001,14 @@ static const struct option longopts[] = {
     {"purge", 0, 0, 'g'}, {"delete", 0, 0, 'z'}, {"pid", 1, 0, 'i'}, {"idle-timeout", 1, 0, 'I'},
     {"label", 1, 0, 'l'}, {"verify", 0, 0, 'V'}, {"hold", 1, 0, 'h'}, {"no-setup", 0, 0, 'N'},
     {"keys", 1, 0, 'K'}, {"headers", 0, 0, 'E'}, {"priorities", 1, 0, 'O'}, {"expiration", 1, 0, 'Y'},
-    {"carg", 1, 0, 'C'}, {"readers", 0, 0, 'R'}, {"offset-step", 1, 0, 'S'}, {"burst", 1, 0, 'B'}, {0},
+    {"carg", 1, 0, 'C'}, {"readers", 0, 0, 'R'}, {"offset-step", 1, 0, 'S'}, {"burst", 1, 0, 'B'},
+    {"tls", 1, 0, 'T'}, {0},
 };
 
 static const char usage_text[] =
     "usage: amqpload [options]\n"
     "  --host H --port P --user U --password W --vhost V    (127.0.0.1 5672 guest guest /)\n"
+    "  --tls FILE          speak TLS; the file has the CA's certificate, PEM\n"
     "  --publishers N --consumers N --queues N   one connection each; publisher or consumer i serves queue\n"
     "                                            i mod N, or several in turn when there are more queues\n"
     "  --keys N            every publisher uses N routing keys in turn, message by message: the first N queues,\n"
@@ -1009,6 +1068,7 @@ static void options(int argc, char **argv)
         case 'O': o.priorities = atoi(optarg); break;
         case 'Y': o.expiration = optarg; break;
         case 'C': if (o.ncarg < (int)ARRAY(o.carg)) o.carg[o.ncarg++] = optarg; break;
+        case 'T': o.tls = optarg; break;
         case 'R': o.readers = true; break;
         case 'B': o.burst = strtoull(optarg, NULL, 10); break;
         case 'S': o.offset_step = strtoull(optarg, NULL, 10); break;

@@ -12,6 +12,7 @@ HERE = Path(__file__).resolve().parent
 PROGRAM = HERE / "amqpload"
 NATS_PROGRAM = HERE / "natsload"
 SHARED = HERE / "loadgen.h"
+WITH_TLS = ("-DWITH_TLS", "-lssl", "-lcrypto")
 RUN_LIMIT_S = 300.0
 IDLE_LIMIT_S = 60  # a broker that pages a deep backlog out may be silent for long
 
@@ -40,8 +41,11 @@ def _build(program: Path, source: Path) -> None:
             "(Debian, Ubuntu: apt install gcc libc6-dev; or set CC)"
         )
     line = [compiler, "-O2", "-g", "-std=gnu11", "-Wall", "-o", str(program), str(source)]
-    done = subprocess.run(line, capture_output=True, text=True, check=False)
-    if done.returncode:
+    for more in ([*WITH_TLS], []):  # OpenSSL's headers may be missing
+        done = subprocess.run([*line, *more], capture_output=True, text=True, check=False)
+        if not done.returncode:
+            break
+    else:
         raise LoadError(f"{' '.join(line)} failed:\n{done.stderr.strip()}")
 
 

@@ -159,6 +159,14 @@ def broker() -> Iterator[BrokerProcess]:
         starter.close()
 
 
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a CA, a server, clients, and certificates to be refused: see `tests/certificates.py`."""
+    from tests.certificates import make_certificates
+
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
 @pytest.fixture
 def free_port() -> int:
     """A port of 127.0.0.1 that was free a moment ago."""

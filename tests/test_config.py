@@ -143,6 +143,23 @@ def test_variables_of_others_are_left_alone() -> None:
     )
 
 
+def test_tls_settings_that_need_each_other() -> None:
+    assert fault({"tls_port": "5671"}) == (
+        "tls_port needs a certificate: set tls_cert and tls_key; `mansio tls dev-ca` makes some"
+    )
+    with_cert = {"tls_port": "5671", "tls_cert": "server.pem"}
+    assert load(with_cert, {}).tls_port == 5671
+    assert "tls_verify = required needs tls_ca" in fault(with_cert | {"tls_verify": "required"})
+    assert fault({"tls_only": True}) == "tls_only needs tls_port"
+
+
+def test_a_version_may_be_a_number(tmp_path: Path) -> None:
+    file = tmp_path / "mansio.toml"
+    file.write_text("tls_min_version = 1.3\n")
+    assert load({}, {}, str(file)).tls_min_version == "1.3"
+    assert "must be 1.2 or 1.3" in fault(MANSIO_TLS_MIN_VERSION="1.1")
+
+
 def test_readme_lists_every_setting_with_its_default() -> None:
     readme = (Path(__file__).parent.parent / "README.md").read_text()
     rows = {

@@ -39,6 +39,11 @@ examples:
 SERVE_OPTIONS: Final = (
     ("bind", "ADDRESS", "address to listen on (default: 127.0.0.1)"),
     ("port", "PORT", "TCP port, 0 for any free one (default: 5672)"),
+    ("tls_port", "PORT", "TCP port for TLS, 0 for none; 5671 is usual (default: 0)"),
+    ("tls_cert", "FILE", "certificate of the server, PEM; `mansio tls dev-ca` makes one"),
+    ("tls_key", "FILE", "its private key, PEM (default: in the file of the certificate)"),
+    ("tls_ca", "FILE", "certificates that sign those of clients, PEM"),
+    ("tls_verify", "HOW", "certificates of clients: none, optional or required (default: none)"),
     ("data_dir", "DIR", "folder of the log (default: ~/.local/share/mansio)"),
     ("sync", "POLICY", "always, interval=MS or never (default: always)"),
     ("segment_size", "SIZE", "files of the log (default: 16MiB)"),
@@ -93,6 +98,20 @@ examples:
 """
 
 
+DEV_CA_TEXT: Final = """\
+Make a local CA and a certificate of the server that it has signed, to develop and test with, and with
+--client certificates for users. All files go to DIR, readable by you alone. Nothing is written over: where
+there is a CA already, it signs what is missing. For production use certificates of your own: docs/tls.md.
+"""
+
+DEV_CA_EXAMPLES: Final = """\
+examples:
+  mansio tls dev-ca                              CA and server, for this machine
+  mansio tls dev-ca --host broker.test --host 10.1.2.3
+  mansio tls dev-ca --client ann --client bob    for users, to log in without a password
+"""
+
+
 def parser() -> argparse.ArgumentParser:
     """The commands and their options. config.load checks the values, with all other settings."""
     root = argparse.ArgumentParser(
@@ -106,6 +125,7 @@ def parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_log(commands)
     _add_backup(commands)
+    _add_tls(commands)
     return root
 
 
@@ -133,6 +153,9 @@ def _add_serve(commands: "Commands") -> None:
         action="store_const",
         const=True,
         help="keep nothing on disk: all is gone when the broker stops",
+    )
+    serve_parser.add_argument(
+        "--tls-only", action="store_const", const=True, help="accept no connections without TLS"
     )
     serve_parser.set_defaults(command=serve)
 
@@ -175,10 +198,26 @@ def _add_backup(commands: "Commands") -> None:
     backup_parser.set_defaults(command=backup)
 
 
+def _add_tls(commands: "Commands") -> None:
+    tls = _add(commands, "tls", "certificates for development", "Certificates for development.")
+    actions = tls.add_subparsers(title="actions", metavar="ACTION", required=True)
+    dev_ca = _add(actions, "dev-ca", "make a CA and certificates", DEV_CA_TEXT, DEV_CA_EXAMPLES)
+    dev_ca.add_argument("--dir", default="mansio-tls", help="where to (default: mansio-tls)")
+    for option, metavar, text in (
+        ("--host", "NAME", "another name or address of the server; may be repeated"),
+        ("--client", "USER", "a certificate for this user; may be repeated"),
+    ):
+        dev_ca.add_argument(option, metavar=metavar, action="append", default=[], help=text)
+    dev_ca.add_argument(
+        "--days", type=int, default=365, help="how long certificates are valid (default: 365)"
+    )
+    dev_ca.set_defaults(command=tls_dev_ca)
+
+
 def serve(arguments: argparse.Namespace) -> int:
     """Run a broker; the exit code of the process."""
     options = {key: getattr(arguments, key) for key, _, _ in SERVE_OPTIONS}
-    options["in_memory"] = arguments.in_memory
+    options |= {"in_memory": arguments.in_memory, "tls_only": arguments.tls_only}
     settings = _settings(options, arguments.config)
     if settings is None:
         return EXIT_CONFIG
@@ -224,6 +263,14 @@ def log_salvage(arguments: argparse.Namespace) -> int:
     from mansio.tools.salvage import salvage
 
     return _guard(lambda: salvage(Path(arguments.dir), Path(arguments.new)))
+
+
+def tls_dev_ca(arguments: argparse.Namespace) -> int:
+    """Make certificates; the exit code of the process."""
+    from mansio.tools.dev_ca import dev_ca
+
+    folder = Path(arguments.dir)
+    return _guard(lambda: dev_ca(folder, arguments.host, arguments.client, arguments.days))
 
 
 def _settings(options: Mapping[str, object], file: str | None) -> "Config | None":

@@ -7,23 +7,32 @@ names the key, its origin, the value and what is allowed.
 """
 
 import difflib
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-KIB: Final = 1 << 10
-MIB: Final = 1 << 20
-GIB: Final = 1 << 30
-
-UNITS: Final = {
-    "": 1, "b": 1,
-    "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
-    "kib": KIB, "mib": MIB, "gib": GIB, "tib": GIB << 10,
-}  # fmt: skip
+from mansio.config_values import (
+    GIB,
+    KIB,
+    MIB,
+    names,
+    one_of,
+    seconds,
+    size_between,
+    sync_policy,
+    text,
+    text_or_none,
+    version,
+    watermark,
+    whole,
+    yes_or_no,
+)
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 LOG_FORMATS: Final = ("text", "json")
+TLS_VERIFY: Final = ("none", "optional", "required")
+TLS_VERSIONS: Final = ("1.2", "1.3")
+TLS_NAMES: Final = ("common_name", "distinguished_name", "subject_alternative_name")
 
 ENV_PREFIX: Final = "MANSIO_"
 ENV_OTHER: Final = frozenset({"MANSIO_PURE", "MANSIO_CONFIG"})
@@ -40,6 +49,19 @@ class Config:
 
     bind: str = "127.0.0.1"
     port: int = 5672
+    tls_port: int = 0
+    """0 is off."""
+    tls_bind: str = ""
+    """Empty: as `bind`."""
+    tls_only: bool = False
+    tls_cert: str = ""
+    tls_key: str = ""
+    """Empty: in the file of `tls_cert`."""
+    tls_key_password_file: str = ""
+    tls_ca: str = ""
+    tls_verify: str = "none"
+    tls_min_version: str = "1.2"
+    tls_user_from: str = "common_name"
     log_level: str = "info"
     log_format: str = "text"
     heartbeat_s: int = 60
@@ -80,119 +102,30 @@ class Setting(NamedTuple):
     help: str
 
 
-def whole(low: int, high: int) -> Callable[[object], int]:
-    """Read a whole number in a range, from an int or its decimal text."""
-
-    def parse(value: object) -> int:
-        number = int(value) if isinstance(value, str) else value
-        if not isinstance(number, int) or isinstance(number, bool) or not low <= number <= high:
-            raise ValueError
-        return number
-
-    return parse
-
-
-def seconds(low: float, high: float) -> Callable[[object], float]:
-    """Read a number of seconds in a range, from a number or its text."""
-
-    def parse(value: object) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise ValueError
-        number = float(value)
-        if not low <= number <= high:
-            raise ValueError
-        return number
-
-    return parse
-
-
-def one_of(*words: str) -> Callable[[object], str]:
-    """Read one of a few words, in any case."""
-
-    def parse(value: object) -> str:
-        if not isinstance(value, str) or value.lower() not in words:
-            raise ValueError
-        return value.lower()
-
-    return parse
-
-
-def text(value: object) -> str:
-    """Read a text that is not empty."""
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError
-    return value.strip()
-
-
-def names(value: object) -> frozenset[str]:
-    """Read names, as a list or as text with commas; "none" and an empty list: no name."""
-    if isinstance(value, str):
-        value = [] if value.strip().lower() == "none" else value.split(",")
-    if not isinstance(value, list | frozenset) or not all(isinstance(each, str) for each in value):
-        raise ValueError
-    found = frozenset(each.strip() for each in value)
-    if "" in found:
-        raise ValueError
-    return found
-
-
-def version(value: object) -> str:
-    """Read a version: numbers with points, and whatever stands behind them."""
-    if not isinstance(value, str) or not re.fullmatch(r"\d+\.\d+[\w.+-]*", value):
-        raise ValueError
-    return value
-
-
-def yes_or_no(value: object) -> bool:
-    """Read a switch: true or false, also as text."""
-    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-    if isinstance(value, bool):
-        return value
-    if not isinstance(value, str) or value.lower() not in words:
-        raise ValueError
-    return words[value.lower()]
-
-
-def sync_policy(value: object) -> str:
-    """Read when the log is synced: "always", "never" or "interval=MS"."""
-    found = re.fullmatch(r"always|never|interval=(\d{1,5})", str(value).lower())
-    if not isinstance(value, str) or not found or found[1] == "0":
-        raise ValueError
-    return found[0]
-
-
-def size(value: object) -> int:
-    """Read a number of bytes: `134217728`, "128MiB" (1024s) or "128MB" (1000s)."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?b?)\s*", str(value).lower())
-    if not isinstance(value, str) or not found or found[2] not in UNITS:
-        raise ValueError
-    return int(float(found[1]) * UNITS[found[2]])
-
-
-def size_between(low: int, high: int) -> Callable[[object], int]:
-    """Read a number of bytes in a range."""
-    return lambda value: whole(low, high)(size(value))
-
-
-def watermark(value: object) -> float | int:
-    """Read a fraction of the memory (a number up to 1.0, with a point) or a number of bytes."""
-    try:
-        share = float(value) if isinstance(value, str | float) else None
-    except ValueError:
-        share = None
-    if share is not None and 0.0 < share <= 1.0:
-        return share
-    return size_between(16 * MIB, 1 << 50)(value)
-
-
 SETTINGS: Final[dict[str, Setting]] = {
     "bind": Setting(
         text, "an IP address or host name", "address to listen on; 0.0.0.0 or :: for every one"
     ),
     "port": Setting(
         whole(0, 65535), "a whole number from 0 to 65535", "TCP port; 0 takes any free one"
+    ),
+    "tls_port": Setting(
+        whole(0, 65535), "a whole number from 0 to 65535", "TCP port for TLS; 0 is off"
+    ),
+    "tls_bind": Setting(text_or_none, "an IP address or host name", "address for TLS, if not bind"),
+    "tls_only": Setting(yes_or_no, "true or false", "accept no connections without TLS"),
+    "tls_cert": Setting(text_or_none, "a path", "certificate of the server, PEM, with its chain"),
+    "tls_key": Setting(text_or_none, "a path", "its private key, PEM, if not in the same file"),
+    "tls_key_password_file": Setting(text_or_none, "a path", "file with the password of the key"),
+    "tls_ca": Setting(text_or_none, "a path", "certificates that sign those of clients, PEM"),
+    "tls_verify": Setting(
+        one_of(*TLS_VERIFY), "one of " + ", ".join(TLS_VERIFY), "certificates of clients"
+    ),
+    "tls_min_version": Setting(one_of(*TLS_VERSIONS), "1.2 or 1.3", "least version of TLS"),
+    "tls_user_from": Setting(
+        one_of(*TLS_NAMES),
+        "one of " + ", ".join(TLS_NAMES),
+        "what of a client's certificate is the user's name, for the mechanism EXTERNAL",
     ),
     "log_level": Setting(
         one_of(*LOG_LEVELS), "one of " + ", ".join(LOG_LEVELS), "least level that is logged"
@@ -296,9 +229,25 @@ def load(
             values[key] = SETTINGS[key].parse(value)
         except ValueError:
             faults.append(f"{key} = {value!r} (from {origin}): must be {SETTINGS[key].allowed}")
+    config = Config(**values, notes=tuple(notes))
+    faults = faults or _contradictions(config)
     if faults:
         raise ConfigError("\n".join(faults))
-    return Config(**values, notes=tuple(notes))
+    return config
+
+
+def _contradictions(config: Config) -> list[str]:
+    """Settings that are fine by themselves and not together."""
+    faults = []
+    if config.tls_port and not config.tls_cert:
+        faults.append(
+            "tls_port needs a certificate: set tls_cert and tls_key; `mansio tls dev-ca` makes some"
+        )
+    if config.tls_verify != "none" and not config.tls_ca:
+        faults.append(f"tls_verify = {config.tls_verify} needs tls_ca: which certificates to trust")
+    if config.tls_only and not config.tls_port:
+        faults.append("tls_only needs tls_port")
+    return faults
 
 
 def _from_file(path: str, faults: list[str]) -> dict[str, tuple[object, str]]:
@@ -329,7 +278,7 @@ def _from_environment(
         if not name.startswith(ENV_PREFIX) or name in ENV_OTHER or not environ[name]:
             continue
         key, value = name.removeprefix(ENV_PREFIX).lower(), environ[name]
-        if key in ("port", "metrics_port") and "://" in value:
+        if key in ("port", "tls_port", "metrics_port") and "://" in value:
             notes.append(f"ignoring {name}={value}: it is the address of a Kubernetes service")
         elif key in SETTINGS:
             given[key] = (value, f"environment variable {name}")

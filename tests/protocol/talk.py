@@ -73,9 +73,9 @@ class World:
         self._tokens += 1
         return f"token{self._tokens}"
 
-    def talker(self, loopback: bool = True) -> "Talker":
+    def talker(self, loopback: bool = True, certificate_user: str | None = None) -> "Talker":
         """A client that has not said anything yet."""
-        return Talker(self, loopback)
+        return Talker(self, loopback, certificate_user)
 
     def client(self, channels: int = 1, **how: Any) -> "Talker":
         """A client with an open connection and open channels 1 to `channels`."""
@@ -98,9 +98,9 @@ class World:
 class Talker:
     """One client. What it hears is kept as (channel, method) or (channel, Message)."""
 
-    def __init__(self, world: World, loopback: bool) -> None:
+    def __init__(self, world: World, loopback: bool, certificate_user: str | None = None) -> None:
         self.world = world
-        peer = Peer("127.0.0.1:1 -> 127.0.0.1:5672", loopback)
+        peer = Peer("127.0.0.1:1 -> 127.0.0.1:5672", loopback, "127.0.0.1", certificate_user)
         self.front = AmqpConnection(
             world.broker, world.users, peer, world.token, world.announced, world.now_ns
         )

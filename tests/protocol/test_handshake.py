@@ -157,10 +157,67 @@ def test_a_refused_login_is_said_to_those_who_understand(
 
 def test_an_unknown_mechanism_is_an_error() -> None:
     talker = started()
-    talker.send(0, m.ConnectionStartOk(CAPABLE, "EXTERNAL", b""))
+    talker.send(0, m.ConnectionStartOk(CAPABLE, "GSSAPI", b""))
     assert closed_with(talker).reply_text == (
-        "SYNTAX_ERROR - unknown authentication mechanism 'EXTERNAL'"
+        "SYNTAX_ERROR - unknown authentication mechanism 'GSSAPI'"
     )
+
+
+@pytest.mark.parametrize(
+    ("user", "mechanisms"),
+    [
+        (None, b"PLAIN AMQPLAIN"),
+        ("", b"PLAIN AMQPLAIN EXTERNAL"),
+        ("x", b"PLAIN AMQPLAIN EXTERNAL"),
+    ],
+)
+def test_external_is_offered_to_those_who_have_presented_a_certificate(
+    user: str | None, mechanisms: bytes
+) -> None:
+    talker = World().talker(certificate_user=user)
+    talker.send_bytes(PROTOCOL_HEADER)
+    ((_, start),) = talker.hear()
+    assert start.mechanisms == mechanisms
+
+
+@pytest.mark.parametrize("response", [b"", b"guest", b"admin", b"\0\xff"])
+def test_the_user_is_whom_the_certificate_names(response: bytes) -> None:
+    talker = World().talker(certificate_user="guest")
+    talker.send_bytes(PROTOCOL_HEADER)
+    talker.hear()
+    talker.send(0, m.ConnectionStartOk(CAPABLE, "EXTERNAL", response))
+    assert talker.names() == ["connection.tune"] and talker.front.user == "guest"
+
+
+@pytest.mark.parametrize(
+    ("user", "loopback", "reason"),
+    [
+        (None, True, "EXTERNAL login refused: the client has presented no certificate"),
+        ("", True, "EXTERNAL login refused: there is no name in the client's certificate"),
+        ("ann", True, "EXTERNAL login refused: unknown"),
+        ("guest", False, "EXTERNAL login refused: user 'guest' can only connect via localhost"),
+    ],
+)
+def test_certificates_that_stand_for_nobody(user: str | None, loopback: bool, reason: str) -> None:
+    talker = World().talker(loopback, user)
+    talker.send_bytes(PROTOCOL_HEADER)
+    talker.hear()
+    talker.send(0, m.ConnectionStartOk(CAPABLE, "EXTERNAL", b"guest"))
+    close = closed_with(talker)
+    assert (close.reply_code, close.reply_text) == (
+        403,
+        "ACCESS_REFUSED - Login was refused using authentication mechanism EXTERNAL. "
+        "For details see the broker logfile.",
+    )
+    assert talker.front.close_reason == reason
+
+
+def test_tls_on_a_port_without_is_told_as_any_other_protocol() -> None:
+    talker = World().talker()
+    talker.send_bytes(b"\x16\x03\x01\x02\x00\x01\x00")
+    assert talker.hear() == [(-1, PROTOCOL_HEADER)]
+    assert talker.front.closed
+    assert talker.front.close_reason.startswith("it speaks TLS, and this port is one without")
 
 
 def test_guest_is_for_this_machine_only() -> None:

@@ -72,7 +72,7 @@ def test_there_is_always_room_behind_the_longest_tail(step: int) -> None:
 def test_the_peers_name_and_where_it_is() -> None:
     async def scene(stage: Stage) -> None:
         peer = stage.actor().connection.peer
-        assert peer == ("127.0.0.1:50123 -> 127.0.0.1:5672", True, "127.0.0.1")
+        assert peer == ("127.0.0.1:50123 -> 127.0.0.1:5672", True, "127.0.0.1", None)
 
     play(scene)
 

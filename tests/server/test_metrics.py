@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 from urllib.request import urlopen
 
 import pika
@@ -17,6 +18,7 @@ from mansio.server.appends import Appends
 from mansio.server.exporter import BrokerCollector
 from tests.conftest import BrokerProcess, BrokerStarter
 from tests.server.stage import Stage, play, publish, publisher
+from tests.server.tls_stage import TlsStage
 
 Samples = dict[str, float]
 """Values by name without `mansio_`, and with the value of a label: `publishers_blocked memory`."""
@@ -82,6 +84,20 @@ def test_a_broker_in_a_known_state() -> None:
     play(scene)
 
 
+def test_tls(certificates: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        place = TlsStage(certificates)
+        stage.turn.porter = place.porter
+        place.porter.valid_until_s = 5.0
+        await place.open()
+        place.line().socket.deliver(b"GET /")
+        found = samples(stage)
+        assert found["tls_handshakes_total"] == found["tls_handshakes_failed_total"] == 1
+        assert found["tls_certificate_end_time_seconds"] == 5
+
+    play(scene)
+
+
 def test_every_value_has_a_sample_but_for_what_is_not_known() -> None:
     async def scene(stage: Stage) -> None:
         assert "log_segments" not in samples(stage)
@@ -92,7 +108,8 @@ def test_every_value_has_a_sample_but_for_what_is_not_known() -> None:
         names = {name.partition(" ")[0] for name in found}
         for metric in metrics.METRICS:
             suffix = "_sum" if metric.kind == "histogram" else ""
-            assert (metric.name + suffix in names) == (metric.name != "log_free_bytes")
+            unknown = metric.name == "log_free_bytes" or metric.name.startswith("tls_")
+            assert (metric.name + suffix in names) == (not unknown)
             assert metric.name.endswith("_total") == (metric.kind == "counter")
 
     play(scene)

@@ -11,6 +11,8 @@ class Peer(NamedTuple):
     loopback: bool
     address: str = ""
     """Without the port."""
+    certificate_user: str | None = None
+    """The user that its certificate stands for, "" if there is no name in it; None: it has presented none."""
 
 
 class Credentials(NamedTuple):

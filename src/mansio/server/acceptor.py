@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from mansio.server.tasks import Tasks
+from mansio.server.tls_porter import Porter
 
 logger = logging.getLogger("mansio.listeners")
 
@@ -19,16 +20,20 @@ PAUSE_S: Final = 1.0
 _OUT_OF_FILES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
+Factory = Callable[[], asyncio.BufferedProtocol | None]
+
+
 class Acceptor:
     """One listening socket on the running loop."""
 
     def __init__(
-        self, sock: socket.socket, factory: Callable[[], asyncio.BaseProtocol | None], tasks: Tasks
+        self, sock: socket.socket, factory: Factory, tasks: Tasks, porter: Porter | None = None
     ) -> None:
-        """`factory` gives the protocol of a connection, or None to refuse it."""
+        """`factory` gives the protocol of a connection, or None to refuse it; with a `porter` it is for TLS."""
         self._sock = sock
         self._factory = factory
         self._tasks = tasks
+        self._porter = porter
         self._loop = asyncio.get_running_loop()
         self._closed = False
         self._loop.add_reader(sock, self._accept)
@@ -41,6 +46,10 @@ class Acceptor:
 
     def _accept(self) -> None:
         for _ in range(ACCEPTS_PER_TURN):
+            if self._porter is not None and self._porter.crowded:
+                self._loop.remove_reader(self._sock)
+                self._porter.when_free(self._resume)
+                return
             try:
                 sock, _ = self._sock.accept()
             except (BlockingIOError, ConnectionAbortedError, InterruptedError):
@@ -54,6 +63,8 @@ class Acceptor:
             if protocol is None:
                 sock.close()
                 continue
+            if self._porter is not None:
+                protocol = self._porter.stream(protocol)
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._tasks.start(self._connect(protocol, sock), "accept")

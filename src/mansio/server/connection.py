@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from mansio.protocol.base import Peer
 from mansio.server.clock import Clock
 from mansio.server.door import Door
 from mansio.server.logs import fields
+from mansio.server.peers import peer_of
 
 if TYPE_CHECKING:
     from mansio.server.turn import Turn
@@ -29,8 +30,6 @@ STRANGER_BYTES: Final = 8192
 """What is read at a time from a connection that is not open yet; a handshake is much shorter."""
 DISCARD_BYTES_MAX: Final = 65_536
 """What is read from a connection that has ended before its input is left alone."""
-LOOPBACK: Final = ("127.", "::1", "::ffff:127.")
-"""How the addresses of this machine itself begin, as the socket gives them."""
 JOIN_BYTES_MAX: Final = 65_536
 """Up to this size it is cheaper to join what is to be written than to hand over the pieces."""
 
@@ -54,7 +53,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES, low=WRITE_HIGH_BYTES // 2)
-        self.peer = _peer(transport)
+        self.peer = peer_of(transport)
         self._door = Door(self._turn, self)
         self.front = self._turn.add(self, self.peer, self._door)
         refused = self._turn.visitors.come(self.peer.address)
@@ -227,10 +226,3 @@ class Connection(asyncio.BufferedProtocol):
         """Closes the socket without further words."""
         if self._transport is not None:
             self._transport.abort()
-
-
-def _peer(transport: asyncio.BaseTransport) -> Peer:
-    theirs: Any = transport.get_extra_info("peername") or ("", 0)
-    ours: Any = transport.get_extra_info("sockname") or ("", 0)
-    loopback = str(theirs[0]).startswith(LOOPBACK)
-    return Peer(f"{theirs[0]}:{theirs[1]} -> {ours[0]}:{ours[1]}", loopback, str(theirs[0]))

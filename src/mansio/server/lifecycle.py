@@ -27,14 +27,16 @@ from mansio.core.broker import Broker
 from mansio.core.draws import Draws
 from mansio.core.limits import NS, Limits
 from mansio.core.matching import Means
+from mansio.core.users import Users
 from mansio.log.base import Log, LogError
 from mansio.protocol.amqp.letters import AmqpLetters
 from mansio.protocol.expressions import Expressions
-from mansio.server import clock, logs, memory, storage
+from mansio.server import clock, exposure, logs, memory, storage, tls
 from mansio.server.authenticator import LoginAuthenticator
 from mansio.server.listeners import Gate, ListenError, Listeners, shown
 from mansio.server.logs import fields
 from mansio.server.tasks import Tasks
+from mansio.server.tls_context import TlsError
 from mansio.server.turn import Turn
 from mansio.server.visitors import Visitors
 
@@ -73,11 +75,10 @@ def run(config: Config) -> int:
     logs.configure(config.log_level, config.log_format)
     for note in config.notes:
         logger.warning("%s", note)
-    listeners = Listeners()
     try:
-        listeners.open(config.bind, config.port)
+        listeners = _open_listeners(config)
         exporter = _open_exporter(config)
-    except ListenError as error:
+    except (ListenError, TlsError) as error:
         logger.error("%s", error, extra=fields(bind=config.bind, port=config.port))
         return EXIT_FAILED
     loop_name, loop_factory = _choose_loop()
@@ -100,6 +101,8 @@ async def serve(config: Config, listeners: Listeners, exporter: "Exporter | None
     asyncio.get_running_loop().set_exception_handler(_log_callback_error)
     stop = Stop()
     stop.listen_to_signals()
+    if listeners.porter is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, tls.reload, listeners.porter)
     tasks = Tasks(on_failure=stop.fail)
     opening = tasks.start(_open(config, tasks, stop), "opening")
     await asyncio.wait(
@@ -114,11 +117,13 @@ async def serve(config: Config, listeners: Listeners, exporter: "Exporter | None
             logger.info("%s: stopped before the log was read", stop.reason)
         return EXIT_FAILED
     turn, log = opened
+    turn.porter = listeners.porter
     tasks.start(_housekeeping(turn, exporter), "housekeeping")
     tasks.start(turn.watch_space(), "space")
     possible = connections_possible(config)
-    listeners.serve(Gate(turn.connection, lambda: len(turn.connections), possible), tasks)
-    _announce(listeners, config)
+    gate = Gate(turn.connection, lambda: len(turn.connections) + listeners.strangers, possible)
+    listeners.serve(gate, tasks)
+    _announce(listeners, config, turn.broker.users)
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
@@ -215,6 +220,16 @@ class Stop:
         self.first.set()
 
 
+def _open_listeners(config: Config) -> Listeners:
+    """With TLS and without, as the settings say. Errors: ListenError, TlsError."""
+    listeners = Listeners(tls.open_porter(config))
+    if not config.tls_only:
+        listeners.open(config.bind, config.port)
+    if config.tls_port:
+        listeners.open(config.tls_bind or config.bind, config.tls_port, tls=True)
+    return listeners
+
+
 def _open_exporter(config: Config) -> "Exporter | None":
     """Metrics over HTTP, if they are asked for; what they need is loaded only then. ListenError."""
     if not config.metrics_port:
@@ -254,6 +269,8 @@ async def _housekeeping(turn: Turn, exporter: "Exporter | None") -> None:
             exporter.refresh(turn)
         await asyncio.sleep(HOUSEKEEPING_S)
         turn.tick()
+        if turn.porter is not None:
+            turn.porter.tick()
         trimmer.tick(clock.now_ns(), clock.cpu_ns())
 
 
@@ -294,23 +311,29 @@ def connections_possible(config: Config) -> int:
     return possible
 
 
-def _announce(listeners: Listeners, config: Config) -> None:
+def _announce(listeners: Listeners, config: Config, users: Users) -> None:
     """Say that the broker is ready, where, and what to do next."""
     for address in listeners.addresses:
         logger.info("listening on %s", address, extra=fields(address=address))
+    for address in listeners.tls_addresses:
+        logger.info("listening on %s with TLS", address, extra=fields(address=address))
+    where = (listeners.addresses, listeners.tls_addresses)
+    for line in exposure.warnings(*where, users, config.loopback_users):
+        logger.warning("%s", line)
     if config.metrics_port:
         address = shown(config.metrics_bind.strip("[]"), config.metrics_port)
         logger.info("metrics at http://%s/metrics", address, extra=fields(metrics=address))
-    host, _, port = listeners.addresses[0].rpartition(":")
-    host = {"0.0.0.0": "localhost", "[::]": "localhost"}.get(host, host.strip("[]"))
     if config.in_memory:
         logger.info("queues live in memory: they are gone when the broker stops")
     else:
         path = storage.data_directory(config)
         logger.info("data in %s", path, extra=fields(data_dir=str(path)))
-    logger.info(
-        "connect with pika.BlockingConnection(pika.ConnectionParameters(%r, %s)); README.md has a"
-        " first publisher and consumer; Ctrl-C stops the broker",
-        host,
-        port,
-    )
+    for address in listeners.addresses[:1]:
+        host, _, port = address.rpartition(":")
+        host = {"0.0.0.0": "localhost", "[::]": "localhost"}.get(host, host.strip("[]"))
+        logger.info(
+            "connect with pika.BlockingConnection(pika.ConnectionParameters(%r, %s)); README.md has a"
+            " first publisher and consumer; Ctrl-C stops the broker",
+            host,
+            port,
+        )

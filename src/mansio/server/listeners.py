@@ -7,9 +7,10 @@ import socket
 from collections.abc import Callable
 from typing import Any, Final
 
-from mansio.server.acceptor import Acceptor
+from mansio.server.acceptor import Acceptor, Factory
 from mansio.server.logs import fields
 from mansio.server.tasks import Tasks
+from mansio.server.tls_porter import Porter
 
 logger = logging.getLogger("mansio.listeners")
 
@@ -18,58 +19,76 @@ BACKLOG: Final = 1024
 
 _NOT_HERE: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
-Factory = Callable[[], asyncio.BaseProtocol | None]
-
 
 class ListenError(Exception):
     """An address that cannot be listened on; the text is one line for the user."""
 
 
 class Listeners:
-    """The sockets of one address. A host name may have several, such as 127.0.0.1 and ::1."""
+    """The sockets of one front, with TLS and without. A host name may have several, such as 127.0.0.1 and ::1."""
 
-    def __init__(self) -> None:
-        self._sockets: list[socket.socket] = []
+    def __init__(self, porter: Porter | None = None) -> None:
+        """`porter`: lets connections to addresses with TLS in."""
+        self.porter = porter
+        self._plain: list[socket.socket] = []
+        self._tls: list[socket.socket] = []
         self._acceptors: list[Acceptor] = []
 
     @property
-    def addresses(self) -> list[str]:
-        """`host:port` of each socket, with the port that the kernel chose for 0."""
-        return [shown(*sock.getsockname()[:2]) for sock in self._sockets]
+    def strangers(self) -> int:
+        """Connections that were accepted and have not shaken hands."""
+        return 0 if self.porter is None else self.porter.strangers
 
-    def open(self, host: str, port: int) -> None:
-        """Bind every address of `host`; accepts nothing yet. Raises ListenError.
+    @property
+    def addresses(self) -> list[str]:
+        """`host:port` of each socket without TLS, with the port that the kernel chose for 0."""
+        return [shown(*sock.getsockname()[:2]) for sock in self._plain]
+
+    @property
+    def tls_addresses(self) -> list[str]:
+        """The same of those with TLS."""
+        return [shown(*sock.getsockname()[:2]) for sock in self._tls]
+
+    def open(self, host: str, port: int, tls: bool = False) -> None:
+        """Bind every address of `host`; accepts nothing yet. Raises ListenError, and then nothing is open any more.
 
         A name may stand for addresses that this machine lacks (localhost for ::1, without IPv6):
         they are left out as long as another one works.
         """
+        names = ("--tls-port", "tls_bind") if tls else ("--port", "--bind")
+        opened = self._tls if tls else self._plain
         missing: ListenError | None = None
-        for family, address in _resolve(host, port):
-            if port == 0 and self._sockets:  # the same free port on each address
-                address = (address[0], self._sockets[0].getsockname()[1], *address[2:])
+        for family, address in _resolve(host, port, names[1]):
+            if port == 0 and opened:  # the same free port on each address
+                address = (address[0], opened[0].getsockname()[1], *address[2:])
             try:
-                self._sockets.append(_bound(family, address))
+                opened.append(_bound(family, address))
             except OSError as error:
-                fault = ListenError(explain(error, str(address[0]), port))
+                fault = ListenError(explain(error, str(address[0]), port, *names))
                 if error.errno not in _NOT_HERE:
                     self.close()
                     raise fault from error
                 missing = missing or fault
-        if not self._sockets and missing is not None:
+        if not opened and missing is not None:
+            self.close()
             raise missing
 
     def serve(self, factory: Factory, tasks: Tasks) -> None:
         """Accept from now on; `factory` gives the protocol of each connection, None refuses it."""
-        self._acceptors = [Acceptor(sock, factory, tasks) for sock in self._sockets]
+        self._acceptors = [Acceptor(sock, factory, tasks) for sock in self._plain]
+        self._acceptors += [Acceptor(sock, factory, tasks, self.porter) for sock in self._tls]
 
     def close(self) -> None:
-        """Stop accepting; connections that exist go on."""
+        """Stop accepting; connections that exist go on, those that shake hands do not."""
+        if self.porter is not None:
+            self.porter.close()
         for acceptor in self._acceptors:
             acceptor.close()
-        for sock in self._sockets:
+        for sock in (*self._plain, *self._tls):
             sock.close()
         self._acceptors.clear()
-        self._sockets.clear()
+        self._plain.clear()
+        self._tls.clear()
 
 
 class Gate:
@@ -81,7 +100,7 @@ class Gate:
         self._connections_max = connections_max
         self._refused = 0
 
-    def __call__(self) -> asyncio.BaseProtocol | None:
+    def __call__(self) -> asyncio.BufferedProtocol | None:
         if self._count() < self._connections_max:
             self._refused = 0
             return self._factory()
@@ -118,7 +137,7 @@ def _bound(family: int, address: Any) -> socket.socket:
     return sock
 
 
-def _resolve(host: str, port: int) -> list[tuple[int, Any]]:
+def _resolve(host: str, port: int, place: str) -> list[tuple[int, Any]]:
     """Every (family, address) of a host name or address. Raises ListenError.
 
     `::` stands for every address, so 0.0.0.0 goes with it, as a socket of its own: peers' IPv4
@@ -134,7 +153,7 @@ def _resolve(host: str, port: int) -> list[tuple[int, Any]]:
         reason = error.strerror if isinstance(error, socket.gaierror) else str(error)
         raise ListenError(
             f"cannot find the address {host!r} to listen on ({reason}); choose one of this"
-            " machine's with --bind"
+            f" machine's with {place}"
         ) from error
     return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
 

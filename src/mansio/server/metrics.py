@@ -18,6 +18,7 @@ from mansio.codec import amqp
 from mansio.core.limits import NS
 from mansio.server.appends import BOUNDS_S
 from mansio.server.census import Census
+from mansio.server.tls_porter import Porter
 from mansio.server.turn import Turn
 
 
@@ -83,6 +84,11 @@ def _append_seconds(turn: Turn) -> Distribution:
     return Distribution(list(zip((*BOUNDS_S, inf), counts, strict=True)), appends.sum_ns / NS)
 
 
+def _of_porter(read: Callable[[Porter], float | None]) -> Callable[[Turn, Census], Value]:
+    """Not known without TLS."""
+    return lambda turn, _: None if turn.porter is None else read(turn.porter)
+
+
 METRICS: Final = (
     Metric(
         "connections", "gauge", "Connections that are open.", lambda t, _: len(t.broker.sessions)
@@ -98,6 +104,24 @@ METRICS: Final = (
         "counter",
         "Connections that were closed after they had been opened.",
         lambda t, _: t.broker.counts.sessions_opened - len(t.broker.sessions),
+    ),
+    Metric(
+        "tls_handshakes_total",
+        "counter",
+        "TLS handshakes that were done.",
+        _of_porter(lambda porter: porter.handshakes),
+    ),
+    Metric(
+        "tls_handshakes_failed_total",
+        "counter",
+        "TLS handshakes that failed or took too long.",
+        _of_porter(lambda porter: porter.failures),
+    ),
+    Metric(
+        "tls_certificate_end_time_seconds",
+        "gauge",
+        "Unix time when the certificate of the server ends.",
+        _of_porter(lambda porter: porter.valid_until_s),
     ),
     Metric(
         "channels",

@@ -29,6 +29,7 @@ from mansio.server.connection import Connection
 from mansio.server.logs import Budget, fields
 from mansio.server.pager import Pager
 from mansio.server.tasks import Tasks
+from mansio.server.tls_porter import Porter
 from mansio.server.visitors import Visitors
 
 logger = logging.getLogger("mansio")
@@ -78,6 +79,7 @@ class Turn:
         self.authenticator = authenticator
         self.visitors = visitors or Visitors()
         self.connections: set[Connection] = set()
+        self.porter: Porter | None = None  # of the listeners with TLS
         self._clock = clock
         self._tasks = tasks
         self._committer = Committer(

@@ -95,10 +95,10 @@ class AmqpConnection(Flow):
             return len(data)
         if not data.startswith(handshake.PROTOCOL_HEADERS):
             self.send_raw(PROTOCOL_HEADER)
-            self.end(f"protocol header {data[:8].hex()} is not AMQP 0-9-1")
+            self.end(handshake.not_amqp(data))
             return 0
         self.state = State.START
-        self.send_method(0, handshake.start(self.broker.limits))
+        self.send_method(0, handshake.start(self.broker.limits, self.peer))
         return 8
 
     def _step(self, buf: bytearray, pos: int, end: int) -> int:

@@ -7,11 +7,15 @@ from mansio.codec import amqp_methods as m
 from mansio.codec.amqp_values import Table
 from mansio.core.limits import FRAME_MIN_BYTES, Limits
 from mansio.protocol.amqp.replies import NOT_ALLOWED, Refusal
-from mansio.protocol.amqp.sasl import MECHANISMS
+from mansio.protocol.amqp.sasl import EXTERNAL, MECHANISMS
 from mansio.protocol.amqp.states import State
+from mansio.protocol.base import Peer
 
 PROTOCOL_HEADERS: Final = (b"AMQP\x00\x00\x09\x01", b"AMQP\x01\x01\x00\x09")
 """Of AMQP 0-9-1, and of 0-9: aioamqp sends that one and speaks 0-9-1, and RabbitMQ takes it so, too."""
+
+TLS_HANDSHAKE: Final = b"\x16\x03"
+"""How a connection with TLS begins (RFC 8446, 5.1)."""
 
 CAPABILITIES: Final = (
     "publisher_confirms",
@@ -51,11 +55,19 @@ def server_properties(limits: Limits) -> Table:
     }
 
 
-def start(limits: Limits) -> m.ConnectionStart:
+def not_amqp(data: bytes) -> str:
+    """Why a connection that begins like this is closed."""
+    if data.startswith(TLS_HANDSHAKE):
+        return "it speaks TLS, and this port is one without: connect to the port for TLS, or without it"
+    return f"protocol header {data[:8].hex()} is not AMQP 0-9-1"
+
+
+def start(limits: Limits, peer: Peer) -> m.ConnectionStart:
     """The first method that a client gets."""
+    external = () if peer.certificate_user is None else (EXTERNAL,)
     return m.ConnectionStart(
         server_properties=server_properties(limits),
-        mechanisms=" ".join(MECHANISMS).encode(),
+        mechanisms=" ".join((*MECHANISMS, *external)).encode(),
         locales=b"en_US",
     )
 

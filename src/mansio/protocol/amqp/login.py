@@ -52,9 +52,9 @@ class Login(Output):
     def _on_start_ok(self, method: m.ConnectionStartOk) -> None:
         self.client = dict(method.client_properties)
         mechanism = method.mechanism
-        credentials = read_credentials(mechanism, method.response)
-        if credentials is None:
-            self._refuse_login(mechanism, f"malformed {mechanism} response")
+        credentials = read_credentials(mechanism, method.response, self.peer)
+        if isinstance(credentials, str):
+            self._refuse_login(mechanism, credentials)
             return
         self.state = State.CHECKING
         self.waiting = True

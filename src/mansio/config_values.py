@@ -1,0 +1,130 @@
+"""Kinds of values that settings have: each function reads one, from text or as TOML has it, or raises ValueError."""
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+KIB: Final = 1 << 10
+MIB: Final = 1 << 20
+GIB: Final = 1 << 30
+
+UNITS: Final = {
+    "": 1, "b": 1,
+    "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
+    "kib": KIB, "mib": MIB, "gib": GIB, "tib": GIB << 10,
+}  # fmt: skip
+
+
+def whole(low: int, high: int) -> Callable[[object], int]:
+    """Read a whole number in a range, from an int or its decimal text."""
+
+    def parse(value: object) -> int:
+        number = int(value) if isinstance(value, str) else value
+        if not isinstance(number, int) or isinstance(number, bool) or not low <= number <= high:
+            raise ValueError
+        return number
+
+    return parse
+
+
+def seconds(low: float, high: float) -> Callable[[object], float]:
+    """Read a number of seconds in a range, from a number or its text."""
+
+    def parse(value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise ValueError
+        number = float(value)
+        if not low <= number <= high:
+            raise ValueError
+        return number
+
+    return parse
+
+
+def one_of(*words: str) -> Callable[[object], str]:
+    """Read one of a few words, in any case."""
+
+    def parse(value: object) -> str:
+        word = str(value).lower()
+        if not isinstance(value, str | float) or word not in words:
+            raise ValueError
+        return word
+
+    return parse
+
+
+def text(value: object) -> str:
+    """Read a text that is not empty."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError
+    return value.strip()
+
+
+def names(value: object) -> frozenset[str]:
+    """Read names, as a list or as text with commas; "none" and an empty list: no name."""
+    if isinstance(value, str):
+        value = [] if value.strip().lower() == "none" else value.split(",")
+    if not isinstance(value, list | frozenset) or not all(isinstance(each, str) for each in value):
+        raise ValueError
+    found = frozenset(each.strip() for each in value)
+    if "" in found:
+        raise ValueError
+    return found
+
+
+def text_or_none(value: object) -> str:
+    """Read a text; empty stands for none."""
+    if not isinstance(value, str):
+        raise ValueError
+    return value.strip()
+
+
+def version(value: object) -> str:
+    """Read a version: numbers with points, and whatever stands behind them."""
+    if not isinstance(value, str) or not re.fullmatch(r"\d+\.\d+[\w.+-]*", value):
+        raise ValueError
+    return value
+
+
+def yes_or_no(value: object) -> bool:
+    """Read a switch: true or false, also as text."""
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str) or value.lower() not in words:
+        raise ValueError
+    return words[value.lower()]
+
+
+def sync_policy(value: object) -> str:
+    """Read when the log is synced: "always", "never" or "interval=MS"."""
+    found = re.fullmatch(r"always|never|interval=(\d{1,5})", str(value).lower())
+    if not isinstance(value, str) or not found or found[1] == "0":
+        raise ValueError
+    return found[0]
+
+
+def size(value: object) -> int:
+    """Read a number of bytes: `134217728`, "128MiB" (1024s) or "128MB" (1000s)."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?b?)\s*", str(value).lower())
+    if not isinstance(value, str) or not found or found[2] not in UNITS:
+        raise ValueError
+    return int(float(found[1]) * UNITS[found[2]])
+
+
+def size_between(low: int, high: int) -> Callable[[object], int]:
+    """Read a number of bytes in a range."""
+    return lambda value: whole(low, high)(size(value))
+
+
+def watermark(value: object) -> float | int:
+    """Read a fraction of the memory (a number up to 1.0, with a point) or a number of bytes."""
+    try:
+        share = float(value) if isinstance(value, str | float) else None
+    except ValueError:
+        share = None
+    if share is not None and 0.0 < share <= 1.0:
+        return share
+    return size_between(16 * MIB, 1 << 50)(value)

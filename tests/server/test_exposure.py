@@ -1,0 +1,55 @@
+"""What the broker says when other machines can reach it."""
+
+import pytest
+
+from mansio.core.users import DEFAULT_USER, Users
+from mansio.server.exposure import warnings
+from tests.conftest import BrokerStarter
+
+GUEST_LOCAL = frozenset([DEFAULT_USER])
+LOCAL = ["127.0.0.1:5672", "[::1]:5672", "127.1.2.3:5672"]
+
+
+def without_guest() -> Users:
+    users = Users()
+    users.remove(DEFAULT_USER)
+    return users
+
+
+def test_on_this_machine_alone_there_is_nothing_to_say() -> None:
+    assert warnings(LOCAL, LOCAL, Users(), frozenset()) == []
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:5672", "[::]:5672", "10.0.0.1:5672", "[fe80::1]:1"])
+def test_others_can_reach_it(address: str) -> None:
+    plain, user = warnings([*LOCAL, address], [], Users(), GUEST_LOCAL)
+    assert plain.startswith(f"{address} can be reached from other machines WITHOUT TLS")
+    for option in ("--tls-port", "--tls-cert", "--tls-key", "--tls-only", "--bind 127.0.0.1"):
+        assert option in plain
+    assert "'guest' has the password that everybody knows" in user
+    assert "`mansio user add NAME`" in user and "`mansio user delete guest`" in user
+    assert "ANYBODY" not in user
+    assert warnings([address], [], without_guest(), GUEST_LOCAL) == [plain]
+
+
+def test_with_tls_only_the_default_user_is_worth_a_word() -> None:
+    (user,) = warnings(LOCAL, ["0.0.0.0:5671"], Users(), GUEST_LOCAL)
+    assert user.startswith("0.0.0.0:5671 ") and "guest" in user
+    assert warnings(LOCAL, ["0.0.0.0:5671"], without_guest(), GUEST_LOCAL) == []
+
+
+def test_a_default_user_for_all_machines_is_said_loudly() -> None:
+    (user,) = warnings([], ["0.0.0.0:5671"], Users(), frozenset())
+    assert "ANYBODY CAN LOG IN, since he is not one of loopback_users" in user
+
+
+def test_a_password_of_his_own_makes_the_default_user_like_any_other() -> None:
+    users = Users()
+    users.get(DEFAULT_USER).password_hash = "another"
+    assert warnings([], ["0.0.0.0:5671"], users, frozenset()) == []
+
+
+def test_nothing_is_said_at_the_start_of_a_broker_on_loopback(start_broker: BrokerStarter) -> None:
+    broker = start_broker("--in-memory")
+    broker.wait_for_log("Ctrl-C")
+    assert "can be reached" not in broker.log_text()
