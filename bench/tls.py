@@ -1,7 +1,7 @@
 """What TLS costs: the same loads with TLS and without, in turns, on the same broker.
 
-The certificate is that of `mansio tls dev-ca` (ECDSA, P-256) for all brokers, and they agree with the
-generator on AES-256-GCM with TLS 1.3. The generator encrypts, too, on what the broker leaves of the cores. A handshake is that of a
+The certificate is that of `mansio tls dev-ca` (ECDSA, P-256) for all brokers, and they agree with the generator on
+AES-256-GCM with TLS 1.3. The generator encrypts, too, on what the broker leaves of the cores. A handshake is that of a
 client which checks the certificate; without TLS it is only a connection that says nothing.
 """
 
