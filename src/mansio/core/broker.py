@@ -62,8 +62,8 @@ class Broker(Connecting):
         """`letters`: who knows how messages look, and writes those that the broker publishes itself. `means`: what
         routing and dispatching need that choose by chance or by content."""
         super().__init__()
-        self._means = means or Means(Draws(0), compile_nothing)
-        self.draws = self._means.draws
+        self.means = means or Means(Draws(0), compile_nothing)
+        self.draws = self.means.draws
         self.limits = limits or Limits()
         self.letters = letters or NoLetters()
         self.now_ms = 0
@@ -106,7 +106,7 @@ class Broker(Connecting):
 
     def add_vhost(self, name: str) -> VHost:
         """A virtual host with nothing in it but what all have."""
-        host = self.vhosts[name] = VHost(name, self._means)
+        host = self.vhosts[name] = VHost(name, self.means)
         return host
 
     def remove_vhost(self, name: str) -> None:
