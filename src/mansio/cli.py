@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from mansio import __version__
+from mansio.cli_admin import add_admin
 
 if TYPE_CHECKING:
     from mansio.config import Config
@@ -112,8 +113,9 @@ examples:
 """
 
 
-def parser() -> argparse.ArgumentParser:
-    """The commands and their options. config.load checks the values, with all other settings."""
+def parser(chosen: str | None = None) -> argparse.ArgumentParser:
+    """The commands and their options; some only of the command that is chosen, if one is. config.load checks the values,
+    with all other settings."""
     root = argparse.ArgumentParser(
         prog="mansio",
         description="Mansio: a message broker that speaks AMQP 0-9-1.",
@@ -126,6 +128,7 @@ def parser() -> argparse.ArgumentParser:
     _add_log(commands)
     _add_backup(commands)
     _add_tls(commands)
+    add_admin(commands, chosen)
     return root
 
 
@@ -307,8 +310,8 @@ def _guard(tool: Callable[[], int]) -> int:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and end the process; the console script `mansio`."""
-    root = parser()
     words = sys.argv[1:] if argv is None else argv
+    root = parser(words[0] if words else None)
     if not words:
         root.print_help()
         sys.exit(EXIT_CONFIG)

@@ -372,10 +372,10 @@ def test_pairs_are_read_as_rabbitmqctl_writes_them() -> None:
     ("raw", "text"),
     [
         (b"{", "not JSON: Expecting property name"),
-        (b'{"a": NaN}', "not a definitions file: NaN is not JSON"),
-        (b"[" * 100_000, "not a definitions file: maximum recursion depth"),
+        (b'{"a": NaN}', "not JSON that can be used: NaN is not JSON"),
+        (b"[" * 100_000, "not JSON that can be used: maximum recursion depth"),
         (b'{"a": "\xff"}', "not JSON: invalid start byte at byte 7"),
-        (b"1" * 10_000, "not a definitions file: Exceeds the limit"),
+        (b"1" * 10_000, "not JSON that can be used: Exceeds the limit"),
     ],
 )
 def test_bytes_that_are_no_document(raw: bytes, text: str) -> None:

@@ -20,10 +20,12 @@ Rows = list[dict[str, Any]]
 
 
 class Command(NamedTuple):
-    """`run(broker, **arguments)` answers rows, or None; `changes`: whether it writes."""
+    """`run(broker, **arguments)` answers rows, or None; `changes`: whether it writes; `running`: whether it is about a
+    broker that runs."""
 
     run: Callable[..., Any]
     changes: bool = True
+    running: bool = False
 
 
 def run(broker: Broker, name: str, arguments: Mapping[str, Any]) -> Any:
@@ -224,8 +226,8 @@ COMMANDS: Final[dict[str, Command]] = {
     "policy list": Command(rows.policies, changes=False),
     "policy set": Command(set_policy),
     "policy clear": Command(clear_policy),
-    "connection list": Command(rows.connections, changes=False),
-    "connection close": Command(close_connections),
+    "connection list": Command(rows.connections, changes=False, running=True),
+    "connection close": Command(close_connections, running=True),
     "definitions export": Command(export_definitions, changes=False),
     "definitions import": Command(import_),
 }

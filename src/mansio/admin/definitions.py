@@ -44,7 +44,7 @@ class Imported:
 
 
 def read_document(raw: bytes | str) -> Any:
-    """The JSON of a definitions file; BadValue with the place of the fault."""
+    """JSON as it was written; BadValue with the place of the fault."""
     try:
         return json.loads(raw, parse_constant=_refuse)
     except json.JSONDecodeError as error:
@@ -52,7 +52,7 @@ def read_document(raw: bytes | str) -> Any:
     except UnicodeDecodeError as error:
         raise BadValue(f"not JSON: {error.reason} at byte {error.start}") from None
     except (ValueError, RecursionError) as error:
-        raise BadValue(f"not a definitions file: {error}") from None
+        raise BadValue(f"not JSON that can be used: {error}") from None
 
 
 def _refuse(constant: str) -> None:
