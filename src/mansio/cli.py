@@ -114,8 +114,8 @@ examples:
 
 
 def parser(chosen: str | None = None) -> argparse.ArgumentParser:
-    """The commands and their options; some only of the command that is chosen, if one is. config.load checks the values,
-    with all other settings."""
+    """The commands and their options; of some only those of the command that is chosen, if one is. config.load checks
+    the values, with all other settings."""
     root = argparse.ArgumentParser(
         prog="mansio",
         description="Mansio: a message broker that speaks AMQP 0-9-1.",

@@ -35,8 +35,10 @@ TLS_VERSIONS: Final = ("1.2", "1.3")
 TLS_NAMES: Final = ("common_name", "distinguished_name", "subject_alternative_name")
 
 ENV_PREFIX: Final = "MANSIO_"
-ENV_OTHER: Final = frozenset({"MANSIO_PURE", "MANSIO_CONFIG"})
-"""Variables of Mansio that are no settings: the pure codec, and the path of the TOML file."""
+ENV_PASSWORD: Final = "MANSIO_DEFAULT_PASSWORD"
+ENV_OTHER: Final = frozenset({"MANSIO_PURE", "MANSIO_CONFIG", ENV_PASSWORD})
+"""Variables of Mansio that are no settings: the pure codec, the path of the TOML file, and a secret: no error shows it,
+and it is not for files that are no secret."""
 
 
 class ConfigError(Exception):
@@ -75,6 +77,11 @@ class Config:
     """A float is a fraction of the machine's (or container's) memory, an int is bytes."""
     data_dir: str = "~/.local/share/mansio"
     in_memory: bool = False
+    definitions: str = ""
+    default_user: str = ""
+    default_password_file: str = ""
+    default_password: str = field(default="", repr=False)
+    """Of MANSIO_DEFAULT_PASSWORD."""
     sync: str = "always"
     segment_size: int = 16 * MIB
     disk_free_limit: int = 50 * MIB
@@ -162,6 +169,13 @@ SETTINGS: Final[dict[str, Setting]] = {
     "in_memory": Setting(
         yes_or_no, "true or false", "keep nothing on disk: all is gone when the broker stops"
     ),
+    "definitions": Setting(text, "a path", "definitions file that is imported at start"),
+    "default_user": Setting(
+        text, "a name", "administrator in the place of guest, where there are no users yet"
+    ),
+    "default_password_file": Setting(
+        text, "a path", f"file with the password of default_user; else {ENV_PASSWORD} has it"
+    ),
     "sync": Setting(
         sync_policy,
         "always, never or interval=MS (1 to 99999)",
@@ -229,6 +243,8 @@ def load(
             values[key] = SETTINGS[key].parse(value)
         except ValueError:
             faults.append(f"{key} = {value!r} (from {origin}): must be {SETTINGS[key].allowed}")
+    values["default_password"] = environ.get(ENV_PASSWORD, "")
+    faults += _secret_faults(values)
     config = Config(**values, notes=tuple(notes))
     faults = faults or _contradictions(config)
     if faults:
@@ -248,6 +264,23 @@ def _contradictions(config: Config) -> list[str]:
     if config.tls_only and not config.tls_port:
         faults.append("tls_only needs tls_port")
     return faults
+
+
+def _secret_faults(values: Mapping[str, Any]) -> list[str]:
+    """A default user needs a password from one place, and a password needs a user."""
+    user, file, password = (
+        values.get(key, "") for key in ("default_user", "default_password_file", "default_password")
+    )
+    if file and password:
+        return [f"default_password_file and {ENV_PASSWORD} are both set: one of them must go"]
+    if user and not (file or password):
+        return [
+            f"default_user = {user!r} needs a password: default_password_file, or {ENV_PASSWORD}"
+        ]
+    if (file or password) and not user:
+        name = "default_password_file" if file else ENV_PASSWORD
+        return [f"{name} is set, but default_user is not: whose password is it?"]
+    return []
 
 
 def _from_file(path: str, faults: list[str]) -> dict[str, tuple[object, str]]:

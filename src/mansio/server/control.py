@@ -12,7 +12,7 @@ import logging
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from mansio.admin.operator import Gate, operator
 from mansio.core.broker import Broker
@@ -50,11 +50,11 @@ class Control:
         """Whose operators these are."""
         return self._turn.broker
 
-    async def open(self, data_directory: Path, owned: bool, make: bool = True) -> None:
-        """Listens. `owned`: the broker has locked the directory; one that keeps nothing has not, and gives way to
-        others. `make`: whether the directory is made. What goes wrong is a line in the log."""
+    async def open(self, data_directory: Path, owned: bool) -> None:
+        """Listens. `owned`: the broker has locked the directory; one that keeps nothing has not, and gives way to others.
+        What goes wrong is a line in the log."""
         try:
-            sock = _listen(data_directory, owned, make)
+            sock = _listen(data_directory, owned)
         except (OSError, DirectoryError) as error:
             level = logging.WARNING if owned else logging.INFO
             logger.log(level, "operators' commands do not reach this broker: %s", error)
@@ -146,8 +146,7 @@ class _Speaker(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         if self._control.admit(self):
             self._wait()
         else:
@@ -218,10 +217,10 @@ class _Speaker(asyncio.Protocol):
             self._timer = None
 
 
-def _listen(data_directory: Path, owned: bool, make: bool) -> socket.socket:
+def _listen(data_directory: Path, owned: bool) -> socket.socket:
     if not owned:
-        if make:
-            data_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not data_directory.is_dir():
+            raise DirectoryError(f"the folder {data_directory} is not there; see --data-dir")
         used, _ = DataDirectory(data_directory).holder()
         if used or control_socket.is_listening(data_directory):
             raise DirectoryError(

@@ -33,6 +33,7 @@ from mansio.protocol.amqp.letters import AmqpLetters
 from mansio.protocol.expressions import Expressions
 from mansio.server import clock, exposure, logs, memory, storage, tls
 from mansio.server.authenticator import LoginAuthenticator
+from mansio.server.control import Control
 from mansio.server.listeners import Gate, ListenError, Listeners, shown
 from mansio.server.logs import fields
 from mansio.server.tasks import Tasks
@@ -121,6 +122,8 @@ async def serve(config: Config, listeners: Listeners, exporter: "Exporter | None
     tasks.start(_housekeeping(turn, exporter), "housekeeping")
     tasks.start(turn.watch_space(), "space")
     possible = connections_possible(config)
+    control = Control(turn)
+    await control.open(storage.data_directory(config), not config.in_memory)
     gate = Gate(turn.connection, lambda: len(turn.connections) + listeners.strangers, possible)
     listeners.serve(gate, tasks)
     _announce(listeners, config, turn.broker.users)
@@ -129,6 +132,7 @@ async def serve(config: Config, listeners: Listeners, exporter: "Exporter | None
     gc.set_threshold(*GC_THRESHOLDS)
     await stop.first.wait()
     listeners.close()
+    control.close()
     logger.info("%s: stopping, open connections: %d", stop.reason, len(turn.connections))
     closing = tasks.start(_close(turn, config.shutdown_timeout_s), "closing")
     at_once = tasks.start(stop.second.wait(), "second signal")
@@ -179,6 +183,10 @@ async def _open(config: Config, tasks: Tasks, stop: "Stop") -> tuple[Turn, Log] 
         spool = storage.make_spool(config)
         turn = Turn(broker, log, clock, tasks, authenticator, spool, visitors)
         await turn.open(new)
+        if config.definitions or config.default_user:
+            from mansio.server.seeds import sow
+
+            sow(broker, config)
         await turn.ready()
         opened = turn, log
     except storage.StorageError as error:
