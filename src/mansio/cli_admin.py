@@ -220,6 +220,9 @@ def _add_definitions(actions: "Commands") -> None:
     export.set_defaults(command=export_definitions)
     importing = _action(actions, group, "import", "import a definitions file")
     importing.add_argument("file", metavar="FILE", help="- for standard input")
+    importing.add_argument(
+        "-V", "--vhost", metavar="VHOST", help="for a file of one virtual host: which one"
+    )
     importing.set_defaults(command=import_definitions)
 
 

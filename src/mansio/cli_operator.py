@@ -99,7 +99,7 @@ def import_definitions(arguments: argparse.Namespace) -> int:
             with open(arguments.file, "rb") as file:
                 raw = file.read()
         document = read_document(raw)
-        done, _ = _operate(arguments, {"document": document, "fresh": False}, told=True)
+        done, _ = _operate(arguments, {"document": document, "vhost": arguments.vhost}, told=True)
     except OSError as error:
         return _fail(f"cannot read {name}: {error.strerror}")
     except BrokerError as error:

@@ -99,7 +99,11 @@ def test_connections_by_name_and_by_user() -> None:
             "a password hash is not one of argon2id",
         ),
         ("vhost add", {"name": "/", "description": "", "tags": []}, "Virtual host '/' already exists"),
-        ("vhost add", {"name": "a\n", "description": "", "tags": []}, "the name of a virtual host must have characters, all of them printable"),
+        (
+            "vhost add",
+            {"name": "a\n", "description": "", "tags": []},
+            "the name of a virtual host must have characters, all of them printable",
+        ),
         ("vhost delete", {"name": "v"}, "Virtual host 'v' does not exist"),
         (
             "vhost limit",

@@ -2,6 +2,7 @@
 
 import json
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -382,6 +383,106 @@ def test_bytes_that_are_no_document(raw: bytes, text: str) -> None:
     with pytest.raises(BadValue) as caught:
         read_document(raw)
     assert caught.value.text.startswith(text)
+
+
+# -- files of RabbitMQ
+
+FILES = Path(__file__).parent.parent / "testdata/definitions"
+PASSWORDS = {
+    "guest": "guest",
+    "alice": "alice's secret",
+    "worker": "worker's secret",
+    "app": "app's secret",
+    "Jürgen": "grüße ☂",
+    "strong": "strong's secret",
+    "old": "old's secret",
+}
+
+
+def file_of_rabbitmq(name: str) -> Any:
+    return read_document((FILES / f"rabbitmq-3.10.8{name}.json").read_bytes())
+
+
+def by_name(rows: list[Any]) -> dict[tuple[str, ...], Any]:
+    return {
+        tuple(row.get(key, "") for key in ("vhost", "user", "exchange", "name")): row
+        for row in rows
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "skipped"),
+    [
+        (
+            "",
+            [
+                "global parameter 'mqtt_default_vhosts'",
+                "global parameter 'note'",
+                "global parameter 'cluster_name'",
+                "binding from exchange 'events' to exchange 'inner' with key 'order.#' in virtual host 'shop': "
+                "there is no exchange 'inner'",
+                "binding from exchange 'inner' to exchange 'lost' with key '' in virtual host 'shop': "
+                "there is no exchange 'inner'",
+            ],
+        ),
+        (
+            "-http",
+            [
+                "global parameter 'mqtt_default_vhosts'",
+                "global parameter 'note'",
+                "global parameter 'cluster_name'",
+                "global parameter 'internal_cluster_id'",
+            ],
+        ),
+    ],
+)
+def test_a_file_of_rabbitmq(name: str, skipped: list[str]) -> None:
+    document = file_of_rabbitmq(name)
+    kept = Kept()
+    done = import_definitions(kept.broker, document, fresh=True)
+    assert done.skipped == skipped
+    for user, password in PASSWORDS.items():
+        found = kept.broker.users.get(user)
+        assert check_password(found.password_hash, found.hashing, password).right, user
+    assert kept.broker.users.get("nologin").hashing == ""
+    said = export_definitions(kept.restored())
+    assert again(said) == (said, said)
+    for section in ("users", "permissions", "topic_permissions"):
+        assert by_name(said[section]) == by_name(document[section])
+    for section in ("queues", "exchanges"):
+        durable = [row for row in document[section] if row["durable"]]
+        for row in durable:  # what the one or the other way of exporting does not say
+            row.setdefault("internal", False)
+            row.setdefault("type", row["arguments"].get("x-queue-type", "classic"))
+            if section == "queues":
+                del row["internal"]
+        assert by_name(said[section]) == by_name(durable)
+    ends = [row["name"] for row in document["queues"] + document["exchanges"] if not row["durable"]]
+    lasting = [
+        row
+        for row in document["bindings"]
+        if not {row["source"], row["destination"]} & {*ends, *(["inner"] if not name else [])}
+    ]
+    key = json.dumps
+    assert sorted(said["bindings"], key=lambda row: key(row, sort_keys=True)) == sorted(
+        lasting, key=lambda row: key(row, sort_keys=True)
+    )
+
+
+def test_a_file_of_one_virtual_host() -> None:
+    document = file_of_rabbitmq("-vhost")
+    kept = Kept()
+    with pytest.raises(BadValue, match=r"\[0\]: 'vhost' is missing"):
+        import_definitions(kept.broker, document)
+    with pytest.raises(BadValue, match="Virtual host 'copy' does not exist"):
+        import_definitions(kept.broker, document, vhost="copy")
+    kept.broker.administration.put_vhost("copy")
+    kept.broker.administration.put_vhost("shop")
+    import_definitions(kept.broker, document, vhost="copy")
+    assert len(kept.broker.vhosts["copy"].queues) == 14
+    assert not kept.broker.vhosts["shop"].queues
+    with pytest.raises(BadValue, match="the file is not of one virtual host"):
+        import_definitions(kept.broker, file_of_rabbitmq(""), vhost="copy")
 
 
 # -- any definitions

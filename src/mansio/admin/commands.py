@@ -193,9 +193,11 @@ def close_connections(broker: Broker, name: str | None, user: str | None, reason
 # -- definitions
 
 
-def import_(broker: Broker, document: Any, fresh: bool) -> dict[str, Any]:
+def import_(
+    broker: Broker, document: Any, fresh: bool = False, vhost: str | None = None
+) -> dict[str, Any]:
     """See `import_definitions`; `fresh` counts only where nobody has changed users yet."""
-    done = import_definitions(broker, document, fresh and broker.users.implied)
+    done = import_definitions(broker, document, fresh and broker.users.implied, vhost)
     return {
         "sections": [
             {"section": section, "defined": defined, "changed": changed}

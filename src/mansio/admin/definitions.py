@@ -59,14 +59,17 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-def import_definitions(broker: Broker, document: Any, fresh: bool = False) -> Imported:
+def import_definitions(
+    broker: Broker, document: Any, fresh: bool = False, vhost: str | None = None
+) -> Imported:
     """Brings what the document says into the broker, all of it or, with BadValue, nothing.
 
     Users, virtual hosts, rights, limits and policies of the document replace those of the same name; exchanges and
     queues must be the same where they exist. What the document does not name stays. `fresh`: nobody has used the broker
     yet, so the default user and virtual host go if the document says which ones there are, without these.
+    `vhost`: where to everything goes, of a file of one virtual host.
     """
-    plan = read_plan(document)
+    plan = read_plan(document, vhost)
     rehearse(broker, plan)
     counts = {
         section: (len(entries), sum([entry.apply(broker) for entry in entries]))

@@ -83,12 +83,16 @@ class Fields:
         return value
 
 
-def section(document: Mapping[str, Any], key: str) -> list[Fields]:
-    """The objects of one section of the file; none if it is not there."""
+def section(document: Mapping[str, Any], key: str, vhost: str | None = None) -> list[Fields]:
+    """The objects of one section of the file; none if it is not there. `vhost`: of all of them, also if they name another."""
     values = document.get(key, [])
     if not isinstance(values, list):
         raise BadValue(f"{key}: must be a list, not {shown(values)}")
-    return [Fields(value, f"{key}[{i}]") for i, value in enumerate(values)]
+    found = [Fields(value, f"{key}[{i}]") for i, value in enumerate(values)]
+    if vhost is not None:
+        for fields in found:
+            fields.values = {**fields.values, "vhost": vhost}
+    return found
 
 
 def shown(value: Any) -> str:

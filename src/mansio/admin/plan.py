@@ -38,6 +38,8 @@ _SECTIONS: Final = frozenset(
         "bindings",
     )
 )
+_OF_ALL: Final = ("users", "vhosts", "permissions", "topic_permissions", "global_parameters")
+"""What a file of one virtual host does not have."""
 _ABOUT: Final = frozenset(
     (
         "rabbit_version",
@@ -57,6 +59,7 @@ _ABOUT: Final = frozenset(
 class Plan:
     """`entries` by section; `skipped`: what means nothing here, a line for each."""
 
+    vhost: str | None = None
     entries: dict[str, list[Entry]] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
     users: frozenset[str] | None = None
@@ -69,11 +72,16 @@ class Plan:
             yield from entries
 
 
-def read_plan(document: Any) -> Plan:
-    """The plan that a definitions file is; BadValue says which part of it cannot be used, and why."""
+def read_plan(document: Any, vhost: str | None = None) -> Plan:
+    """The plan that a definitions file is; BadValue says which part of it cannot be used, and why.
+
+    `vhost`: where to everything goes, of a file that RabbitMQ has exported of one virtual host only.
+    """
     if not isinstance(document, dict):
         raise BadValue("a definitions file must be a JSON object")
-    plan = Plan()
+    if vhost is not None and not document.keys().isdisjoint(_OF_ALL):
+        raise BadValue("the file is not of one virtual host: it names users or virtual hosts")
+    plan = Plan(vhost=vhost)
     users = _read(document, "users", UserEntry.read)
     vhosts = _read(document, "vhosts", VHostEntry.read)
     if "users" in document:
@@ -83,24 +91,26 @@ def read_plan(document: Any) -> Plan:
     limits, policies = _parameters(document, plan)
     limits = [*_limits_of_vhosts(document), *limits]
     exchanges = _exchanges(document, plan)
-    queues = _read(document, "queues", QueueEntry.read)
+    queues = _read(document, "queues", QueueEntry.read, vhost)
     plan.entries = {
         "users": [*users],
         "vhosts": [*vhosts],
         "permissions": [*_read(document, "permissions", PermissionEntry.read)],
         "topic permissions": [*_read(document, "topic_permissions", TopicPermissionEntry.read)],
         "limits": [*{each.vhost: each for each in limits}.values()],
-        "policies": [*_read(document, "policies", PolicyEntry.read), *policies],
+        "policies": [*_read(document, "policies", PolicyEntry.read, vhost), *policies],
         "exchanges": [*exchanges],
         "queues": [*sorted(queues, key=lambda each: each.fed)],  # streams before what they feed
-        "bindings": [*_read(document, "bindings", BindingEntry.read)],
+        "bindings": [*_read(document, "bindings", BindingEntry.read, vhost)],
     }
     _skip_others(document, plan)
     return plan
 
 
-def _read(document: Mapping[str, Any], key: str, read: Callable[[Fields], Any]) -> list[Any]:
-    return [read(fields) for fields in section(document, key)]
+def _read(
+    document: Mapping[str, Any], key: str, read: Callable[[Fields], Any], vhost: str | None = None
+) -> list[Any]:
+    return [read(fields) for fields in section(document, key, vhost)]
 
 
 def _limits_of_vhosts(document: Mapping[str, Any]) -> list[VHostLimits]:
@@ -117,7 +127,7 @@ def _parameters(
 ) -> tuple[list[VHostLimits], list[PolicyEntry]]:
     limits: list[VHostLimits] = []
     policies: list[PolicyEntry] = []
-    for fields in section(document, "parameters"):
+    for fields in section(document, "parameters", plan.vhost):
         component = fields.text("component")
         if component == VHOST_LIMITS:
             limits.append(VHostLimits(fields.name("vhost"), fields.object("value")))
@@ -134,7 +144,7 @@ def _parameters(
 def _exchanges(document: Mapping[str, Any], plan: Plan) -> list[ExchangeEntry]:
     """The exchanges of types that there are."""
     exchanges: list[ExchangeEntry] = []
-    for entry in _read(document, "exchanges", ExchangeEntry.read):
+    for entry in _read(document, "exchanges", ExchangeEntry.read, plan.vhost):
         if entry.type in EXCHANGE_TYPES:
             exchanges.append(entry)
         else:

@@ -51,8 +51,8 @@ class Control:
         return self._turn.broker
 
     async def open(self, data_directory: Path, owned: bool) -> None:
-        """Listens. `owned`: the broker has locked the directory; one that keeps nothing has not, and gives way to others.
-        What goes wrong is a line in the log."""
+        """Listens; what goes wrong is a line in the log. `owned`: the broker has locked the directory; one that keeps
+        nothing has not, and gives way to others."""
         try:
             sock = _listen(data_directory, owned)
         except (OSError, DirectoryError) as error:
