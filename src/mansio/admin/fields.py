@@ -84,7 +84,7 @@ class Fields:
 
 
 def section(document: Mapping[str, Any], key: str, vhost: str | None = None) -> list[Fields]:
-    """The objects of one section of the file; none if it is not there. `vhost`: of all of them, also if they name another."""
+    """The objects of one section of the file; none if it is not there. `vhost`: of all, whatever they name."""
     values = document.get(key, [])
     if not isinstance(values, list):
         raise BadValue(f"{key}: must be a list, not {shown(values)}")
