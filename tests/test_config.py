@@ -20,7 +20,7 @@ def test_defaults_without_any_source() -> None:
 
 
 def test_every_field_has_a_row_and_its_default_is_allowed() -> None:
-    fields = set(Config.__dataclass_fields__) - {"notes"}
+    fields = set(Config.__dataclass_fields__) - {"notes", "default_password"}
     assert fields == set(SETTINGS)
     for key, setting in SETTINGS.items():
         default = getattr(Config(), key)
@@ -170,3 +170,44 @@ def test_readme_lists_every_setting_with_its_default() -> None:
     assert set(rows) == set(SETTINGS)
     for key, default in rows.items():
         assert SETTINGS[key].parse(default) == getattr(Config(), key), key
+
+
+@pytest.mark.parametrize(
+    ("environ", "text"),
+    [
+        (
+            {"MANSIO_DEFAULT_USER": "root"},
+            "default_user = 'root' needs a password: default_password_file, or MANSIO_DEFAULT_PASSWORD",
+        ),
+        (
+            {"MANSIO_DEFAULT_PASSWORD": "hunter2"},
+            "MANSIO_DEFAULT_PASSWORD is set, but default_user is not: whose password is it?",
+        ),
+        (
+            {"MANSIO_DEFAULT_PASSWORD_FILE": "f"},
+            "default_password_file is set, but default_user is not: whose password is it?",
+        ),
+        (
+            {
+                "MANSIO_DEFAULT_USER": "root",
+                "MANSIO_DEFAULT_PASSWORD": "hunter2",
+                "MANSIO_DEFAULT_PASSWORD_FILE": "f",
+            },
+            "default_password_file and MANSIO_DEFAULT_PASSWORD are both set: one of them must go",
+        ),
+    ],
+)
+def test_a_user_and_a_password_belong_together(environ: dict[str, str], text: str) -> None:
+    assert fault(**environ) == text
+
+
+def test_a_password_is_shown_nowhere(tmp_path: Path) -> None:
+    config = load({}, {"MANSIO_DEFAULT_USER": "root", "MANSIO_DEFAULT_PASSWORD": "hunter2"})
+    assert config.default_password == "hunter2"
+    assert "hunter2" not in repr(config)
+    assert config.notes == ()
+    file = tmp_path / "mansio.toml"
+    file.write_text('default_password = "hunter2"\n')
+    with pytest.raises(ConfigError) as caught:
+        load({}, {}, str(file))
+    assert "hunter2" not in str(caught.value)

@@ -278,10 +278,12 @@ def tls_dev_ca(arguments: argparse.Namespace) -> int:
 
 def _settings(options: Mapping[str, object], file: str | None) -> "Config | None":
     """The settings; None, with a line for each fault, where they cannot be used."""
-    from mansio.config import ConfigError, load
+    from mansio.config import ENV_PASSWORD, ConfigError, load
 
     try:
-        return load(options, os.environ, file)
+        settings = load(options, os.environ, file)
+        os.environ.pop(ENV_PASSWORD, None)  # no process that is started from here needs it
+        return settings
     except ConfigError as error:
         for line in str(error).splitlines():
             print(f"mansio: {line}", file=sys.stderr)

@@ -169,12 +169,14 @@ SETTINGS: Final[dict[str, Setting]] = {
     "in_memory": Setting(
         yes_or_no, "true or false", "keep nothing on disk: all is gone when the broker stops"
     ),
-    "definitions": Setting(text, "a path", "definitions file that is imported at start"),
+    "definitions": Setting(text_or_none, "a path", "definitions file that is imported at start"),
     "default_user": Setting(
-        text, "a name", "administrator in the place of guest, where there are no users yet"
+        text_or_none, "a name", "administrator in the place of guest, where there are no users yet"
     ),
     "default_password_file": Setting(
-        text, "a path", f"file with the password of default_user; else {ENV_PASSWORD} has it"
+        text_or_none,
+        "a path",
+        f"file with the password of default_user; else {ENV_PASSWORD} has it",
     ),
     "sync": Setting(
         sync_policy,
