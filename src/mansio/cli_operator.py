@@ -105,7 +105,7 @@ def import_definitions(arguments: argparse.Namespace) -> int:
     except BrokerError as error:
         return _fail(f"{name}: {error.text}")
     except Failed as error:
-        return _fail(f"{name}: {error}" if str(error) else "")
+        return _fail(f"{name}: {error}")
     if arguments.json:
         _print(done, as_json=True)
         return EXIT_OK
@@ -221,5 +221,6 @@ def _shown(text: str) -> str:
 
 
 def _fail(text: str, code: int = EXIT_FAILED) -> int:
-    print(f"mansio: {_shown(text)}", file=sys.stderr)
+    line = ": ".join(each for each in text.splitlines() if each)
+    print(f"mansio: {_shown(line)}", file=sys.stderr)
     return code

@@ -7,6 +7,7 @@ nobody listens, nor uses the directory ──► log read ──► command ─�
 
 import asyncio
 import json
+import os
 import socket
 import time
 from collections.abc import Mapping
@@ -104,6 +105,9 @@ def _do_offline(config: Config, path: Path, name: str, arguments: Mapping[str, A
         raise LockedError(path, pid)
     if command.running:
         raise OperateError(f"no broker is running on {path}")
+    if path.exists() and path.stat().st_uid != os.geteuid():  # the broker could not write what is made
+        user = path.owner()
+        raise OperateError(f"{path} is of user {user}: run this as {user}, or start the broker")
     if not command.changes and not (path / "FORMAT").exists():
         raise OperateError(f"no broker is running on {path}, and there is no data of one")
     return asyncio.run(_restored(config, name, arguments))
