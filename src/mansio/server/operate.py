@@ -105,9 +105,10 @@ def _do_offline(config: Config, path: Path, name: str, arguments: Mapping[str, A
         raise LockedError(path, pid)
     if command.running:
         raise OperateError(f"no broker is running on {path}")
-    if path.exists() and path.stat().st_uid != os.geteuid():  # the broker could not write what is made
-        user = path.owner()
-        raise OperateError(f"{path} is of user {user}: run this as {user}, or start the broker")
+    if (
+        path.exists() and path.stat().st_uid != os.geteuid()
+    ):  # the broker could not write what is made
+        raise OperateError(f"{path} is of user {_owner(path)}: run this as the same user")
     if not command.changes and not (path / "FORMAT").exists():
         raise OperateError(f"no broker is running on {path}, and there is no data of one")
     return asyncio.run(_restored(config, name, arguments))
@@ -148,3 +149,10 @@ async def _written(
         await tasks.cancel_all()
         await turn.close()
         authenticator.close()
+
+
+def _owner(path: Path) -> str:
+    try:
+        return path.owner()
+    except KeyError:  # nobody has this number
+        return str(path.stat().st_uid)
