@@ -20,7 +20,7 @@ from mansio.core.exchange_types import EXCHANGE_TYPES
 from mansio.core.restore import Restore
 from mansio.core.rights import Permission
 from mansio.core.topology_records import take_snapshot
-from tests.core.play import Scribe, make_broker
+from tests.core.play import Client, Scribe, make_broker, make_run
 
 HASH = "91+m+NbqkQQw+WBXYz04rUGaqaAhf7V13oEa0QmNvJGSwWFE"
 """Of RabbitMQ 3.10.8, for the password pw."""
@@ -319,6 +319,38 @@ def test_what_is_there_and_differs_is_a_fault_and_nothing_changes() -> None:
         import_definitions(kept.broker, other)
     assert export_definitions(kept.broker) == before
     assert kept.broker.end_turn() == []
+
+
+def test_an_exclusive_queue_of_a_client_is_in_the_way() -> None:
+    kept = Kept()
+    client = Client(kept.broker)
+    kept.broker.definitions.declare_queue(client.session, "q", True, True, False, {})
+    with pytest.raises(BadValue, match="cannot obtain exclusive access to locked queue 'q'"):
+        import_definitions(kept.broker, {"vhosts": [{"name": "v"}], "queues": [queue("q")]})
+    assert list(kept.broker.vhosts) == ["/"]
+
+
+def test_what_an_exchange_remembers_is_read_before_it_is_bound() -> None:
+    kept = Kept()
+    wanted = {
+        "exchanges": [exchange("h", "x-recent-history")],
+        "queues": [queue("a")],
+        "bindings": [binding("h", "queue", "a")],
+    }
+    import_definitions(kept.broker, wanted)
+    history = kept.broker.vhosts["/"].exchanges["h"].history
+    assert history is not None
+    run = make_run([1])
+    kept.broker.intake.put(run, (history,))
+    data, run.data = run.data, b""  # as if it was paged out
+    import_definitions(kept.broker, wanted)
+    more = wanted | {"queues": [queue("b")], "bindings": [binding("h", "queue", "b")]}
+    with pytest.raises(BadValue, match="what the exchange remembers is being read, try again"):
+        import_definitions(kept.broker, more)
+    assert list(kept.broker.vhosts["/"].queues) == ["a"]
+    run.data = data
+    import_definitions(kept.broker, more)
+    assert kept.broker.vhosts["/"].queues["b"].ready_count == 1
 
 
 def test_limits_count_what_is_there() -> None:
