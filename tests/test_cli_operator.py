@@ -236,6 +236,24 @@ def test_changes_hold_at_once(operator: Operator, running: BrokerProcess) -> Non
     assert "secret" not in running.log_text()
 
 
+def test_a_policy_changes_a_queue_with_messages(operator: Operator, running: BrokerProcess) -> None:
+    channel = connect(running, "guest", "guest").channel()
+    channel.confirm_delivery()
+    channel.queue_declare("q", durable=True)
+    for i in range(5):
+        channel.basic_publish("", "q", b"%d" % i)
+    operator.do("policy", "set", "short", "^q$", '{"max-length": 2}', "--apply-to", "queues")
+    assert channel.queue_declare("q", passive=True).method.message_count == 2
+    code, _, errors = operator("policy", "set", "bad", "^q$", '{"max-length": -1, "x": 1}')
+    line = 'Validation failed: [{<<"x">>,1}] are not recognised policy settings'
+    assert (code, errors) == (1, f"mansio: {line}\n")
+    operator.do("policy", "set", "most", "", '{"max-length": 9}', "--operator", "--priority", "3")
+    (row,) = operator.rows("policy", "list", "--operator", "-V", "/")
+    assert (row["policy"], row["priority"]) == ("most", 3)
+    operator.do("policy", "clear", "short")
+    assert operator.rows("policy", "list") == []
+
+
 def test_connections_are_closed(operator: Operator, running: BrokerProcess) -> None:
     connection = connect(running, "guest", "guest")
     (row,) = operator.rows("connection", "list")

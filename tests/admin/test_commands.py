@@ -66,6 +66,37 @@ def test_virtual_hosts_and_rights() -> None:
     assert [row["vhost"] for row in run(broker, "vhost list", {})] == ["/"]
 
 
+def test_policies() -> None:
+    broker = make_broker()
+    policy = {
+        "vhost": "/",
+        "name": "p",
+        "pattern": "^q",
+        "definition": {"max-length": 7},
+        "priority": 2,
+        "apply_to": "queues",
+        "operator": False,
+    }
+    run(broker, "policy set", policy)
+    run(broker, "policy set", policy | {"name": "o", "operator": True})
+    (row,) = run(broker, "policy list", {"vhost": None, "operator": False})
+    assert row == {
+        "vhost": "/",
+        "policy": "p",
+        "pattern": "^q",
+        "apply-to": "queues",
+        "priority": 2,
+        "definition": {"max-length": 7},
+    }
+    (row,) = run(broker, "policy list", {"vhost": "/", "operator": True})
+    assert row["policy"] == "o"
+    run(broker, "policy clear", {"vhost": "/", "name": "p", "operator": False})
+    assert run(broker, "policy list", {"vhost": None, "operator": False}) == []
+    assert len(run(broker, "policy list", {"vhost": None, "operator": True})) == 1
+    with pytest.raises(NotFound):
+        run(broker, "policy clear", {"vhost": "/", "name": "p", "operator": False})
+
+
 def test_connections_by_name_and_by_user() -> None:
     broker = make_broker()
     outboxes = [Heard() for _ in range(3)]

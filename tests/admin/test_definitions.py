@@ -17,6 +17,7 @@ from mansio.core.broker import Broker
 from mansio.core.check import check
 from mansio.core.errors import BadValue
 from mansio.core.exchange_types import EXCHANGE_TYPES
+from mansio.core.policy import APPLY_TO
 from mansio.core.restore import Restore
 from mansio.core.rights import Permission
 from mansio.core.topology_records import take_snapshot
@@ -99,6 +100,27 @@ WHOLE: dict[str, Any] = {
             "vhost": "v",
             "value": {"max-queues": 9, "max-connections": -1},
         },
+        {
+            "component": "operator_policy",
+            "name": "o",
+            "vhost": "v",
+            "value": {
+                "pattern": ".*",
+                "apply-to": "all",
+                "definition": {"max-length": 5},
+                "priority": 0,
+            },
+        },
+    ],
+    "policies": [
+        {
+            "vhost": "v",
+            "name": "p",
+            "pattern": "^o",
+            "apply-to": "queues",
+            "definition": {"max-length": 7, "overflow": "reject-publish"},
+            "priority": -2,
+        },
     ],
     "exchanges": [
         exchange("e", "topic", arguments={"alternate-exchange": "amq.fanout"}, internal=True),
@@ -126,6 +148,7 @@ def test_export_and_import_are_the_same_again() -> None:
     assert once["permissions"] == WHOLE["permissions"]
     assert once["topic_permissions"] == WHOLE["topic_permissions"]
     assert once["parameters"] == WHOLE["parameters"]
+    assert once["policies"] == WHOLE["policies"]
     assert once["bindings"][0]["destination"] == "e"
     assert once["bindings"][1]["arguments"] == {"a": 1, "b": [1.5, True, {"x": None}]}
     names = [each["name"] for each in once["queues"]]
@@ -241,6 +264,14 @@ def test_passwords_of_a_file_are_right_at_login() -> None:
             },
             "permission of user 'guest' in virtual host '/': invalid regular expression '*': "
             "nothing to repeat at position 0",
+        ),
+        (
+            {
+                "policies": [
+                    {"vhost": "/", "name": "p", "pattern": "", "definition": {"max-length": -1}}
+                ]
+            },
+            "policy 'p' in virtual host '/': Validation failed\n\n-1 is not a valid maximum length",
         ),
         (
             {"queues": [queue("q", "v")]},
@@ -448,6 +479,7 @@ def by_name(rows: list[Any]) -> dict[tuple[str, ...], Any]:
         (
             "",
             [
+                "what policy 'ha' in virtual host '/' says of ha-mode, ha-sync-mode",
                 "global parameter 'mqtt_default_vhosts'",
                 "global parameter 'note'",
                 "global parameter 'cluster_name'",
@@ -460,6 +492,7 @@ def by_name(rows: list[Any]) -> dict[tuple[str, ...], Any]:
         (
             "-http",
             [
+                "what policy 'ha' in virtual host '/' says of ha-mode, ha-sync-mode",
                 "global parameter 'mqtt_default_vhosts'",
                 "global parameter 'note'",
                 "global parameter 'cluster_name'",
@@ -479,7 +512,7 @@ def test_a_file_of_rabbitmq(name: str, skipped: list[str]) -> None:
     assert kept.broker.users.get("nologin").hashing == ""
     said = export_definitions(kept.restored())
     assert again(said) == (said, said)
-    for section in ("users", "permissions", "topic_permissions"):
+    for section in ("users", "permissions", "topic_permissions", "policies"):
         assert by_name(said[section]) == by_name(document[section])
     for section in ("queues", "exchanges"):
         durable = [row for row in document[section] if row["durable"]]
@@ -551,6 +584,14 @@ def brokers(draw: st.DrawFn) -> Kept:
     for name in draw(st.lists(NAMES, max_size=3, unique=True)):
         administration.put_vhost(name, {"description": name, "tags": []})
         administration.limit_vhost(name, draw(st.sampled_from(({}, {"max-queues": 9}))))
+        for policy, operator_policy in draw(st.lists(st.tuples(NAMES, st.booleans()), max_size=2)):
+            definition = {"max-length": draw(st.integers(0, 9)), "expires": 10_000}
+            apply_to = draw(st.sampled_from(APPLY_TO))
+            pattern = draw(PATTERNS)
+            priority = draw(st.integers(-3, 3))
+            broker.policies.put(
+                name, policy, pattern, definition, priority, apply_to, operator_policy
+            )
     for name in draw(st.lists(NAMES, max_size=3, unique=True)):
         administration.put_user(name, HASH, "rabbit_password_hashing_sha256", [name])
         for vhost in list(broker.vhosts):
@@ -590,6 +631,8 @@ def durable_only(broker: Broker) -> Any:
     for host in snapshot["vhosts"].values():
         for queue in host["queues"]:
             del queue["id"]
+        for kind in ("policies", "operator_policies"):
+            host.get(kind, []).sort(key=lambda row: row["name"])
     del snapshot["next_queue_id"]
     for each in snapshot.get("access", {}).values():
         each.sort(key=lambda row: (row["user"], row.get("vhost", "")))

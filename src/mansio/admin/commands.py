@@ -11,7 +11,6 @@ from typing import Any, Final, NamedTuple
 from mansio.admin import command_rows as rows
 from mansio.admin.definitions import export_definitions, import_definitions
 from mansio.admin.passwords import check_hash
-from mansio.admin.policy_entries import policies_of
 from mansio.core.broker import Broker
 from mansio.core.errors import BadValue, NotFound
 from mansio.core.rights import Permission, TopicPermission
@@ -165,13 +164,13 @@ def set_policy(
     operator: bool,
 ) -> None:
     """A policy, or an operator policy, also in the place of one of this name."""
-    policies_of(broker).put(vhost, name, pattern, definition, priority, apply_to, operator)
+    broker.policies.put(vhost, name, pattern, definition, priority, apply_to, operator)
 
 
 def clear_policy(broker: Broker, vhost: str, name: str, operator: bool) -> None:
     """What it asked for is not asked for any more."""
     broker.administration.vhost(vhost)
-    policies_of(broker).delete(vhost, name, operator)
+    broker.policies.delete(vhost, name, operator)
 
 
 # -- connections

@@ -90,6 +90,10 @@ def read_plan(document: Any, vhost: str | None = None) -> Plan:
         plan.vhosts = frozenset(each.name for each in vhosts)
     limits, policies = _parameters(document, plan)
     limits = [*_limits_of_vhosts(document), *limits]
+    policies = [*_read(document, "policies", PolicyEntry.read, vhost), *policies]
+    plan.skipped += [
+        f"what {each.label} says of {idle}" for each in policies if (idle := each.idle)
+    ]
     exchanges = _exchanges(document, plan)
     queues = _read(document, "queues", QueueEntry.read, vhost)
     plan.entries = {
@@ -98,7 +102,7 @@ def read_plan(document: Any, vhost: str | None = None) -> Plan:
         "permissions": [*_read(document, "permissions", PermissionEntry.read)],
         "topic permissions": [*_read(document, "topic_permissions", TopicPermissionEntry.read)],
         "limits": [*{each.vhost: each for each in limits}.values()],
-        "policies": [*_read(document, "policies", PolicyEntry.read, vhost), *policies],
+        "policies": [*policies],
         "exchanges": [*exchanges],
         "queues": [*sorted(queues, key=lambda each: each.fed)],  # streams before what they feed
         "bindings": [*_read(document, "bindings", BindingEntry.read, vhost)],

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final
 
 from mansio.admin.entries import Needed, vhost_needed
 from mansio.admin.fields import Fields
 from mansio.core.broker import Broker
+from mansio.core.policy_keys import WITHOUT_EFFECT
 
 OPERATOR_POLICY: Final = "operator_policy"
 """As whose component RabbitMQ exports operator policies among parameters."""
@@ -52,15 +53,18 @@ class PolicyEntry:
         kind = "operator policy" if self.operator else "policy"
         return f"{kind} '{self.name}' in virtual host '{self.vhost}'"
 
+    @property
+    def idle(self) -> str:
+        """Its keys that have no effect here, or nothing."""
+        return ", ".join(sorted(WITHOUT_EFFECT.intersection(self.definition)))
+
     def needs(self) -> Iterator[Needed]:
         yield vhost_needed(self.vhost)
 
     def apply(self, broker: Broker) -> bool:
-        broker.administration.vhost(self.vhost)
-        policies = policies_of(broker)
-        if self in entries_of(broker, self.vhost, self.operator):
-            return False
-        policies.put(
+        known = broker.administration.vhost(self.vhost).policies.of_kind(self.operator)
+        before = known.get(self.name)
+        broker.policies.put(
             self.vhost,
             self.name,
             self.pattern,
@@ -69,7 +73,7 @@ class PolicyEntry:
             self.apply_to,
             self.operator,
         )
-        return True
+        return known.get(self.name) is not before
 
 
 def entries_of(broker: Broker, vhost: str, operator: bool) -> list[PolicyEntry]:
@@ -84,31 +88,5 @@ def entries_of(broker: Broker, vhost: str, operator: bool) -> list[PolicyEntry]:
             each.apply_to,
             operator,
         )
-        for each in policies_of(broker).list(vhost, operator)
+        for each in broker.policies.list(vhost, operator)
     ]
-
-
-class _Policies(Protocol):
-    def put(
-        self,
-        vhost: str,
-        name: str,
-        pattern: str,
-        definition: dict[str, Any],
-        priority: int,
-        apply_to: str,
-        operator: bool,
-    ) -> None: ...
-    def delete(self, vhost: str, name: str, operator: bool) -> None: ...
-    def list(self, vhost: str, operator: bool) -> list[Any]: ...
-
-
-class _None:
-    def put(self, *_: Any) -> None: ...
-    def delete(self, *_: Any) -> None: ...
-    def list(self, *_: Any) -> list[Any]:
-        return []
-
-
-def policies_of(broker: Broker) -> _Policies:
-    return cast(_Policies, getattr(broker, "policies", _None()))
