@@ -2,11 +2,13 @@
 
 from collections import Counter
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mansio.core.dispatch import Consumer
 from mansio.core.group import Group
+from mansio.core.routing import NO_HEADERS, Arguments
 from tests.core.play import Client
 from tests.core.test_streams import Play
 
@@ -16,12 +18,13 @@ PARTITIONS = 4
 class Team(Play):
     """Four partitions of a group over four streams."""
 
-    def __init__(self) -> None:
+    def __init__(self, more: Arguments = NO_HEADERS) -> None:
+        """`more`: arguments of the group's queues."""
         super().__init__()
         self.queues: list[Group] = []
         for n in range(PARTITIONS):
             self.client.declare(f"s{n}", durable=True, arguments={"x-queue-type": "stream"})
-            arguments = {"x-stream": f"s{n}", "x-stream-group": "billing"}
+            arguments = {"x-stream": f"s{n}", "x-stream-group": "billing", **more}
             queue = self.client.declare(f"billing-{n}", durable=True, arguments=arguments)
             assert isinstance(queue, Group)
             self.queues.append(queue)
@@ -91,8 +94,9 @@ def test_without_a_prefetch_the_next_member_is_told_as_well() -> None:
     assert len(two.heard.take_numbers()) == 2
 
 
-def test_what_was_fetched_and_is_settled_lets_the_next_member_begin() -> None:
-    team = Team()
+@pytest.mark.parametrize("refused", [False, True], ids=["acknowledged", "tried-later"])
+def test_what_was_fetched_and_is_settled_lets_the_next_member_begin(refused: bool) -> None:
+    team = Team({"x-retry": {"delays": [1000]}})
     team.put_all(0)
     fetching = Client(team.broker, "fetching")
     got = team.broker.get(fetching.channel, team.queues[0], False)
@@ -100,7 +104,7 @@ def test_what_was_fetched_and_is_settled_lets_the_next_member_begin() -> None:
     team.put_all(1)
     one = team.member()
     assert one.heard.take_numbers() == [1, 11, 2, 12, 3, 13]
-    fetching.settle(got.tag)
+    fetching.settle(got.tag, requeue=refused)
     team.turn()
     assert one.heard.take_numbers() == [10]
 

@@ -58,6 +58,8 @@ class Deferred:
                 if part.run.marks is not None:
                     part.run.marks.count_return(queue.id)
                 self.add(span, due_ms)
+        if queue.fed and not queue.in_flight:  # the next member of a group may have waited for it
+            broker.dispatcher.touch(queue)
         if spent:
             broker.dead_letters.reject(spent, DELIVERY_LIMIT)
 

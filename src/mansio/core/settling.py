@@ -85,7 +85,7 @@ class Settling:
             if queue.settled(run, count) and queue.source is not None:
                 self._dispatcher.touch(queue.source)
             if queue.rota is not None and not queue.in_flight:
-                self._dispatcher.touch(queue)  # the next member may have waited for it
+                self._dispatcher.touch(queue)  # the next member of a group may have waited for it
         if run.persistent and queue.logged:
             settled = (position, count, step)
             self._ranges.setdefault(queue.id, []).append(settled)
