@@ -260,3 +260,23 @@ def test_what_cannot_be_changes_nothing(command: str, arguments: Any, error: Any
         getattr(kept.broker.administration, command)(*arguments)
     assert state(kept.broker)[1:] == before
     assert state(kept.restored())[1:] == before
+
+
+def test_connections_of_a_deleted_user_end_in_the_order_in_which_they_began() -> None:
+    broker = make_broker()
+    ended: list[str] = []
+
+    class Named(Heard):
+        def expelled(self, why: str) -> None:
+            ended.append(f"{self.name}: {why}")
+
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+    names = [f"c{i}" for i in range(20)]
+    for name in names:
+        broker.open_session(Named(name), DEFAULT_USER, "/", name)
+    broker.administration.delete_user(DEFAULT_USER)
+    assert ended == [f"{name}: user 'guest' is deleted" for name in names]
+    assert not broker.sessions

@@ -72,7 +72,7 @@ class Broker(Connecting):
         self.vhosts: dict[str, VHost] = {}
         self.add_vhost(DEFAULT_VHOST)
         self.users = Users()
-        self.sessions: set[Session] = set()
+        self.sessions: dict[Session, None] = {}  # in the order in which they were opened
         self.administration = Administration(self)
         self.definitions = Definitions(self)
         self.policies = Policies(self)

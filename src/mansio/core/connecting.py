@@ -14,7 +14,7 @@ class Connecting(Consuming):
 
     confirms: Confirms
     counts: Counts
-    sessions: set[Session]
+    sessions: dict[Session, None]
     users: Users
     vhosts: dict[str, VHost]
 
@@ -41,7 +41,7 @@ class Connecting(Consuming):
         if found is None or self.users.rights(user, vhost).permission is None:
             raise NotAllowed(f"access to vhost '{vhost}' refused for user '{user}'")
         session = Session(outbox, self.users.rights(user, vhost), name)
-        self.sessions.add(session)
+        self.sessions[session] = None
         host.sessions += 1
         found.sessions += 1
         self.counts.sessions_opened += 1
@@ -56,7 +56,7 @@ class Connecting(Consuming):
         session.closed = True
         session.starved.clear()
         if session in self.sessions:
-            self.sessions.discard(session)
+            del self.sessions[session]
             self.vhosts[session.vhost].sessions -= 1
             session.rights.user.sessions -= 1
 
