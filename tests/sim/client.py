@@ -71,6 +71,10 @@ class Client:
         self.alive = True
         """It sends heartbeats."""
         self.blocked = False
+        self.login = ("guest", "guest", "/")
+        """User, password and virtual host."""
+        self.is_told = False
+        """That its login was refused."""
         self.link.send(PROTOCOL_HEADER, (0, m.ConnectionStart(), None))
 
     @property
@@ -170,11 +174,14 @@ class Client:
                 "consumer_cancel_notify": self.rng.random() < 0.7,
                 "connection.blocked": self.rng.random() < 0.5,
             }
+            if self.is_told:
+                capabilities["authentication_failure_close"] = True
             properties: Table = {"capabilities": capabilities}
-            self.send(0, m.ConnectionStartOk(properties, "PLAIN", b"\0guest\0guest"))
+            response = "\0{}\0{}".format(*self.login).encode()
+            self.send(0, m.ConnectionStartOk(properties, "PLAIN", response))
         elif isinstance(method, m.ConnectionTune):
             self.send(0, m.ConnectionTuneOk(2047, self.frame_max, self.heartbeat_s))
-            self.send(0, m.ConnectionOpen("/"))
+            self.send(0, m.ConnectionOpen(self.login[2]))
         elif isinstance(method, m.ConnectionOpenOk):
             self.state = "open"
         elif isinstance(method, m.ConnectionClose):

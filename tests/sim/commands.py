@@ -1,6 +1,6 @@
 """What the oracle expects each method of a client to do: its reply or refusal, and its effect on the model.
 
-Codes are those of RabbitMQ 3.10.8; texts are not looked at.
+Codes are those of RabbitMQ 3.10.8; texts are looked at where there is one here.
 """
 
 from __future__ import annotations
@@ -100,8 +100,7 @@ class Commands(Definitions):
         channel = connection.channels.get(number)
         if channel is None:
             assert isinstance(method, m.ChannelOpen), method
-            connection.channels[number] = Channel(connection, number)
-            connection.expect(number, m.ChannelOpenOk())
+            self.open_channel(connection, number)
         elif channel.closing:
             if isinstance(method, m.ChannelClose):
                 connection.expect(number, m.ChannelCloseOk())
@@ -109,6 +108,18 @@ class Commands(Definitions):
                 del connection.channels[number]
         else:
             self._apply_on_channel(channel, method, message)
+
+    def open_channel(self, connection: Connection, number: int) -> None:
+        """The connection has one more."""
+        connection.channels[number] = Channel(connection, number)
+        connection.expect(number, m.ChannelOpenOk())
+
+    def admit(self, channel: Channel, method: m.Method, message: Message | None) -> None:
+        """Refused, if the user may not do that."""
+
+    def is_forged(self, channel: Channel, message: Message) -> bool:
+        """Whether a message says that it is from somebody else, which its user may not say."""
+        return message.user_id not in (None, "guest")
 
     def _apply_before_or_after(self, connection: Connection, method: m.Method) -> None:
         if isinstance(
@@ -135,6 +146,7 @@ class Commands(Definitions):
         self, channel: Channel, method: m.Method, message: Message | None
     ) -> None:
         try:
+            self.admit(channel, method, message)
             if message is not None:
                 self._publish(channel, message)
             else:
@@ -142,28 +154,28 @@ class Commands(Definitions):
                 if reply is not None and not getattr(method, "no_wait", False):
                     channel.connection.expect(channel.number, *reply)
         except Refused as refused:
-            self._refuse(channel, refused.code, method.ID)
+            self._refuse(channel, refused, method.ID)
 
-    def _refuse(self, channel: Channel, code: int, ident: int) -> None:
-        connection = channel.connection
+    def _refuse(self, channel: Channel, refused: Refused, ident: int) -> None:
+        connection, code, text = channel.connection, refused.code, refused.text
         ids = (ident >> 16, ident & 0xFFFF)
         if code in HARD:
             self.end_session(connection)
             connection.state = "closing"
-            connection.expect(0, m.ConnectionClose(code, "", *ids))
+            connection.expect(0, m.ConnectionClose(code, text, *ids))
         else:
             numbers = list(takewhile(lambda each: channel.pending[each].unrouted, channel.pending))
             if numbers:
                 connection.early[channel.number] = range(numbers[0], numbers[-1] + 1)
             self.end_channel(channel)
             channel.closing = True
-            connection.expect(channel.number, m.ChannelClose(code, "", *ids))
+            connection.expect(channel.number, m.ChannelClose(code, text, *ids))
 
     def _publish(self, channel: Channel, message: Message) -> None:
         exchange = self._exchange(message.exchange)
         if exchange.internal:
             raise Refused(403)
-        if message.mistaken:
+        if self.is_forged(channel, message):
             raise Refused(406)
         if message.asks_reply is not None:
             self._set_reply_to(channel, message, message.asks_reply)
@@ -231,6 +243,8 @@ class Commands(Definitions):
         if method.queue == REPLY_TO:
             queue = self._declare_reply_queue(channel, method)
         else:
+            if tag in channel.consumers:
+                raise Refused(530)
             queue = self._queue(channel, method.queue)
         if tag in channel.consumers:
             raise Refused(530)

@@ -13,6 +13,7 @@ from mansio.core.bounds import Bound
 from mansio.core.broker import Broker
 from mansio.core.dead_letters import DeadLetters
 from mansio.core.deferred import Deferred
+from mansio.core.delays import Delays
 from mansio.core.letters import Death, Letter
 from mansio.core.queue import Queue
 from mansio.core.receipts import Receipt
@@ -120,7 +121,8 @@ class Bounded:
 
 
 Event = Put | Drop | Died | Mark | Gone | Back | Stored | Fired | Told | Bounded | StreamEvent
-Tell = Callable[[Event], None]
+Tell = Callable[[str, Event], None]
+"""Told with the virtual host in which it happened."""
 
 
 class WatchedLetters(AmqpLetters):
@@ -131,13 +133,15 @@ class WatchedLetters(AmqpLetters):
         self._tell = tell
         self.told: Run | None = None
         """The last receipt."""
+        self.vhost = "/"
+        """Where messages are dead-lettered now."""
 
     def receipt(self, receipt: Receipt, key: str) -> Run:
         self.told = super().receipt(receipt, key)
         return self.told
 
     def dead_letter(self, run: Run, i: int, death: Death) -> Letter:
-        self._tell(Died(death.queue, parse_content(run.content(i)), death.reason))
+        self._tell(self.vhost, Died(death.queue, parse_content(run.content(i)), death.reason))
         return super().dead_letter(run, i, death)
 
 
@@ -152,7 +156,7 @@ class WatchedDeferred(Deferred):
 
     def _return(self, spans: list[Span]) -> None:
         places = [(span.base + span.start, span.stop - span.start) for span in spans]
-        self._tell(Back(self._queue.name, places))
+        self._tell(self._queue.vhost, Back(self._queue.name, places))
         super()._return(spans)
 
 
@@ -167,7 +171,7 @@ class WatchedBound(Bound):
 
     def enforce(self, queue: Queue, dead_letters: DeadLetters) -> None:
         super().enforce(queue, dead_letters)
-        self._tell(Bounded(queue.name))
+        self._tell(queue.vhost, Bounded(queue.name))
 
 
 def watch_queues(broker: Broker, tell: Tell) -> None:
@@ -232,10 +236,12 @@ class Watch:
                 routes = [run.route(i) for i in range(run.count)]
                 keys = [(route.exchange, route.routing_key) for route in routes]
                 if run is letters.told:
-                    self._tell(Told(*places[0], contents[0]))
+                    self._tell(queues[0].vhost, Told(*places[0], contents[0]))
                     self._streams.let_go()
                     return there
-                self._tell(Put(places, contents, keys, self._forwarding, run.priority))
+                if queues:
+                    put_there = Put(places, contents, keys, self._forwarding, run.priority)
+                    self._tell(queues[0].vhost, put_there)
             self._streams.let_go()
             return there
 
@@ -254,7 +260,12 @@ class Watch:
 
     def _watch_drops(self, broker: Broker) -> None:
         letters = broker.dead_letters
-        drop, refuse = letters.drop, letters.refuse
+        drop, refuse, publish = letters.drop, letters.refuse, letters._publish
+        writer: Any = broker.letters
+
+        def told_publish(queue: Any, *about: Any) -> None:
+            writer.vhost = queue.vhost
+            publish(queue, *about)
 
         def told(queue: Any, span: Any, reason: str) -> None:
             if not self._refusing:
@@ -267,19 +278,20 @@ class Watch:
             refuse(queue, span)
             self._refusing = False
 
+        letters._publish = told_publish  # type: ignore[method-assign]
         letters.drop = told  # type: ignore[method-assign]
         letters.refuse = told_refuse  # type: ignore[method-assign]
 
     def _tell_drop(self, queue: Any, span: Any, reason: str) -> None:
         first, count = span.base + span.start, span.stop - span.start
         late = reason == "maxlen" and not self._firing
-        self._tell(Drop(queue.name, first, count, reason, late))
+        self._tell(queue.vhost, Drop(queue.name, first, count, reason, late))
 
     def _watch_questions(self, broker: Broker) -> None:
         before, get, inquire = broker.before_get, broker.get, broker.bring_up_to_date
 
         def told_before(queue: Any) -> bool:
-            self._tell(Mark("look", queue.name))
+            self._tell(queue.vhost, Mark("look", queue.name))
             was, self._answering = self._answering, True
             try:
                 return before(queue)
@@ -290,15 +302,15 @@ class Watch:
             self._answering = True
             got = get(channel, queue, no_ack)
             self._answering = False
-            self._tell(Mark("get", queue.name))
+            self._tell(queue.vhost, Mark("get", queue.name))
             return got
 
         def told_inquire(queue: Any) -> None:
             if not self._answering:
-                self._tell(Mark("look", queue.name))
+                self._tell(queue.vhost, Mark("look", queue.name))
             inquire(queue)
             if not self._answering:
-                self._tell(Mark("inquire", queue.name))
+                self._tell(queue.vhost, Mark("inquire", queue.name))
 
         broker.before_get = told_before  # type: ignore[method-assign]
         broker.get = told_get  # type: ignore[method-assign]
@@ -314,25 +326,38 @@ class Watch:
 
         def told_drop_queue(queue: Any, session: Any = None) -> int:
             if self._firing:
-                self._tell(Gone(queue.name))
+                self._tell(queue.vhost, Gone(queue.name))
             return drop_queue(queue, session)
 
         broker.deadlines.fire = told_fire  # type: ignore[method-assign]
         broker.definitions.drop_queue = told_drop_queue  # type: ignore[method-assign]
 
     def _watch_delays(self, broker: Broker) -> None:
-        delays = broker.delays("/")
-        enter, forward = delays.enter, delays._forward
+        find, watched = broker.delays, set[Delays]()
+
+        def found(vhost: str) -> Delays:
+            delays = find(vhost)
+            if delays not in watched:
+                watched.add(delays)
+                self._watch_store(delays)
+            return delays
+
+        broker.delays = found  # type: ignore[method-assign]
+        for vhost in broker.vhosts:
+            found(vhost)
+
+    def _watch_store(self, delays: Delays) -> None:
+        enter, forward, vhost = delays.enter, delays._forward, delays.vhost
 
         def told_enter(held: Any) -> None:
             run = held.run
             contents = [parse_content(run.content(i)) for i in range(run.count)]
-            self._tell(Stored(delays.next_position, contents))
+            self._tell(vhost, Stored(delays.next_position, contents))
             enter(held)
 
         def told_forward(batch: Any) -> None:
             runs = [(held.run, i) for held, numbers in batch for i in numbers]
-            self._tell(Fired([parse_content(run.content(i)) for run, i in runs]))
+            self._tell(vhost, Fired([parse_content(run.content(i)) for run, i in runs]))
             forward(batch)
 
         delays.enter = told_enter  # type: ignore[method-assign]

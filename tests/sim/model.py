@@ -32,9 +32,10 @@ class Violation(AssertionError):
 class Refused(Exception):
     """The model expects the broker to close the channel, or for a hard code the connection."""
 
-    def __init__(self, code: int) -> None:
+    def __init__(self, code: int, text: str = "") -> None:
         super().__init__(code)
         self.code = code
+        self.text = text
 
 
 @dataclass(slots=True, eq=False)
@@ -180,6 +181,10 @@ class Connection:
 
     name: str
     state: str = "header"  # … start, tune, opening, open, closing, closed
+    user: str = "guest"
+    vhost: str = "/"
+    opened: int = 0
+    """Its place among all that ever were open."""
     tells_cancel: bool = False
     tells_blocked: bool = False
     heartbeat_s: int = 0

@@ -12,6 +12,7 @@ from mansio.core.dispatch import Consumer
 from mansio.core.queue import Queue
 from mansio.core.session import Channel
 from mansio.log.memory import MemoryStore
+from tests.sim.access_oracle import Oracles
 from tests.sim.client import HEARTBEAT_FRAME, Client
 from tests.sim.durable import Durable
 from tests.sim.events import Event
@@ -60,7 +61,9 @@ class Network:
         self.note = note
         self.checking = checking
         self.store = MemoryStore()
-        self.oracle = Oracle(Durable(self.store))
+        self.oracle: Oracle = (
+            Oracles(self.store) if self.profile.access else Oracle(Durable(self.store))
+        )
         self.oracle.consumer_timeout_ms = self.profile.consumer_timeout_ms
         self.oracle.cross, self.oracle.lags = self.profile.cross, self.profile.page_bytes > 0
         self.oracle.now_ms = unix_ms(self.now_ns)
@@ -70,7 +73,7 @@ class Network:
         self._by_front: dict[Front, Party] = {}
         self._connected = 0
         self._tick_ns = self.now_ns
-        self._version = -1
+        self._version: list[tuple[str, int]] = []
         self._ended: list[Party] = []
 
     def _start_server(self) -> Server:
@@ -95,7 +98,7 @@ class Network:
         def observed(channel: Channel, whose: Consumer | Queue, age_ms: int) -> None:
             self._on_overdue(channel, whose)
             give_back(channel, whose, age_ms)
-            cancel(self.oracle)
+            cancel(self.oracle.in_vhost(channel.session.vhost) or self.oracle)
 
         server.broker.overdue.give_back = observed  # type: ignore[method-assign]
         return server
@@ -207,10 +210,12 @@ class Network:
 
     # -- what the server tells
 
-    def _on_event(self, event: Event) -> None:
+    def _on_event(self, vhost: str, event: Event) -> None:
         if self.note:
-            self._note(f"    {event}")
-        self.oracle.on_event(event)
+            self._note(f"    {vhost} {event}")
+        oracle = self.oracle.in_vhost(vhost)
+        if oracle is not None:
+            oracle.on_event(event)
 
     def _on_made(self, front: Front, items: list[Item]) -> None:
         model = self._by_front[front].model
@@ -237,7 +242,8 @@ class Network:
         self._note(f"{party.client.name}: {tag or 'basic.get'} of {queue.name} is late")
         if self.oracle.phase != DISPATCH:
             raise Violation("a delivery is taken back outside of the end of a turn")
-        give_back(self.oracle, party.model.channels[channel.number], tag, queue.name)
+        oracle = self.oracle.home(party.model)
+        give_back(oracle, party.model.channels[channel.number], tag, queue.name)
 
     def _refused(self) -> list[Connection]:
         """Who was waiting for a log that is lost, since the last call."""
@@ -362,7 +368,8 @@ class Network:
     def check(self) -> None:
         """Everything that always holds."""
         if self.checking:
-            version = self.server.broker.vhosts["/"].version
+            hosts = self.server.broker.vhosts
+            version = [(name, host.version) for name, host in hosts.items()]
             check(self.server.broker, version != self._version, self.profile.turn_bytes)
             self._version = version
 

@@ -51,6 +51,14 @@ class Oracle(Policing):
         self._seen: dict[Connection, list[Item]] = {}
         self._served: dict[Queue, None] = {}
 
+    def in_vhost(self, vhost: str) -> Oracle | None:
+        """What knows of this virtual host; None if there is no such."""
+        return self
+
+    def home(self, connection: Connection) -> Oracle:
+        """What knows of this connection."""
+        return self
+
     def restart(self) -> None:
         """The broker is gone, and a new one has read the log."""
         self._read_log()
@@ -373,7 +381,7 @@ class Oracle(Policing):
         number, method, message, deliveries = expected
         found = item.method
         if isinstance(found, (m.ChannelClose, m.ConnectionClose)):
-            found.reply_text = ""
+            found.reply_text = found.reply_text if getattr(method, "reply_text", "") else ""
         if item.channel != number:
             return False
         if isinstance(found, (m.ConnectionStart, m.ConnectionTune)):

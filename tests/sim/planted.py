@@ -26,6 +26,7 @@ from mansio.core.sharing import Sharing
 from mansio.core.strategies import LeastLoaded, RoundRobin, Weighted
 from mansio.core.topology import VHost
 from tests.sim import (
+    planted_access,
     planted_delays,
     planted_letters,
     planted_partitions,
@@ -311,6 +312,7 @@ PLANTED = (
     *(
         Planted(name, plant, steps=400)
         for bugs in (
+            planted_access,
             planted_letters,
             planted_delays,
             planted_repeats,

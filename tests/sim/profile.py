@@ -107,21 +107,16 @@ class Profile:
             system, rng.randint(1, 2)
         )
         """Exchanges that are bound and published to: few, so that much happens to each."""
-        self.page_bytes = rng.choice((0, 0, 1, 200, 3000, 30_000))
-        """What stays in memory of messages; 0: all of it."""
-        self.part_bytes = rng.choice((1 << 28, 1 << 28, 1 << 28, 500))
-        """How much of what is published in a turn goes into one entry of the log."""
         self.delaying = rng.choice((0.0, 0.0, 0.0, 0.05, 0.4))
         """The chance that messages are delayed."""
         self.telling = rng.choice((0.0, 0.0, 0.0, 0.1, 0.5))
         """The chance that messages ask for receipts."""
+        self._draw_sizes(rng)
+        self.access = rng.random() < 0.25
+        """There are users with few rights, and more than one virtual host."""
         self._add_habits(rng)
 
     def _add_habits(self, rng: Random) -> None:
-        self.loose_max = rng.choice((2, 20, 4096))
-        """So many delayed messages are packed."""
-        self.depth = rng.choice((1, 2))
-        """How many entries may be on their way to the log."""
         self.taste = {name: rng.choice((0.0, 0.3, 1.0, 1.0, 3.0)) for name in TASTES}
         if self.partitioned:
             self.taste["team"], self.taste["consume"] = 3.0, 0.3
@@ -133,6 +128,17 @@ class Profile:
     def plain(self) -> list[QueueSpec]:
         """Queues that are neither streams nor groups."""
         return [spec for spec in self.queues if spec.name.startswith("q")]
+
+    def _draw_sizes(self, rng: Random) -> None:
+        """How much the broker keeps in memory, and in one piece."""
+        self.page_bytes = rng.choice((0, 0, 1, 200, 3000, 30_000))
+        """What stays in memory of messages; 0: all of it."""
+        self.part_bytes = rng.choice((1 << 28, 1 << 28, 1 << 28, 500))
+        """How much of what is published in a turn goes into one entry of the log."""
+        self.loose_max = rng.choice((2, 20, 4096))
+        """So many delayed messages are packed."""
+        self.depth = rng.choice((1, 2))
+        """How many entries may be on their way to the log."""
 
     def _deduplicate(self, rng: Random) -> None:
         """Some queues and exchanges look at ids."""
@@ -198,6 +204,7 @@ class Profile:
         """The broker's constants are as small as the world wants them."""
         with (
             patch("mansio.core.consuming.TURN_BYTES", self.turn_bytes),
+            patch("mansio.admin.passwords._is_argon2", return_value=False),
             patch("mansio.core.session.TURN_BYTES", self.turn_bytes),
             patch("mansio.core.journal.PART_BYTES_MAX", self.part_bytes),
             patch("mansio.core.delays.LOOSE_MAX", self.loose_max),

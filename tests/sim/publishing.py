@@ -30,7 +30,6 @@ class Shape:
     properties: Properties
     copies: tuple[str, ...] = ()
     blind: bool = False
-    mistaken: bool = False
     numbered: bool = False
     """Each message has its number in its properties."""
     producer: bool = False
@@ -86,7 +85,6 @@ def make_shape(rng: Random, profile: Profile, queues: list[str]) -> Shape:
     if rng.random() < 0.08 * profile.taste["special"]:
         _make_special(rng, shape, profile.keys, queues)
         if rng.random() < 0.02 * profile.taste["mistake"]:
-            shape.mistaken = True
             properties.user_id = "mallory"
     return shape
 
@@ -148,7 +146,7 @@ def make_message(number: int, shape: Shape, exchange: str, key: str, mandatory: 
     message.delay_ms, message.kept = delay_ms, kept
     message.mandatory = mandatory
     message.copies = shape.copies
-    message.mistaken = shape.mistaken
+    message.user_id = properties.user_id
     message.asks_receipt = asked_of(properties)
     if properties.reply_to == REPLY_TO:
         message.asks_reply = replace(properties)

@@ -125,7 +125,8 @@ class Watched(Broker):
         self.sent: list[Sent] = []
 
     def publish(self, channel: Channel, run: Run, queues: tuple[Queue, ...]) -> None:
-        if any(each.type in CHOOSERS for each in self.vhosts["/"].exchanges.values()):
+        exchanges = self.vhosts[channel.session.vhost].exchanges
+        if any(each.type in CHOOSERS for each in exchanges.values()):
             names = {queue.name for queue in queues}
             self.sent += [(parse_content(run.content(i)), names) for i in range(run.count)]
         super().publish(channel, run, queues)
@@ -329,9 +330,9 @@ class Server:
         if writable:
             self.scheduled = True
 
-    def _told(self, event: Event) -> None:
+    def _told(self, vhost: str, event: Event) -> None:
         self._events += 1
-        self._tell(event)
+        self._tell(vhost, event)
 
     def _write(self) -> None:
         for front in self._speaking:

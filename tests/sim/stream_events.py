@@ -67,7 +67,7 @@ class Divided:
 
 
 StreamEvent = Appended | Fed | Packed | Cut | Divided
-Tell = Callable[[StreamEvent], None]
+Tell = Callable[[str, StreamEvent], None]
 
 
 class WatchedRota(Rota):
@@ -94,7 +94,7 @@ class WatchedRota(Rota):
             each.name: (_seat(partition.active), _seat(partition.holder))
             for each, partition in self.partitions.items()
         }
-        self._tell(Divided(str(queue.arguments[ROTA]), queue.name, seats))
+        self._tell(queue.vhost, Divided(str(queue.arguments[ROTA]), queue.name, seats))
 
 
 def _seat(consumer: Consumer | None) -> Seat | None:
@@ -122,7 +122,7 @@ class StreamWatch:
 
     def __init__(self, broker: Broker, tell: Tell) -> None:
         self._tell = tell
-        self._held: list[StreamEvent] | None = None
+        self._held: list[tuple[str, StreamEvent]] | None = None
         self.bases: dict[tuple[Run, Queue], int] = {}
         """At which offset a run came into a stream, until somebody takes that."""
         streams = broker.streams
@@ -133,27 +133,28 @@ class StreamWatch:
         def told_append(stream: Stream, run: Run) -> None:
             grown = [growth(parse_content(run.content(i))[0]) for i in range(run.count)]
             sizes = [len(run.message(i)) + grown[i] for i in range(run.count)]
-            self._say(Appended(stream.name, stream.next_position, sizes))
+            self._say(stream.vhost, Appended(stream.name, stream.next_position, sizes))
             self.bases[run, stream] = stream.next_position
             append(stream, run)
 
         def told_placed(run: Run) -> None:
             retainer = streams._retainers.get(run.places[0][0]) if run.places else None
             if retainer is not None:
-                self._say(Fed(retainer.stream.name, run.places[0][1], run.count))
+                about = Fed(retainer.stream.name, run.places[0][1], run.count)
+                self._say(retainer.stream.vhost, about)
             placed(run)
 
         def told_pack(stream: Stream, run: Run) -> None:
             runs = len(stream.ready)
             pack(stream, run)
             if len(stream.ready) != runs:
-                self._say(Packed(stream.name, run.places[0][1], run.count))
+                self._say(stream.vhost, Packed(stream.name, run.places[0][1], run.count))
 
         def told_retain(stream: Stream) -> None:
             first = stream.first
             retain(stream)
             if stream.first != first:
-                self._say(Cut(stream.name, stream.first, stream.next_position))
+                self._say(stream.vhost, Cut(stream.name, stream.first, stream.next_position))
 
         streams.append = told_append  # type: ignore[method-assign]
         streams.placed = told_placed  # type: ignore[method-assign]
@@ -167,11 +168,11 @@ class StreamWatch:
     def let_go(self) -> None:
         """They are there, and told of."""
         held, self._held = self._held or [], None
-        for event in held:
-            self._tell(event)
+        for vhost, event in held:
+            self._tell(vhost, event)
 
-    def _say(self, event: StreamEvent) -> None:
+    def _say(self, vhost: str, event: StreamEvent) -> None:
         if self._held is None:
-            self._tell(event)
+            self._tell(vhost, event)
         else:
-            self._held.append(event)
+            self._held.append((vhost, event))

@@ -273,6 +273,10 @@ def rebuild_streams(model: Streaming, durable: Durable) -> None:
     model.restart_rotas()
     model.recount_produced()
     queues = list(model.topology.queues.values())
+    known = {
+        (queue.name, queue.incarnation) for queue in queues
+    }  # the others never were durable, or are gone
+    model.produced = {key: taken for key, taken in model.produced.items() if key in known}
     for queue in queues:
         stream = queue.stream
         if stream is None:

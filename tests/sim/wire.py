@@ -52,8 +52,8 @@ class Message:
     """Where its receipts go, and what they refer to."""
     asks_reply: Properties | None = None
     """Its properties, if they ask for a direct reply."""
-    mistaken: bool = False
-    """Its properties are not allowed."""
+    user_id: str | None = None
+    """Who has published it, as it says."""
     deaths: list[dict[str, Any]] = field(default_factory=list)
     """The tables of its x-death header, the last death first."""
 

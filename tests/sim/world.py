@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from mansio.codec import amqp_methods as m
 from tests.log.faulty import NO_FAULTS
+from tests.sim.access_operator import Operator
+from tests.sim.access_oracle import Oracles
 from tests.sim.client import Client, ClientChannel
 from tests.sim.model import Violation
 from tests.sim.network import SECOND_NS, START_MS, Network, Note, Party, unix_ms
@@ -22,6 +24,10 @@ class World(Network):
     def __init__(self, seed: int, note: Note | None = None, checking: bool = True) -> None:
         super().__init__(seed, note, checking)
         self.operations = Operations(self, self.rng, self.profile)
+        self.operator: Operator | None = None
+        if isinstance(self.oracle, Oracles):
+            self.operator = Operator(self, self.rng, self.oracle)
+            self.profile.clients += 2
 
     # -- steps
 
@@ -41,6 +47,8 @@ class World(Network):
             self._crash()
         if rng.random() < profile.policing:
             self.operate()
+        if self.operator is not None:
+            self.operator.step()
         self._act()
         for _ in range(rng.choice((0, 1, 1, 2))):
             if self.parties:
@@ -53,6 +61,8 @@ class World(Network):
     def _crash(self) -> None:
         """The broker dies, and what was on its way to the log has arrived or not; another one takes over."""
         self._note("the broker crashes")
+        if self.operator is not None:
+            self.operator.crashed(self.server.group.durable)
         self.server.committer.log.crash()
         self.parties.clear()
         self._by_front.clear()
@@ -61,13 +71,18 @@ class World(Network):
         self.oracle.restart()
         self.server = self._start_server()
         self.server.digest = digest
-        self._version = -1
+        self._version = []
+        if self.operator is not None:
+            self.operator.restarted()
         self.check()
 
     def _act(self) -> None:
         rng, taste = self.rng, self.profile.taste
         if len(self.parties) < self.profile.clients and rng.random() < 0.3:
-            self._begin(self._connect())
+            party = self._connect()
+            if self.operator is not None:
+                self.operator.introduce(party.client)
+            self._begin(party)
         if not self.parties:
             return
         if rng.random() < 0.03 * taste["sleep"]:
@@ -85,7 +100,7 @@ class World(Network):
         elif draw < 0.009 * taste["freeze"]:
             party.frozen = not party.frozen
         elif not party.frozen:
-            name = self.operations.step(party.client)
+            name = self._operations_of(party).step(party.client)
             if self.note and name:
                 self.note(f"{party.client.name}: {name}")
         if not party.frozen and rng.random() < 0.9:
@@ -105,11 +120,21 @@ class World(Network):
     def _begin(self, party: Party) -> None:
         """Most clients get through the handshake at once."""
         if self.rng.random() < 0.9:
-            while party.client.state == "starting":
+            while party.client.state == "starting" and not party.dropped:
                 self.feed(party, len(party.client.link.up))
                 self.end_turn()
                 self.read(party, party.client.link.down_bytes)
-            self.operations.begin(party.client)
+            if party.client.state == "open":
+                self._operations_of(party).begin(party.client)
+
+    def _operations_of(self, party: Party) -> Operations:
+        """In the virtual host of a client."""
+        return self.operations if self.operator is None else self.operator.operations(party.model)
+
+    def end_turn(self) -> None:
+        super().end_turn()
+        if self.operator is not None:
+            self.operator.sealed(self.server._ticket)
 
     def _pump(self, party: Party) -> None:
         """Some bytes arrive, at either end."""
@@ -137,6 +162,8 @@ class World(Network):
             party.frozen = False
         self._rest()
         self._check_log()
+        if self.operator is not None:
+            self.operator.make_peace()
         for party in list(self.parties):
             if party.client.state == "open" and not (party.front.paused or party.front.waiting):
                 party.client.close()
