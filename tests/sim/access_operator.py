@@ -59,7 +59,7 @@ class Operator:
         self.world = world
         self.rng = rng
         self.oracle = oracle
-        self.chance = rng.choice((0.03, 0.1, 0.2))
+        self.chance = world.profile.ruling
         self.strictness = rng.choice((0.15, 0.3, 0.6))
         """The chance that a right is less than everything."""
         self._sealed: list[tuple[int, int]] = []

@@ -23,7 +23,7 @@ from tests.sim.profile import Profile
 
 def _ruled(bug: AbstractContextManager[Any]) -> AbstractContextManager[Any]:
     def rule(profile: Profile, _: Random) -> None:
-        profile.access = True
+        profile.access, profile.ruling = True, 0.2
         profile.taste["special"] = profile.taste["topology"] = 3.0
 
     return worlds(bug, rule)
@@ -31,8 +31,10 @@ def _ruled(bug: AbstractContextManager[Any]) -> AbstractContextManager[Any]:
 
 def _with_topics(bug: AbstractContextManager[Any]) -> AbstractContextManager[Any]:
     def choose(profile: Profile, _: Random) -> None:
+        del profile.exchanges[2:]
         for exchange in profile.exchanges:
             exchange.type, exchange.arguments, exchange.internal = "topic", {}, False
+        profile.sources = ["amq.topic", *(exchange.name for exchange in profile.exchanges)]
 
     return worlds(_ruled(bug), choose)
 
@@ -54,7 +56,7 @@ def _stale_rights() -> AbstractContextManager[Any]:
         self.vhost(vhost).version = version
         return rights
 
-    return _ruled(patch.object(Administration, "_rights", silent))
+    return _with_topics(patch.object(Administration, "_rights", silent))
 
 
 def _copies_unchecked() -> AbstractContextManager[Any]:

@@ -112,8 +112,7 @@ class Profile:
         self.telling = rng.choice((0.0, 0.0, 0.0, 0.1, 0.5))
         """The chance that messages ask for receipts."""
         self._draw_sizes(rng)
-        self.access = rng.random() < 0.25
-        """There are users with few rights, and more than one virtual host."""
+        self._draw_access(rng)
         self._add_habits(rng)
 
     def _add_habits(self, rng: Random) -> None:
@@ -128,6 +127,13 @@ class Profile:
     def plain(self) -> list[QueueSpec]:
         """Queues that are neither streams nor groups."""
         return [spec for spec in self.queues if spec.name.startswith("q")]
+
+    def _draw_access(self, rng: Random) -> None:
+        """Whether clients may do everything."""
+        self.access = rng.random() < 0.25
+        """There are users with few rights, and more than one virtual host."""
+        self.ruling = rng.choice((0.03, 0.1, 0.2))
+        """The chance that an operator does something in a step, if so."""
 
     def _draw_sizes(self, rng: Random) -> None:
         """How much the broker keeps in memory, and in one piece."""
