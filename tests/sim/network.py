@@ -256,13 +256,15 @@ class Network:
 
     def operate(self) -> None:
         """An operator changes policies, between the commands of clients."""
-        change = draw_change(self.rng, self.oracle.topology.policies)
-        self._note(f"operator: {change}")
+        vhost = self.rng.choice(list(self.server.broker.vhosts))
+        oracle = self.oracle.in_vhost(vhost) or self.oracle
+        change = draw_change(self.rng, oracle.topology.policies)
+        self._note(f"operator: {change} in {vhost}")
         self.oracle.phase = COMMANDS
         policies, about = self.server.broker.policies, dict(change)
         operate = policies.put if about.pop("do") == "put policy" else policies.delete
-        operate("/", **about)
-        self.oracle.change_policies(change)
+        operate(vhost, **about)
+        oracle.change_policies(change)
         self.oracle.end_commands()
         self.server.scheduled = True
 
