@@ -7,7 +7,6 @@ from random import Random
 from typing import Any
 
 from mansio.codec import amqp_methods as m
-from tests.torture.bodies import make_body
 from tests.torture.changes import Seen, change, declare_group, declare_stream, delete
 from tests.torture.session import Held, Sender, Session, World
 from tests.torture.stream_roles import Follower
@@ -38,7 +37,6 @@ NOT_FOUND = 404
 READ_S_MAX = 30.0
 """No more of a stream for so long: there is nothing more, whatever its length says."""
 RENEW_SHARE = 0.2
-PROBE_BYTES = 64
 
 
 async def set_up(world: World) -> None:
@@ -53,33 +51,47 @@ async def set_up(world: World) -> None:
         method = m.ExchangeDeclare(exchange, kind, durable=True)
         call = channel.call(method, m.ExchangeDeclareOk)
         await change(session, call, {exchange_entity(exchange): True})
-    for stream in STREAMS:
-        await declare_stream(session, channel, stream)
     for exchange, queue, key in BINDINGS:
-        await channel.call(m.QueueBind(queue, exchange, key), m.QueueBindOk)
+        if queue not in STREAMS:
+            await channel.call(m.QueueBind(queue, exchange, key), m.QueueBindOk)
+    for stream in STREAMS:
+        await _declare(session, channel, stream)
     await _find_partitions(session)
-    for group in GROUPS:
-        await declare_group(session, channel, group, "first")
     sender.mark()
     await sender.settle()
     await session.connection.close()
 
 
+async def _declare(session: Session, channel: Channel, stream: str) -> Seen:
+    """A steady stream with its bindings and groups, where there is none."""
+    seen = await declare_stream(session, channel, stream)
+    for exchange, queue, key in BINDINGS:
+        if queue == stream:
+            await channel.call(m.QueueBind(queue, exchange, key), m.QueueBindOk)
+    for group, about in GROUPS.items():
+        if about.stream == stream:
+            seen |= await declare_group(session, channel, group, "first")
+    return seen
+
+
 async def _find_partitions(session: Session) -> None:
-    """Send a message by each key of the partitions, and see where it comes: from now on all go there."""
-    sender = await Sender.open(session, False)
-    before = await _lengths(sender.channel)
-    for number, key in enumerate(PARTITION_KEYS, 1):
-        body, crc = make_body(sender.number, number, PROBE_BYTES)
-        sender.channel.publish("p.hash", key, body, True)
-        while (now := await _lengths(sender.channel)) == before:
+    """Send a message by each key of the partitions, and see where it comes: from now on all go there.
+
+    Then they are declared anew, so that nothing is in them.
+    """
+    channel = await session.channel()
+    before = await _lengths(channel)
+    for key in PARTITION_KEYS:
+        channel.publish("p.hash", key, b"", True)
+        while (now := await _lengths(channel)) == before:
             await asyncio.sleep(0)
         (stream,) = (name for name in PARTITIONS if now[name] > before[name])
         before = now
-        message = (number, mask(stream), True, PROBE_BYTES, crc)
-        session.journal("sent", sender.number, 0, [message])
         session.world.partitions.append(("p.hash", key, mask(stream)))
-    await sender.channel.close()
+    for stream in PARTITIONS:
+        await delete(session, channel, stream)
+        await _declare(session, channel, stream)
+    await channel.close()
 
 
 async def _lengths(channel: Channel) -> dict[str, int]:
@@ -153,13 +165,14 @@ async def _look_at_bindings(session: Session, seen: Seen) -> None:
 async def drain(world: World, there: Seen, rng: Random | None = None) -> None:
     """Empty every queue and group, read every stream, make that durable, and say so.
 
-    `rng`: for streams that are declared anew; `there` is brought up to date.
+    `rng`: where there was a load on streams; some are declared anew, and `there` is brought up to date.
     """
     session = await Session.open(world)
     sender = await Sender.open(session, True)
     horizon = sender.number
-    sender.mark()  # what comes to streams on its way here has come to their groups then
-    await sender.settle()
+    if rng is not None:
+        sender.mark()  # when this is confirmed, groups have all that has come to their streams before
+        await sender.settle()
     for queue in (*STEADY_QUEUES, *CHURN, *ALL_GROUPS):
         if there[queue_entity(queue)]:
             await _drain_queue(session, queue)
@@ -217,13 +230,7 @@ async def _renew(session: Session, channel: Channel, there: Seen, rng: Random) -
         if not long and rng.random() >= RENEW_SHARE:
             continue
         there |= await delete(session, channel, name)
-        there |= await declare_stream(session, channel, name)
-        for exchange, queue, key in BINDINGS:
-            if queue == name:
-                await channel.call(m.QueueBind(queue, exchange, key), m.QueueBindOk)
-        for group, about in GROUPS.items():
-            if about.stream == name:
-                there |= await declare_group(session, channel, group, "first")
+        there |= await _declare(session, channel, name)
         for place in [place for place in world.bookmarks if place[1] == name]:
             del world.bookmarks[place]
         if name == MEASURES:
