@@ -242,12 +242,10 @@ class Commands(Definitions):
         tag = method.consumer_tag or f"amq.ctag-{self.tokens.popleft()}"
         if method.queue == REPLY_TO:
             queue = self._declare_reply_queue(channel, method)
-        else:
-            if tag in channel.consumers:
-                raise Refused(530)
-            queue = self._queue(channel, method.queue)
         if tag in channel.consumers:
             raise Refused(530)
+        if method.queue != REPLY_TO:
+            queue = self._queue(channel, method.queue)
         exclusive = method.exclusive
         if queue.stream is not None:
             self._check_reader(channel, method)

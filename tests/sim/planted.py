@@ -242,7 +242,7 @@ def _ignored_weight() -> AbstractContextManager[Any]:
 
     def weigh(profile: Profile, _: Random) -> None:
         profile.taste["priority"] = profile.taste["consume"] = 1.0
-        for queue in profile.queues:
+        for queue in profile.plain:
             queue.arguments["x-dispatch-strategy"] = "weighted"
 
     return worlds(patch.object(Weighted, "share", RoundRobin.share), weigh)
