@@ -582,3 +582,12 @@ def test_to_declare_again_without_it_changes_nothing(kind: str) -> None:
     talker.call(1, declarations[0])
     (ok,) = talker.call(1, declarations[1])
     assert isinstance(ok, m.QueueDeclareOk | m.ExchangeDeclareOk)
+
+
+def test_what_was_learnt_goes_with_the_virtual_host() -> None:
+    world, talker = scene(x_message_deduplication=True, x_cache_ttl=60_000)
+    properties = Properties(headers={"x-deduplication-header": "a"}, delivery_mode=2)
+    talker.publish(1, "q", b"a", properties=properties)
+    world.broker.administration.delete_vhost("/")
+    world.turn()
+    assert not world.broker.vhosts

@@ -277,7 +277,9 @@ class Deduplication:
         fresh, self._fresh = self._fresh, {}
         records: list[Parts] = []
         for window, (vhost, kind, name, ids) in fresh.items():
-            host = self._broker.vhosts[vhost]
+            host = self._broker.vhosts.get(vhost)
+            if host is None:  # deleted, and with it all that is in it
+                continue
             owner = host.exchanges.get(name) if kind == "exchange" else host.queues.get(name)
             if owner is not None and owner.dedup is window:  # else it is deleted
                 change = {"do": REMEMBER, "vhost": vhost, kind: name, "ids": list(ids.items())}
