@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -17,7 +18,6 @@ from mansio.server.tls_porter import Porter
 from tests.certificates import client_context, server_config
 
 MIB = 1 << 20
-UNREAD_BYTES_MAX = 4 * MIB
 LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
 
 
@@ -73,11 +73,17 @@ class Place:
         self.echoes.append(Echo())
         return self.echoes[-1]
 
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A client. It never pauses: uvloop's own TLS would lose what it has not read when the server closes."""
-        context = client_context(self.folder)
+    async def connect(
+        self, unread_bytes_max: int = 4 * MIB
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A client. With little in `unread_bytes_max` uvloop's own TLS loses what is unread when the server closes."""
+        sock = socket.create_connection(("127.0.0.1", self.port))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)  # else all may fit in there
         return await asyncio.open_connection(
-            "localhost", self.port, ssl=context, limit=UNREAD_BYTES_MAX
+            sock=sock,
+            ssl=client_context(self.folder),
+            server_hostname="localhost",
+            limit=unread_bytes_max,
         )
 
 
@@ -121,7 +127,7 @@ def test_a_client_that_does_not_read_is_waited_for(
     certificates: Path, factory: Callable[[], asyncio.AbstractEventLoop]
 ) -> None:
     async def scene(place: Place) -> None:
-        reader, writer = await place.connect()
+        reader, writer = await place.connect(65_536)
         data = os.urandom(MIB)
         writing = asyncio.ensure_future(write(writer, data * 24))
         while not place.echoes[0].paused:

@@ -234,7 +234,8 @@ def _open_listeners(config: Config) -> Listeners:
     if not config.tls_only:
         listeners.open(config.bind, config.port)
     if config.tls_port:
-        listeners.open(config.tls_bind or config.bind, config.tls_port, tls=True)
+        where = (config.tls_bind or config.bind, config.tls_port)
+        listeners.open(*where, tls=True, settings=("--tls-port", "tls_bind"))
     return listeners
 
 

@@ -49,22 +49,29 @@ class Listeners:
         """The same of those with TLS."""
         return [shown(*sock.getsockname()[:2]) for sock in self._tls]
 
-    def open(self, host: str, port: int, tls: bool = False) -> None:
-        """Bind every address of `host`; accepts nothing yet. Raises ListenError, and then nothing is open any more.
+    def open(
+        self,
+        host: str,
+        port: int,
+        tls: bool = False,
+        settings: tuple[str, str] = ("--port", "--bind"),
+    ) -> None:
+        """Bind every address of `host`; accepts nothing yet. `settings`: where port and host are set, for the user.
+
+        Raises ListenError, and then nothing is open any more.
 
         A name may stand for addresses that this machine lacks (localhost for ::1, without IPv6):
         they are left out as long as another one works.
         """
-        names = ("--tls-port", "tls_bind") if tls else ("--port", "--bind")
         opened = self._tls if tls else self._plain
         missing: ListenError | None = None
-        for family, address in _resolve(host, port, names[1]):
+        for family, address in _resolve(host, port, settings[1]):
             if port == 0 and opened:  # the same free port on each address
                 address = (address[0], opened[0].getsockname()[1], *address[2:])
             try:
                 opened.append(_bound(family, address))
             except OSError as error:
-                fault = ListenError(explain(error, str(address[0]), port, *names))
+                fault = ListenError(explain(error, str(address[0]), port, *settings))
                 if error.errno not in _NOT_HERE:
                     self.close()
                     raise fault from error

@@ -297,9 +297,13 @@ class TlsStream(asyncio.Transport, asyncio.BufferedProtocol):
             self._raw.pause_reading()
 
     def resume_reading(self) -> None:
-        if self._paused:
-            self._paused = False
+        if not self._paused:
+            return
+        self._paused = False
+        if self._raw is not None and (self._held or self._incoming.pending or self._tls.pending()):
             asyncio.get_running_loop().call_soon(self._go_on)
+        else:
+            self._resume_raw()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         if self._raw is not None:
