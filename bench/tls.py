@@ -21,7 +21,7 @@ if not __package__:  # called by its path
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from bench import disk, load, machine, peers, procfs, report
-from bench.run import prepare_process, say
+from bench.run import QUIET, prepare_process, say
 from bench.scenarios import CONFIRMS, TRANSIENT, Sample, disturbance, medians, sample_of
 
 DOCUMENT = load.HERE.parent / "docs" / "benchmarks.md"
@@ -202,7 +202,9 @@ def main(arguments: list[str]) -> int:
     text = render(outcomes)
     every = [one for outcome in outcomes.values() for one in outcome.results()]
     share = disturbance(every, os.cpu_count() or 1)
-    text = f"- Disturbance: other processes and the hypervisor took {share:.0%} of the CPU time\n\n{text}"
+    warning = "; too much for firm figures" if share > QUIET else ""
+    told = f"other processes and the hypervisor took {share:.0%} of the CPU time{warning}"
+    text = f"- Disturbance: {told}\n\n{text}"
     print(text)
     facts = machine.facts() | {"OpenSSL": ssl.OPENSSL_VERSION}
     if chosen.json:

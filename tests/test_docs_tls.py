@@ -14,24 +14,25 @@ PROGRAMS = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", PAGE, re.DOTALL)
 PRINTED = {"tls_hello.py": "Hello, TLS!\n", "tls_external.py": "logged in without a password\n"}
 
 
+def mansio(folder: Path, *arguments: str) -> None:
+    """Run a command of the page."""
+    subprocess.run([sys.executable, "-m", "mansio", *arguments], cwd=folder, check=True)
+
+
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_program_of_the_page(
     start_broker: BrokerStarter, tmp_path: Path, free_port: int, name: str
 ) -> None:
-    # The only user of a new broker is guest; the page's is another one.
-    make = [sys.executable, "-m", "mansio", "tls", "dev-ca", "--client", "guest"]
-    subprocess.run(make, cwd=tmp_path, check=True, capture_output=True)
-    files = {
-        key: str(tmp_path / "mansio-tls" / f"{name}.pem")
-        for key, name in (("CERT", "server"), ("CA", "ca"))
-    }
-    files["KEY"] = str(tmp_path / "mansio-tls" / "server.key")
-    settings = {f"MANSIO_TLS_{key}": value for key, value in files.items()}
-    verify = "required" if "external" in name else "none"
-    start_broker(
-        "--in-memory", MANSIO_TLS_PORT=str(free_port), MANSIO_TLS_VERIFY=verify, **settings
-    )
-    code = PROGRAMS[name].replace("5671", str(free_port)).replace("client-ann", "client-guest")
+    mansio(tmp_path, "tls", "dev-ca", "--client", "ann")
+    made, data = tmp_path / "mansio-tls", str(tmp_path / "data")
+    options = ["--data-dir", data, "--tls-port", str(free_port)]
+    options += ["--tls-cert", str(made / "server.pem"), "--tls-key", str(made / "server.key")]
+    if "external" in name:
+        options += ["--tls-ca", str(made / "ca.pem"), "--tls-verify", "required"]
+    start_broker(*options)
+    mansio(tmp_path, "user", "add", "ann", "--no-password", "--data-dir", data)
+    mansio(tmp_path, "permission", "set", "ann", ".*", ".*", ".*", "--data-dir", data)
+    code = PROGRAMS[name].replace("5671", str(free_port))
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
     )

@@ -230,6 +230,10 @@ Connect with pika:
 EXTERNAL: Final = ",\n      credentials=pika.credentials.ExternalCredentials()"
 
 
+def _client_text(user: str) -> str:
+    return f"user {user}, whom `mansio user add {user} --no-password` makes"
+
+
 def _explain(
     folder: Path, made: dict[str, Made], hosts: list[str], clients: list[str], out: TextIO
 ) -> None:
@@ -239,7 +243,7 @@ def _explain(
         what = {
             "ca": "the CA: give ca.pem to clients, and ca.key to nobody",
             "server": f"the server, for {', '.join(hosts)}",
-        }.get(name, f"user {name.removeprefix('client-')}: `mansio user add` makes the user")
+        }.get(name, _client_text(name.removeprefix("client-")))
         print(f"  {name}.pem, {name}.key   {what}; until {until}", file=out)
     load = credentials = ""
     if clients:
