@@ -27,6 +27,7 @@ class Operator:
 
     def __init__(self, broker: Broker) -> None:
         self.administration = broker.administration
+        self.policies = broker.policies
         self.users = broker.users
 
     def do(self, words: Sequence[str]) -> None:
@@ -45,6 +46,10 @@ class Operator:
             "clear_topic_permissions": self._clear_topic_permissions,
             "set_vhost_limits": self._set_vhost_limits,
             "set_user_limits": self._set_user_limits,
+            "set_policy": lambda *about: self._set_policy(*about, False),
+            "set_operator_policy": lambda *about: self._set_policy(*about, True),
+            "clear_policy": lambda vhost, rest: self.policies.delete(vhost, rest[0]),
+            "clear_operator_policy": lambda vhost, rest: self.policies.delete(vhost, rest[0], True),
         }
         if words[0] not in verbs:
             raise ValueError(f"no command {words[0]} here")
@@ -80,3 +85,12 @@ class Operator:
 
     def _set_user_limits(self, _: str, words: list[str]) -> None:
         self.administration.limit_user(words[0], json.loads(words[1]))
+
+    def _set_policy(self, vhost: str, words: list[str], operator: bool) -> None:
+        given, (name, pattern, definition) = take_options(
+            words, {"--priority": "0", "--apply-to": "all"}
+        )
+        priority, apply_to = int(given["--priority"]), given["--apply-to"]
+        self.policies.put(
+            vhost, name, pattern, json.loads(definition), priority, apply_to, operator
+        )
