@@ -212,6 +212,10 @@ def test_a_password_is_asked_for_and_not_shown(operator: Operator) -> None:
     code, shown = ask_on_a_terminal(operator.folder, "hunter2", "hunter3")
     assert code == 1
     assert "these were two different passwords" in shown
+    code, shown = ask_on_a_terminal(operator.folder, "\x03")  # Ctrl-C
+    assert code == 1
+    assert "mansio: no password was given" in shown
+    assert "Traceback" not in shown
 
 
 # -- with a broker

@@ -128,6 +128,8 @@ def _with_password(arguments: argparse.Namespace, request: dict[str, Any]) -> in
         return _fail(str(error))
     except BrokerError as error:
         return _fail(error.text)
+    except (EOFError, KeyboardInterrupt):
+        return _fail("no password was given")
     return _do(arguments, {**request, "password_hash": known, "hashing": hashing})
 
 
