@@ -56,7 +56,12 @@ def _stale_rights() -> AbstractContextManager[Any]:
         self.vhost(vhost).version = version
         return rights
 
-    return _with_topics(patch.object(Administration, "_rights", silent))
+    def settle_down(profile: Profile, _: Random) -> None:
+        profile.taste["topology"] = profile.taste["delete"] = profile.policing = 0.0
+        profile.routes_max, profile.ruling, profile.crashes = 4096, 0.5, 0.0
+        profile.queues, profile.producers = profile.plain, []
+
+    return worlds(_ruled(patch.object(Administration, "_rights", silent)), settle_down)
 
 
 def _copies_unchecked() -> AbstractContextManager[Any]:
