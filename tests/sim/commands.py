@@ -306,6 +306,7 @@ class Commands(Definitions):
     def basic_get(self, channel: Channel, method: m.BasicGet) -> Reply:
         queue = self._queue(channel, method.queue)
         if queue.stream is not None:
+            self.pump(looking=True)
             raise Refused(540)
         queue.used_ms = self.now_ms
         self.pump(looking=True)
