@@ -13,7 +13,13 @@ def numbers(broker: Broker) -> dict[str, int]:
     """What was counted, but for what is 0."""
     counts = broker.counts
     found = {name: getattr(counts, name) for name in (*counts.__slots__, "published")}
-    for name in ("sessions_opened", "channels_opened", "channels_closed"):
+    for name in (
+        "logins",
+        "logins_refused",
+        "sessions_opened",
+        "channels_opened",
+        "channels_closed",
+    ):
         del found[name]
     return {name: number for name, number in found.items() if number}
 

@@ -77,7 +77,7 @@ def test_right_and_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
         assert wrong == Verdict(None, "user 'ann' - invalid credentials")
         assert nobody == Verdict(None, "user 'bob' - invalid credentials")
         assert "blank password" in (await desk.begin("ann", "")).reason
-        assert (desk.door.successes, desk.door.failures) == (1, 3)
+        assert (desk.broker.counts.logins, desk.broker.counts.logins_refused) == (1, 3)
 
     play(scene, monkeypatch)
 

@@ -18,6 +18,8 @@ class Counts:
         "duplicates",
         "expired",
         "fired",
+        "logins",
+        "logins_refused",
         "lost",
         "receipts",
         "redelivered",
@@ -49,6 +51,8 @@ class Counts:
         self.removed = 0  # from streams, by their retention
         self.removed_bytes = 0  # bytes of these
         self.lost = 0  # of these, for each group that had them ready still
+        self.logins = 0  # by passwords and certificates that were right
+        self.logins_refused = 0  # passwords that were wrong, or not looked at
         self.sessions_opened = 0  # connections
         self.channels_opened = 0  # channels
         self.channels_closed = 0  # channels

@@ -68,8 +68,6 @@ class LoginAuthenticator:
         """(address, user) of logins that were right, the latest last."""
         self._waiting: dict[tuple[str, str, bytes], list[_Attempt]] = {}
         self._thread = ThreadPoolExecutor(1, "passwords", initializer=_be_nice)
-        self.failures = 0
-        self.successes = 0
 
     def begin(self, credentials: Credentials, peer: Peer, done: Done) -> None:
         """See `Authenticator`; `done` is never called from here, but in a later pass of the loop."""
@@ -183,9 +181,9 @@ class LoginAuthenticator:
 
     def _finish(self, attempt: _Attempt, verdict: Verdict) -> None:
         if verdict.user is None:
-            self.failures += 1
+            self._broker.counts.logins_refused += 1
         else:
-            self.successes += 1
+            self._broker.counts.logins += 1
         asyncio.get_running_loop().call_soon(attempt.done, verdict)
 
     def close(self) -> None:

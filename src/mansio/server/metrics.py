@@ -106,6 +106,18 @@ METRICS: Final = (
         lambda t, _: t.broker.counts.sessions_opened - len(t.broker.sessions),
     ),
     Metric(
+        "logins_total",
+        "counter",
+        "Logins that were right.",
+        lambda t, _: t.broker.counts.logins,
+    ),
+    Metric(
+        "logins_refused_total",
+        "counter",
+        "Logins that were refused: passwords that were wrong, unknown users, too many at a time.",
+        lambda t, _: t.broker.counts.logins_refused,
+    ),
+    Metric(
         "tls_handshakes_total",
         "counter",
         "TLS handshakes that were done.",
