@@ -1,5 +1,6 @@
 """One connection on a fake socket: buffers, back-pressure, and the ways in which it ends."""
 
+import asyncio
 import logging
 
 import pytest
@@ -8,6 +9,7 @@ from mansio.codec import amqp_methods as m
 from mansio.codec.amqp import WHOLE_BYTES_MAX
 from mansio.codec.amqp_properties import Properties, encode_header_payload
 from mansio.server.connection import (
+    CLOSE_OK_S,
     DISCARD_BYTES_MAX,
     LINGER_NS,
     UNREAD_BYTES_MAX,
@@ -288,6 +290,21 @@ def test_a_lost_connection_gives_back_what_it_had(caplog: pytest.LogCaptureFixtu
     (record,) = caplog.records
     assert "client unexpectedly closed TCP connection" in record.getMessage()
     assert "127.0.0.1:50123 -> 127.0.0.1:5672" in record.getMessage()
+
+
+def test_a_client_may_be_gone_before_the_late_answer(caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(stage: Stage) -> None:
+        actor = stage.actor()
+        actor.say(0, m.ConnectionClose(200, "bye"))
+        stage.turn.end()
+        actor.transport.close()
+        behind = asyncio.Event()
+        asyncio.get_running_loop().call_later(CLOSE_OK_S, behind.set)
+        await behind.wait()
+
+    with caplog.at_level(logging.WARNING):
+        play(scene)
+    assert caplog.records == []
 
 
 def test_an_orderly_end_is_no_warning(caplog: pytest.LogCaptureFixture) -> None:

@@ -165,7 +165,8 @@ class Connection(asyncio.BufferedProtocol):
             return
         front = self.front
         if front.closed and front.lingers and not front.close_reason:
-            asyncio.get_running_loop().call_later(CLOSE_OK_S, transport.write, b"".join(chunks))
+            loop = asyncio.get_running_loop()
+            loop.call_later(CLOSE_OK_S, self._write_late, b"".join(chunks))
         elif len(chunks) == 1:
             transport.write(chunks[0])
         elif chunks:
@@ -177,6 +178,11 @@ class Connection(asyncio.BufferedProtocol):
             self._bound_unread(transport)
         if front.closed:
             self._finish(transport)
+
+    def _write_late(self, data: bytes) -> None:
+        """Meanwhile the client may have gone."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
 
     def _bound_unread(self, transport: asyncio.Transport) -> None:
         """Requests of a client that does not read have to wait once too many answers do."""
