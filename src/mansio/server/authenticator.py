@@ -23,6 +23,7 @@ from typing import Final
 
 from mansio.admin.passwords import Checked, check_password, hash_password
 from mansio.core.broker import Broker
+from mansio.core.limits import NS
 from mansio.core.users import User
 from mansio.protocol.base import Credentials, Peer, Verdict
 from mansio.server.back_off import BackOff
@@ -31,12 +32,14 @@ from mansio.server.tasks import Tasks
 
 logger = logging.getLogger("mansio.login")
 
-CHECKS_MAX: Final = 256
+CHECKS_MAX: Final = 64
 """Different passwords that wait to be checked, some 20 ms each: more would not be answered within the handshake."""
 SHARED_MAX: Final = 4096
 """Connections that wait for one of these answers."""
 SEEN_MAX: Final = 8192
 """Addresses from which users have logged in that are remembered."""
+PAUSES: Final = 4
+"""How much longer than a wrong password took to check nothing is checked behind it."""
 NICENESS: Final = 15
 """Of the thread that hashes, so that it takes no processor from messages."""
 
@@ -67,6 +70,7 @@ class LoginAuthenticator:
         self._seen: dict[tuple[str, str], None] = {}
         """(address, user) of logins that were right, the latest last."""
         self._waiting: dict[tuple[str, str, bytes], list[_Attempt]] = {}
+        self._turns = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, "passwords", initializer=_be_nice)
 
     def begin(self, credentials: Credentials, peer: Peer, done: Done) -> None:
@@ -146,7 +150,14 @@ class LoginAuthenticator:
         name, known, digest = key
         hashing = user.hashing if user is not None else ""
         loop = asyncio.get_running_loop()
-        checked = await loop.run_in_executor(self._thread, check_password, known, hashing, password)
+        async with self._turns:
+            began_ns = self._clock.now_ns()
+            checked = await loop.run_in_executor(
+                self._thread, check_password, known, hashing, password
+            )
+            if not checked.right:  # whoever guesses shall not keep a processor busy
+                took_s = (self._clock.now_ns() - began_ns) / NS
+                await asyncio.sleep(took_s * PAUSES)
         still_there = user is not None and user.password_hash == known
         right = checked.right and still_there and self._broker.users.find(name) is user
         if right:
