@@ -40,6 +40,7 @@ examples:
 SERVE_OPTIONS: Final = (
     ("bind", "ADDRESS", "address to listen on (default: 127.0.0.1)"),
     ("port", "PORT", "TCP port, 0 for any free one (default: 5672)"),
+    ("redis_port", "PORT", "TCP port for Redis clients, 0 for none (default: 0)"),
     ("tls_port", "PORT", "TCP port for TLS, 0 for none; 5671 is usual (default: 0)"),
     ("tls_cert", "FILE", "certificate of the server, PEM; `mansio tls dev-ca` makes one"),
     ("tls_key", "FILE", "its private key, PEM (default: in the file of the certificate)"),

@@ -51,6 +51,8 @@ class Config:
 
     bind: str = "127.0.0.1"
     port: int = 5672
+    redis_port: int = 0
+    """0 is off."""
     tls_port: int = 0
     """0 is off."""
     tls_bind: str = ""
@@ -115,6 +117,11 @@ SETTINGS: Final[dict[str, Setting]] = {
     ),
     "port": Setting(
         whole(0, 65535), "a whole number from 0 to 65535", "TCP port; 0 takes any free one"
+    ),
+    "redis_port": Setting(
+        whole(0, 65535),
+        "a whole number from 0 to 65535",
+        "TCP port for Redis clients; 0 is off",
     ),
     "tls_port": Setting(
         whole(0, 65535), "a whole number from 0 to 65535", "TCP port for TLS; 0 is off"

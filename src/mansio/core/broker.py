@@ -13,6 +13,7 @@ The Broker raises `BrokerError` for what a client may not do, before anything ha
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 from mansio.core.administration import Administration
 from mansio.core.confirms import Confirms
@@ -96,6 +97,9 @@ class Broker(Connecting):
         self.low_on_memory = False
         self.low_on_disk = False  # the log has room for what is under way and for settlements only
         self.notices: list[str] = []  # for the log; the server takes them
+        self.resumed: list[
+            Any
+        ] = []  # fronts whose command has waited, and that go on; the server takes them
 
     @property
     def memory_bytes(self) -> int:

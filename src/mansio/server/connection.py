@@ -2,16 +2,17 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
-from mansio.protocol.base import Peer
+from mansio.protocol.base import Authenticator, Peer
 from mansio.server.clock import Clock
 from mansio.server.door import Door
 from mansio.server.logs import fields
 from mansio.server.peers import peer_of
 
 if TYPE_CHECKING:
-    from mansio.server.turn import Turn
+    from mansio.server.turn import Shown, Turn
 
 logger = logging.getLogger("mansio.connection")
 
@@ -37,9 +38,12 @@ JOIN_BYTES_MAX: Final = 65_536
 class Connection(asyncio.BufferedProtocol):
     """An asyncio protocol around one front."""
 
-    def __init__(self, turn: "Turn", clock: Clock) -> None:
+    def __init__(
+        self, turn: "Turn", clock: Clock, make_front: "Callable[[Peer, Authenticator], Shown]"
+    ) -> None:
         self._turn = turn
         self._clock = clock
+        self._make_front = make_front
         self._transport: asyncio.Transport | None = None
         self._lingering_until_ns = 0
         self._closing_until_ns = 0
@@ -55,7 +59,8 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES, low=WRITE_HIGH_BYTES // 2)
         self.peer = peer_of(transport)
         self._door = Door(self._turn, self)
-        self.front = self._turn.add(self, self.peer, self._door)
+        self.front = self._make_front(self.peer, self._door)
+        self._turn.add(self, self.front)
         refused = self._turn.visitors.come(self.peer.address)
         if refused is not None:
             self.front.end(refused)

@@ -21,6 +21,7 @@ from mansio.log.base import Log, LogError, Space
 from mansio.log.group_commit import Placed
 from mansio.protocol.amqp.connection import AmqpConnection
 from mansio.protocol.base import Authenticator, Peer
+from mansio.protocol.resp.connection import RespConnection
 from mansio.server.alarm import Alarm
 from mansio.server.brake import Brake
 from mansio.server.clock import Clock
@@ -61,6 +62,10 @@ POLL_S: Final = 0.001
 START_TOLD_NS: Final = 5_000_000_000
 
 
+Shown = AmqpConnection | RespConnection
+"""The fronts that there are."""
+
+
 class Turn:
     """All connections of one event loop, the Broker, and the log behind it."""
 
@@ -91,8 +96,8 @@ class Turn:
         self._pager: Pager | None = None  # of a broker that may page messages out
         if broker.limits.page_bytes:
             self._pager = Pager(broker, log, spool, clock, tasks, self._on_loaded)
-        self._speaking: list[AmqpConnection] = []  # fronts with output
-        self._shells: dict[AmqpConnection, Connection] = {}
+        self._speaking: list[Shown] = []  # fronts with output
+        self._shells: dict[Shown, Connection] = {}
         self.brake = Brake(broker.journal, self._is_behind)
         self._received_ns = 0  # when something was last received
         self._reading_ns = 0  # when this turn's first read was, but for a small one
@@ -132,25 +137,31 @@ class Turn:
                 )
 
     def connection(self) -> Connection:
-        """A protocol for one accepted socket."""
-        return Connection(self, self._clock)
+        """A protocol for one accepted socket of an AMQP client."""
+        return Connection(self, self._clock, self._amqp)
 
-    def add(self, connection: Connection, peer: Peer, door: Authenticator) -> AmqpConnection:
-        """The front for a connection that was made."""
-        front = AmqpConnection(
-            self.broker, door, peer, _token, self._speaking, self._clock.now_ns()
-        )
+    def redis_connection(self) -> Connection:
+        """A protocol for one accepted socket of a Redis client."""
+        return Connection(self, self._clock, self._redis)
+
+    def _amqp(self, peer: Peer, door: Authenticator) -> Shown:
+        return AmqpConnection(self.broker, door, peer, _token, self._speaking, self._clock.now_ns())
+
+    def _redis(self, peer: Peer, door: Authenticator) -> Shown:
+        return RespConnection(self.broker, door, peer, self._speaking, self._clock.now_ns())
+
+    def add(self, connection: Connection, front: Shown) -> None:
+        """A connection was made, and this is its front."""
         self.connections.add(connection)
         self._shells[front] = connection
-        return front
 
-    def remove(self, connection: Connection, front: AmqpConnection) -> None:
+    def remove(self, connection: Connection, front: Shown) -> None:
         """The socket is closed."""
         self.connections.discard(connection)
         self._shells.pop(front, None)
         self.schedule()
 
-    def log_closed(self, peer: Peer, front: AmqpConnection) -> None:
+    def log_closed(self, peer: Peer, front: Shown) -> None:
         """A connection is gone: a line if something was wrong, but not for each of a crowd."""
         about = fields(peer=peer.name, user=front.user)
         if not front.close_reason:
@@ -220,6 +231,8 @@ class Turn:
                 connection.resume_reading()
         if broker.blocked != self._was_blocked:
             self._on_blocked(broker.blocked)
+        if broker.resumed:
+            self._resume()
         if broker.dispatcher.dirty:
             self.schedule()
         self._alarm.set()
@@ -227,6 +240,15 @@ class Turn:
             notices, broker.notices = broker.notices, []
             for notice in notices:
                 logger.warning("%s", notice)
+
+    def _resume(self) -> None:
+        """Commands that came behind one that had to wait are looked at."""
+        resumed, self.broker.resumed = self.broker.resumed, []
+        for front in resumed:
+            shell = self._shells.get(front)
+            if shell is not None:
+                shell.go_on()
+        self.schedule()
 
     def _commit(self, records: list[Parts]) -> None:
         """Hands the turn's records to the log; what waits for them leaves when they are durable, maybe at once."""
@@ -301,7 +323,7 @@ class Turn:
         waiters = list(self.broker.journal.waiters)
         self._unblock(waiters + [front for front in self._shells if front.blocked or front.paused])
 
-    def _unblock(self, fronts: list[AmqpConnection]) -> None:
+    def _unblock(self, fronts: list[Shown]) -> None:
         """Publishers that were held back go on, as far as there is room."""
         waiters = self.broker.journal.waiters
         for front in fronts:

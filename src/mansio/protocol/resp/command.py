@@ -1,0 +1,46 @@
+"""What a command is: its handler, how many arguments it takes, what it does to which keys."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from mansio.protocol.resp.connection import RespConnection
+
+Handler = Callable[["RespConnection", list[bytes]], Any]
+"""Called with the connection and all arguments, the name first; answers a reply (reply.py) or raises CommandError,
+MustWait or a BrokerError, before anything has changed."""
+
+WRITE: Final = 1
+"""It may change what is durable: its reply waits for the log."""
+READ: Final = 2
+"""It tells of what may not be durable yet: then its reply waits as well."""
+BLOCKING: Final = 4
+"""It may wait for something; in a transaction it does not."""
+NO_AUTH: Final = 8
+"""Allowed before a login."""
+NO_MULTI: Final = 16
+"""Not allowed in a transaction."""
+SUBSCRIBED: Final = 32
+"""Allowed in RESP2 while subscribed to channels."""
+NOW: Final = 64
+"""Executed at once in a transaction, not queued."""
+
+
+class Command(NamedTuple):
+    """One command or, with `parent`, one subcommand such as CLIENT LIST. See COMMAND INFO for arity and keys."""
+
+    name: str
+    """In lower case."""
+    handler: Handler
+    arity: int
+    """Number of arguments, the name included; negative: at least so many."""
+    flags: int = 0
+    first_key: int = 0
+    last_key: int = 0
+    key_step: int = 0
+    prepare: Handler | None = None
+    """Called for each command of a transaction before the first one is executed: raises MustWait where it would."""
+
+    def takes(self, count: int) -> bool:
+        """Whether it can have so many arguments, the name included."""
+        return count == self.arity if self.arity >= 0 else count >= -self.arity

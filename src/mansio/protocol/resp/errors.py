@@ -1,0 +1,38 @@
+"""What a Redis client is told when a command fails: texts and prefixes of redis-server 7.0.15; clients match them."""
+
+from typing import Final
+
+
+class CommandError(Exception):
+    """A command that was refused. Nothing has changed; `text` begins with the prefix, such as ERR or WRONGTYPE."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+class ProtocolError(Exception):
+    """Bytes that are no command: the client is told, and its connection ends."""
+
+
+class MustWait(Exception):
+    """A message that the command needs is being read from the log, or what it writes waits for room there: nothing has
+    changed, and the command is executed again when `go_on` is called."""
+
+
+SYNTAX: Final = "ERR syntax error"
+NOT_AN_INTEGER: Final = "ERR value is not an integer or out of range"
+NOT_A_FLOAT: Final = "ERR value is not a valid float"
+WRONG_TYPE: Final = "WRONGTYPE Operation against a key holding the wrong kind of value"
+NO_SUCH_KEY: Final = "ERR no such key"
+OUT_OF_RANGE: Final = "ERR index out of range"
+NO_AUTH: Final = "NOAUTH Authentication required."
+WRONG_PASS: Final = "WRONGPASS invalid username-password pair or user is disabled."
+OUT_OF_MEMORY: Final = "OOM command not allowed when used memory > 'maxmemory'."
+DISK_FULL: Final = "MISCONF the disk of the log is full, but for what acknowledgements need; free some space or consume"
+NOT_STORED: Final = "ERR the log could not be written: what was not confirmed may be lost"
+
+
+def wrong_number(name: str) -> CommandError:
+    """The error for a command with too few or too many arguments; `name` in lower case."""
+    return CommandError(f"ERR wrong number of arguments for '{name}' command")
