@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from mansio.codec.resp import Malformed, scan
+from mansio.codec.resp import Scan, apart
 from mansio.core.broker import Broker
 from mansio.core.dispatch import Consumer
 from mansio.core.errors import AccessRefused, BrokerError
@@ -55,6 +55,7 @@ class RespConnection:
         self.blocking = False  # a command waits for something; see `block`
         self.writable = True
         self._pending: deque[list[bytes]] = deque()
+        self._scan = Scan()
         self._announce = announce
         self._announced = False
         self._out: list[bytes | memoryview] = []
@@ -95,14 +96,12 @@ class RespConnection:
     def receive_buffer(self, buf: bytearray, end: int, now_ns: int) -> None:
         """See `Front`."""
         self.received_ns = self.now_ns = now_ns
-        commands: list[list[bytes]] = []
-        pos, fault = 0, ""
-        try:
-            pos = scan(buf, 0, end, commands)
-        except Malformed as error:
-            fault = str(error)
+        items: list[Any] = []
+        pos = self._scan.scan(buf, 0, end, items)
+        fault = self._scan.fault
         self.tail = bytes(buf[pos:end])
-        self._pending.extend(commands)
+        for item in items:
+            self._pending.extend([item] if type(item) is list else apart(*item))
         self._execute_pending()
         if fault and not self.closed:
             self.send_raw(encode_error(f"ERR {fault}"))
