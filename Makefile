@@ -49,9 +49,9 @@ $(VENV)/.installed: requirements/run.txt requirements/build.txt pyproject.toml |
 	@touch $@
 
 # The stamp: the codec is compiled from its present source, or setup.py has said why not.
-CODEC := $(wildcard src/mansio/codec/amqp.py src/mansio/codec/amqp.pxd)
+CODEC := $(wildcard $(foreach name,amqp resp,src/mansio/codec/$(name).py src/mansio/codec/$(name).pxd))
 $(VENV)/.codec: setup.py $(CODEC) $(VENV)/.installed
-	@rm -f src/mansio/codec/amqp.*.so
+	@rm -f src/mansio/codec/*.so
 	@$(BIN)/python setup.py --quiet build_ext --inplace --force 2>&1 | tee $(VENV)/codec.log | grep '^codec:' \
 		|| { cat $(VENV)/codec.log; false; }
 	@touch $@

@@ -1,6 +1,6 @@
-"""Builds the AMQP codec with Cython where this machine can; otherwise the .py stays as it is.
+"""Builds the codecs of AMQP and RESP with Cython where this machine can; otherwise the .py stay as they are.
 
-One source, two forms: `src/mansio/codec/amqp.py` is compiled in Cython's pure-Python mode. Nothing
+One source, two forms: the modules in `SOURCES` are compiled in Cython's pure-Python mode. Nothing
 in here may make an installation fail: every way out says in one line what happened.
 Set MANSIO_PURE=1 to skip the build.
 """
@@ -14,16 +14,19 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-MODULE = "mansio.codec.amqp"
-SOURCE = Path("src/mansio/codec/amqp.py")
+SOURCES = {
+    "mansio.codec.amqp": Path("src/mansio/codec/amqp.py"),
+    "mansio.codec.resp": Path("src/mansio/codec/resp.py"),
+}
 
 
 def why_pure() -> str | None:
     """The reason why the codec stays pure Python, or None if it can be compiled."""
     if os.environ.get("MANSIO_PURE", "") not in ("", "0"):
         return "MANSIO_PURE is set"
-    if not SOURCE.exists():
-        return f"{SOURCE} is not there"
+    for source in SOURCES.values():
+        if not source.exists():
+            return f"{source} is not there"
     compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
     if not (shutil.which(compiler) or shutil.which("cc") or shutil.which("gcc")):
         return f"no C compiler ({compiler}) on this machine"
@@ -35,6 +38,14 @@ def why_pure() -> str | None:
     except ImportError:
         return "Cython is not installed"
     return None
+
+
+def extensions(*options: str) -> list[Extension]:
+    """What is compiled, with these options of the C compiler."""
+    return [
+        Extension(module, [str(source)], extra_compile_args=list(options))
+        for module, source in SOURCES.items()
+    ]
 
 
 class BuildCodec(build_ext):
@@ -59,10 +70,10 @@ class BuildCodec(build_ext):
 
             # The plain Extension stands in `ext_modules` so that a wheel is tagged as binary.
             self.extensions[:] = cythonize(
-                [Extension(MODULE, [str(SOURCE)], extra_compile_args=["-O3"])],
+                extensions("-O3"),
                 build_dir="build/cython",
                 force=bool(self.force),
-                # Annotations are for mypy; the C types stand in amqp.pxd alone.
+                # Annotations are for mypy; the C types stand in the .pxd alone.
                 compiler_directives={"language_level": 3, "annotation_typing": False},
                 quiet=True,
             )
@@ -81,6 +92,6 @@ class BuildCodec(build_ext):
 
 ready = why_pure() is None
 setup(
-    ext_modules=[Extension(MODULE, [str(SOURCE)])] if ready else [],
+    ext_modules=extensions() if ready else [],
     cmdclass={"build_ext": BuildCodec},
 )

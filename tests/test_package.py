@@ -6,17 +6,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import mansio
 
 ROOT = Path(__file__).parent.parent
-SHOW_CODEC = "import mansio.codec.amqp as a; print(a.COMPILED, a.__file__)"
+CODECS = ["amqp", "resp"]
 
 
-def codec_form(**environ: str) -> list[str]:
+def codec_form(name: str, **environ: str) -> list[str]:
     clean = {k: v for k, v in os.environ.items() if k != "MANSIO_PURE"}
     done = subprocess.run(
-        [sys.executable, "-c", SHOW_CODEC], env=clean | environ, capture_output=True, text=True
-    )
+        [sys.executable, "-c", f"import mansio.codec.{name} as a; print(a.COMPILED, a.__file__)"],
+        env=clean | environ, capture_output=True, text=True,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 
@@ -26,13 +29,15 @@ def test_version_is_that_of_pyproject() -> None:
     assert found and found[1] == mansio.__version__
 
 
-def test_environment_chooses_the_pure_codec() -> None:
-    compiled, file = codec_form(MANSIO_PURE="1")
+@pytest.mark.parametrize("name", CODECS)
+def test_environment_chooses_the_pure_codec(name: str) -> None:
+    compiled, file = codec_form(name, MANSIO_PURE="1")
     assert compiled == "False"
-    assert file.endswith("amqp.py")
+    assert file.endswith(f"{name}.py")
 
 
-def test_compiled_codec_is_used_where_it_could_be_built() -> None:
+@pytest.mark.parametrize("name", CODECS)
+def test_compiled_codec_is_used_where_it_could_be_built(name: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", "import setuptools, sys; setuptools.setup = lambda **k: None;"
          " import setup; print(setup.why_pure())"],
@@ -40,7 +45,7 @@ def test_compiled_codec_is_used_where_it_could_be_built() -> None:
         env={k: v for k, v in os.environ.items() if k != "MANSIO_PURE"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    compiled, _ = codec_form()
+    compiled, _ = codec_form(name)
     assert (compiled == "True") == (done.stdout.strip() == "None"), done.stdout
 
 
