@@ -31,6 +31,8 @@ from mansio.core.forwarding import Forwarding
 from mansio.core.inflight import Piece
 from mansio.core.intake import Intake
 from mansio.core.journal import Journal
+from mansio.core.keyspace import Keyspace
+from mansio.core.keyspaces import Keyspaces
 from mansio.core.letters import Letters, NoLetters
 from mansio.core.limits import OPEN_BYTES_MAX, OPEN_RUNS_MAX, Limits
 from mansio.core.matching import Means
@@ -93,6 +95,9 @@ class Broker(Connecting):
         self.streams = self.dispatcher.streams = Streams(self)
         self.overdue = Overdue(self)
         self._delays: dict[str, Delays] = {}
+        self.keyspaces = Keyspaces(self)
+        self.forgetful = False
+        """Nobody will ever read the log. Whoever drives the broker sets it, before anything else."""
         self.blocked = False  # publishers are to be held back
         self.low_on_memory = False
         self.low_on_disk = False  # the log has room for what is under way and for settlements only
@@ -118,6 +123,7 @@ class Broker(Connecting):
         delays = self._delays.pop(name, None)
         if delays is not None:
             delays.drop_all()
+        self.keyspaces.drop(name)
         del self.vhosts[name]
 
     # -- publishing
@@ -172,6 +178,10 @@ class Broker(Connecting):
         if delays is None:
             delays = self._delays[vhost] = Delays(self, vhost)
         return delays
+
+    def keyspace(self, vhost: str) -> Keyspace:
+        """The keys of a virtual host, as Redis clients see them."""
+        return self.keyspaces.of(vhost)
 
     # -- settling
 
@@ -308,11 +318,16 @@ class Broker(Connecting):
         self.deduplication.turned()
         if self._cancelled:
             self._tell_cancelled()
+        keyspaces = self.keyspaces
+        if keyspaces:
+            keyspaces.flush()
         records = self.journal.take()
         paging = settling.paging
         if paging.resident_bytes > paging.budget_bytes > 0:
             paging.page_out()
         held = paging.resident_bytes + settling.runs * self.limits.run_bytes
+        if keyspaces:
+            held += keyspaces.held_bytes
         limit = self.limits.memory_bytes_max
         self.low_on_memory = held > (limit * 0.9 if self.low_on_memory else limit)
         self.blocked = self.low_on_memory or self.low_on_disk

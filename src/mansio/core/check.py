@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from mansio.core.check_access import check_access
 from mansio.core.check_delays import check_deferred, check_delays
+from mansio.core.check_items import check_items
 from mansio.core.check_log import check_retention
 from mansio.core.check_marks import check_marks
 from mansio.core.check_paging import check_paging, is_awaited
@@ -86,7 +87,7 @@ def check(broker: "Broker", topology: bool = True, turn_bytes: int = TURN_BYTES)
             check_policies(host)
     check_delays(broker, tally.live)
     _check_runs(broker, tally)
-    check_retention(broker.journal.retention, tally.live)
+    check_retention(broker.journal.retention, [*tally.live, *check_items(broker)])
     check_marks(broker, tally.marked)
     _check_dirty(broker)
     _check_confirms(broker.confirms)

@@ -7,6 +7,7 @@ the entry is durable        ──►  placed(…)        ──► cut() tells 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
+from mansio.core.items import Batch, Items
 from mansio.core.limits import PART_BYTES_MAX
 from mansio.core.records import (
     SNAPSHOT,
@@ -62,14 +63,25 @@ class Journal:
 
     def publish(self, run: Run) -> None:
         """A run went to its `places`."""
-        size = self._part_bytes + run.data_bytes
-        if size > PART_BYTES_MAX and not self._whole:
-            self._divide()
-            size = run.data_bytes
-        self._part_bytes = size
+        self._grow(run.data_bytes)
         self.room_bytes -= len(run.data)
         self._owners.append((len(self._records), run))
         self._records.append(encode_publish(run, run.places))
+
+    def store(self, parts: Parts, batch: Batch) -> None:
+        """Items of this batch have other values now, or none."""
+        size = sum(map(len, parts))
+        self._grow(size)
+        self.room_bytes -= size
+        if batch.live:
+            self._owners.append((len(self._records), batch))
+        self._records.append(parts)
+
+    def _grow(self, size: int) -> None:
+        self._part_bytes += size
+        if self._part_bytes > PART_BYTES_MAX and not self._whole:
+            self._divide()
+            self._part_bytes = size
 
     def begin(self, size: int) -> None:
         """A transaction with messages of so many bytes is applied, or a move: up to `end`, all goes into one entry."""
@@ -82,7 +94,8 @@ class Journal:
         self._whole -= 1
 
     def _divide(self) -> None:
-        """What follows goes into another entry, and what was settled up to here does not."""
+        """What follows goes into another entry, and what was settled or changed up to here does not."""
+        self._broker.keyspaces.flush()
         self._records += self._broker.settling.take_records()
         if self._records:
             self._breaks.append(len(self._records))
@@ -142,8 +155,15 @@ class Journal:
         most_bytes = max(self.room_bytes, 2 * bucket_bytes, self.spare_bytes // SPARE_SHARE)
         carried, absent = retention.take_carried(low, most_bytes)
         self.spare_bytes -= sum(run.size for run in carried)
+        stores: dict[Items, None] = {}
         for run in carried:
-            self.carry(run)
+            if not isinstance(run, Batch):
+                self.carry(run)
+            elif run.items is not None:
+                run.items.take_up(run)
+                stores[run.items] = None
+        for items in stores:
+            items.flush()
         for run in absent:
             self._broker.paging.loading.want(run)
         if retention.take_snapshot_due(low):
@@ -171,6 +191,7 @@ class Journal:
     def stopped(self) -> None:
         """Nobody is connected any more: what waits to be delivered again is written down, and nothing behind it."""
         self.ended = True
+        self._broker.keyspaces.flush()
         self._records += self._broker.settling.take_records()
         for host in self._broker.vhosts.values():
             for queue in host.queues.values():

@@ -212,7 +212,7 @@ class Paging:
         carried, absent = self.spool.take_carried()
         for run in absent:
             self.loading.want(run)
-        runs += carried
+        runs += [run for run in carried if isinstance(run, Run)]
         return [encode_publish(run, ()) for run in runs], list(enumerate(runs))
 
     def spooled(self, seq: int, size: int, placed: Iterable[tuple[Any, int, int, int]]) -> int:

@@ -10,6 +10,7 @@
     RETURNED  04 | as SETTLE: at an orderly stop, the messages of a queue that had been delivered before
     COUNTED   05 | queue id u64 | deliveries u32 | due u64 | ranges as in SETTLE: how often these were given back by
               now, and when they are ready again, Unix time in ms, 0: at once
+    ITEMS     06 | see `item_records`
 
 `due` is there for delayed messages, whose only place is the store of their virtual host: Unix times in ms, u64, one
 for all messages or one for each. If each has one, an id for each may follow, u64; else their positions are their ids.
@@ -26,6 +27,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from mansio.core.item_records import ITEMS, Stored, decode_items
 from mansio.core.marks import Marks, unpack_marks
 from mansio.core.run import Place, Range, Run
 
@@ -162,7 +164,7 @@ def encode_topology(change: Mapping[str, Any]) -> Parts:
     return (bytes((TOPOLOGY,)) + json.dumps(change, separators=(",", ":")).encode(),)
 
 
-Record = Published | Settled | Returned | Counted | dict[str, Any]
+Record = Published | Settled | Returned | Counted | Stored | dict[str, Any]
 
 
 def decode(record: bytes | memoryview) -> Record:
@@ -180,6 +182,8 @@ def decode(record: bytes | memoryview) -> Record:
             return Counted(
                 queue, deliveries, due_ms, list(_RANGE.iter_unpack(record[_COUNTED.size :]))
             )
+        if kind == ITEMS:
+            return decode_items(record)
         if kind == TOPOLOGY:
             change = json.loads(bytes(record[1:]))
             if isinstance(change, dict):

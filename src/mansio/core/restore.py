@@ -20,6 +20,8 @@ from mansio.core.delays import Delays
 from mansio.core.expiry import Expiry
 from mansio.core.group import Group
 from mansio.core.held import from_table
+from mansio.core.item_records import Stored
+from mansio.core.items import Batch
 from mansio.core.limits import ROUTES_MAX
 from mansio.core.queue import Queue
 from mansio.core.records import (
@@ -57,6 +59,8 @@ class Restore:
         self._returned: dict[int, list[Range]] = {}
         self._counted: dict[int, dict[int, tuple[int, int]]] = {}
         """By queue id and position: how often it was given back, and when it is ready again."""
+        self._items: dict[int, dict[bytes, tuple[bytes, Batch]]] = {}
+        """By id of the store, tag and key: the last value."""
         self._routes: dict[tuple[PublishedRoute, ...], tuple[Route, ...]] = {}
         self._in_order = False  # nothing was written since an orderly stop
         self._seq = 0
@@ -85,6 +89,8 @@ class Restore:
             self._publish(found, offset, len(record))
         elif isinstance(found, Settled):
             self._settled.setdefault(found.queue, []).extend(found.ranges)
+        elif isinstance(found, Stored):
+            self._store(found, offset, len(record))
         elif found["do"] == STOPPED:
             self._in_order = True
         elif found["do"] == STARTED:
@@ -96,6 +102,7 @@ class Restore:
                 self._spans.pop(deleted, None)
                 self._settled.pop(deleted, None)
                 self._counted.pop(deleted, None)
+                self._items.pop(deleted, None)
             if found["do"] == SNAPSHOT:
                 self._broker.journal.retention.place(SNAPSHOT, self._seq, offset, len(record))
 
@@ -131,6 +138,7 @@ class Restore:
                 self._broker.streams.restored(queue)
             if queue.bound is not None or queue.expiry is not None:
                 self._broker.dispatcher.touch(queue)  # what is too much, or too old, goes
+        self._broker.keyspaces.take_back(self._items)
         self._spans.clear()
         self._settled.clear()
         self._returned.clear()
@@ -159,6 +167,18 @@ class Restore:
             spans = self._spans.setdefault(queue_id, {})
             if base not in spans or spans[base].stop <= run.count:  # else it is packed in there
                 spans[base] = Span(run, 0, run.count, base)
+
+    def _store(self, found: Stored, offset: int, size: int) -> None:
+        batch = Batch()
+        buckets = self._broker.journal.retention.buckets
+        batch.bucket = buckets[-1] if buckets else None
+        batch.seq, batch.offset, batch.size = self._seq, offset, size
+        values = self._items.setdefault(found.store, {})
+        for name, value in found.changes:
+            if value is None:
+                values.pop(name, None)
+            else:
+                values[name] = value, batch
 
     def _restore_delays(self, delays: Delays, runs: dict[Run, None]) -> None:
         by_base = self._spans.pop(delays.id, {})

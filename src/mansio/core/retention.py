@@ -14,9 +14,13 @@ from collections import deque
 from itertools import chain, islice
 from typing import Any, Final
 
+from mansio.core.items import Batch
 from mansio.core.limits import Limits
 from mansio.core.records import SNAPSHOT
 from mansio.core.run import Run
+
+Held = Run | Batch
+"""What has a record that is needed as long as something of it is live."""
 
 _MAX: Final = 1 << 63
 
@@ -45,8 +49,8 @@ class Bucket:
         self.bytes = 0
         # Of the records of `runs` and `moving`, and of what is settled of these.
         self.live_bytes = 0
-        self.runs: dict[Run, None] = {}
-        self.moving: dict[Run, None] = {}  # carried, but their new record is not durable yet
+        self.runs: dict[Held, None] = {}
+        self.moving: dict[Held, None] = {}  # carried, but their new record is not durable yet
         self.leaving = 0  # settled runs, but the record that says so is not durable yet
 
     @property
@@ -97,7 +101,7 @@ class Retention:
         elif self._replayed:  # settled already, but maybe not durably yet
             self._leave(self.buckets[-1])
 
-    def hold(self, run: Run, bucket: Bucket, seq: int, offset: int, size: int) -> None:
+    def hold(self, run: Held, bucket: Bucket, seq: int, offset: int, size: int) -> None:
         """A live run has its record there, and needs an earlier one no more."""
         self._forget(run)
         run.bucket = bucket
@@ -110,7 +114,13 @@ class Retention:
         if run.bucket is not None:
             self._count(run.bucket, TOLD_BYTES)
 
-    def settled(self, run: Run) -> None:
+    def shrink(self, run: Held, size: int) -> None:
+        """So many bytes of its record are not needed any more, and are not written again with it."""
+        if run.bucket is not None:
+            run.size -= size
+            self._count(run.bucket, -size)
+
+    def settled(self, run: Held) -> None:
         """The run is settled everywhere, but its record is needed until the settlements are durable."""
         bucket = run.bucket
         if bucket is not None:
@@ -127,7 +137,7 @@ class Retention:
         bucket.leaving += 1
         self._leaving.append(bucket)
 
-    def _forget(self, run: Run) -> None:
+    def _forget(self, run: Held) -> None:
         bucket = run.bucket
         if bucket is not None:
             run.bucket = None
@@ -164,7 +174,7 @@ class Retention:
 
     def take_carried(
         self, low: bool = False, most_bytes: int = _MAX
-    ) -> tuple[list[Run], list[Run]]:
+    ) -> tuple[list[Held], list[Run]]:
         """Runs whose records are to be appended again in this turn, and others that are paged out: they have to be
         read first, and are taken in a later turn. The caller does both.
 
@@ -177,7 +187,7 @@ class Retention:
             due = garbage_bytes > max(self._limits.garbage_bytes, self.live_bytes)
         if not due:
             return [], []
-        carried: list[Run] = []
+        carried: list[Held] = []
         absent: list[Run] = []
         room = self._limits.bucket_bytes
         buckets = islice(self.buckets, 1 if low else len(self.buckets) - 1)
@@ -185,7 +195,10 @@ class Retention:
             if room <= 0:
                 break
             room -= run.size
-            (carried if run.data else absent).append(run)
+            if isinstance(run, Batch) or run.data:
+                carried.append(run)
+            else:
+                absent.append(run)
         if sum(run.size for run in (*carried, *absent)) > most_bytes:
             return [], []
         for run in carried:

@@ -37,6 +37,9 @@ def _vhost(host: "VHost", broker: "Broker") -> dict[str, Any]:
     about = vhost_fields(host) if host.about or host.limits else {}
     if delays.id:
         about["delays"] = {"id": delays.id, "next": delays.next_position}
+    items_id = broker.keyspaces.items_id(host.name)
+    if items_id:
+        about["items"] = {"id": items_id}
     about |= policies_fields(host)
     return about | {
         "exchanges": [

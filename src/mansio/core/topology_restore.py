@@ -81,6 +81,8 @@ class TopologyRestore:
             return [int(change["id"])]
         elif do == "keep delays":
             self._keep_delays(host, change["id"])
+        elif do == "keep items":
+            self._keep_items(host, change["id"])
         elif do in ("bind", "unbind"):
             self._bind(host, change)
         elif do in (PUT_POLICY, DELETE_POLICY):
@@ -105,7 +107,8 @@ class TopologyRestore:
 
     def _delete_vhost(self, host: "VHost") -> list[int]:
         """Its queues have gone before, each by a record of its own."""
-        gone = [self._broker.delays(host.name).id]
+        broker = self._broker
+        gone = [broker.delays(host.name).id, broker.keyspaces.items_id(host.name)]
         self._broker.remove_vhost(host.name)
         self._broker.users.forget_vhost(host.name)
         return gone
@@ -134,6 +137,8 @@ class TopologyRestore:
             if "delays" in found:
                 delays = self._keep_delays(host, found["delays"]["id"])
                 delays.next_position = max(delays.next_position, found["delays"]["next"])
+            if "items" in found:
+                self._keep_items(host, found["items"]["id"])
             for fields in found["queues"]:
                 restore_ids(host.queues[fields["name"]].dedup, fields.get("ids", ()))
             named: list[tuple[Queue | None, dict[str, Any]]] = [
@@ -153,6 +158,11 @@ class TopologyRestore:
         definitions = self._broker.definitions
         definitions.next_queue_id = max(definitions.next_queue_id, id + 1)
         return delays
+
+    def _keep_items(self, host: "VHost", id: int) -> None:
+        self._broker.keyspace(host.name).items.id = id
+        definitions = self._broker.definitions
+        definitions.next_queue_id = max(definitions.next_queue_id, id + 1)
 
     def _declare_exchange(self, host: "VHost", fields: dict[str, Any]) -> None:
         if fields["name"] in PREDECLARED:

@@ -182,6 +182,7 @@ async def _open(config: Config, tasks: Tasks, stop: "Stop") -> tuple[Turn, Log] 
         log = await storage.open_log(config)
         broker = Broker(limits(config), AmqpLetters(config.frame_max), means())
         broker.now_ms = int(clock.wall_s() * 1000)
+        broker.forgetful = config.in_memory
         new = await storage.restore(broker, log, config)
         authenticator = LoginAuthenticator(broker, clock, tasks, config.loopback_users)
         visitors = Visitors(config.connections_per_address_max)

@@ -106,6 +106,7 @@ async def restore(broker: Broker, log: Log, config: Config) -> bool:
                 told = time.monotonic()
                 _tell_progress(replay, log, told - started)
                 await asyncio.sleep(0)
+        replay.finish()
     except (Damaged, DamagedRecord) as error:
         text = str(error) if isinstance(error, Damaged) else f"entry {seq}: {error}"
         raise StorageError(_damage(text, data_directory(config))) from error
@@ -114,7 +115,6 @@ async def restore(broker: Broker, log: Log, config: Config) -> bool:
         raise StorageError(f"the broker does not start, and nothing was changed: {text}") from error
     except LogError as error:
         raise StorageError(f"cannot read the data in {where}: {error}") from error
-    replay.finish()
     _tell_result(broker, replay, where, time.monotonic() - started)
     return replay.records == 0
 

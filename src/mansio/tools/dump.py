@@ -3,6 +3,7 @@
     {"seq": 7, "kind": "entry", "file": …, "offset": …, "bytes": …, "epoch": …, "fence": …, "records": 2}
     {"seq": 7, "kind": "publish", "places": …, "messages": [{"exchange": …, "key": …, "bytes": …, "properties": …}]}
     {"seq": 7, "kind": "settle", "queue": 3, "ranges": [[first position, count, step], …]}
+    {"seq": 8, "kind": "items", "store": 4, "items": [{"tag": "s", "key": …, "bytes": …}, …]}
     {"seq": 9, "kind": "topology", "change": {"do": "declare queue", …}}
     {"seq": 12, "kind": "damage", "last": 14, "file": …, "offset": …, "bytes": …, "what": …}
 
@@ -23,6 +24,7 @@ from typing import Any, TextIO
 from mansio.codec.amqp_properties import Properties
 from mansio.codec.amqp_values import CodecError
 from mansio.core import records
+from mansio.core.item_records import Stored
 from mansio.core.records import Counted, Published, Returned, Settled
 from mansio.core.run import Run
 from mansio.protocol.amqp.content import Content
@@ -93,8 +95,20 @@ def _lines(item: Found, bodies: bool) -> Iterator[Line]:
         elif isinstance(found, Settled | Returned):
             kind = "settle" if isinstance(found, Settled) else "returned"
             yield {"seq": item.seq, "kind": kind, "queue": found.queue, "ranges": found.ranges}
+        elif isinstance(found, Stored):
+            yield {"seq": item.seq, "kind": "items"} | _items(found, bodies)
         else:
             yield {"seq": item.seq, "kind": "topology", "change": found}
+
+
+def _items(found: Stored, bodies: bool) -> Line:
+    items: list[Line] = []
+    for name, value in found.changes:
+        line: Line = {"tag": chr(name[0]), **_text("key", name[1:])}
+        items.append(line | {"bytes": None if value is None else len(value)})
+        if bodies and value is not None:
+            items[-1] |= _text("value", value)
+    return {"store": found.store, "items": items}
 
 
 def _publish(found: Published, bodies: bool) -> Line:

@@ -10,6 +10,7 @@ from typing import Any
 
 from mansio.core.broker import Broker
 from mansio.core.errors import BrokerError
+from mansio.core.item_records import Stored
 from mansio.core.limits import Limits
 from mansio.core.names import DEFAULT_EXCHANGE
 from mansio.core.records import (
@@ -47,6 +48,7 @@ class Patchwork:
         ] = {}  # by queue: of what was published to the default exchange; "" for others
         self._id_max = 0
         self._delays = 0  # where delayed messages are
+        self._items = 0  # where the values of keys are
 
     def take(self, found: Record) -> None:
         """The next record that could be read."""
@@ -54,6 +56,9 @@ class Patchwork:
             self._publish(found)
         elif isinstance(found, Settled):
             self._position(found.queue).settle(found.ranges)
+        elif isinstance(found, Stored):
+            self._items = found.store
+            self._id_max = max(self._id_max, found.store)
         elif isinstance(found, dict) and found.get("do") not in (STARTED, STOPPED):
             self._change(found)
 
@@ -142,6 +147,8 @@ class Patchwork:
                 )
         if self._delays and not self._broker.delays(VHOST).id:
             self._topology.change({"do": "keep delays", "vhost": VHOST, "id": self._delays})
+        if self._items and not self._broker.keyspaces.items_id(VHOST):
+            self._topology.change({"do": "keep items", "vhost": VHOST, "id": self._items})
         definitions = self._broker.definitions
         definitions.next_queue_id = max(definitions.next_queue_id, self._id_max + 1)
 

@@ -17,6 +17,7 @@ from typing import Final, TextIO
 
 from mansio import __version__
 from mansio.core import records
+from mansio.core.item_records import ITEMS
 from mansio.core.records import COUNTED, PUBLISH, SETTLE, STARTED
 from mansio.log.base import LogError
 from mansio.log.directory import DataDirectory, LockedError
@@ -135,8 +136,9 @@ def _segment_bytes(seen: Survey) -> int:
 
 
 def _is_kept(record: bytes) -> bool:
-    """Publishes and settlements that make sense, and what consumers gave back; the topology is written as a whole."""
-    if record[:1] not in (bytes((PUBLISH,)), bytes((SETTLE,)), bytes((COUNTED,))):
+    """Publishes, settlements and items that make sense, and what consumers gave back; the topology is written as a
+    whole."""
+    if record[0] not in (PUBLISH, SETTLE, COUNTED, ITEMS):
         return False
     try:
         records.decode(record)

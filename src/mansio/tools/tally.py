@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from mansio.core.broker import Broker
 from mansio.core.group import Group
+from mansio.core.item_records import Stored
 from mansio.core.limits import Limits
 from mansio.core.queue import Queue
 from mansio.core.records import (
@@ -128,7 +129,7 @@ class Tally:
             self.messages += found.messages
             for queue, base in found.places:
                 self._positions(queue).published.add(base, base + found.messages)
-        elif isinstance(found, Counted):
+        elif isinstance(found, Counted | Stored):
             pass
         elif isinstance(found, Settled):
             self._positions(found.queue).settle(found.ranges)
