@@ -55,6 +55,8 @@ class BrokerProcess:
     log: IO[bytes]
     host: str = "127.0.0.1"
     port: int = 0
+    redis_port: int = 0
+    """Of its Redis front, 0: it has none."""
     started_s: float = field(default=0.0)
     """Seconds from the start of the process to its listening."""
 
@@ -108,6 +110,8 @@ class BrokerStarter:
         clean = {k: v for k, v in os.environ.items() if not k.startswith("MANSIO_")}
         if pure := os.environ.get("MANSIO_PURE"):
             clean["MANSIO_PURE"] = pure
+        if "--redis-port" not in options:  # one port for all would be taken
+            clean["MANSIO_REDIS_PORT"] = "0"
         if "--in-memory" not in options and "--data-dir" not in options:
             clean["MANSIO_DATA_DIR"] = self._folder()
         process = subprocess.Popen(
@@ -122,8 +126,14 @@ class BrokerStarter:
         self._started.append(broker)
         return broker
 
-    def __call__(self, *options: str, **environ: str) -> BrokerProcess:
-        """Start `mansio serve --port 0 OPTIONS` and wait until it listens."""
+    def __call__(self, *options: str, redis: bool = False, **environ: str) -> BrokerProcess:
+        """Start `mansio serve --port 0 OPTIONS` and wait until it listens; with `redis` for Redis clients, too."""
+        if redis:
+            redis_port = find_free_port()
+            broker = self("--redis-port", str(redis_port), *options, **environ)
+            broker.wait_for_log(f":{redis_port} (Redis)")
+            broker.redis_port = redis_port
+            return broker
         started = time.monotonic()
         broker = self.spawn("--port", "0", *options, **environ)
         line = broker.wait_for_log("listening on ")
@@ -167,9 +177,14 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
-@pytest.fixture
-def free_port() -> int:
+def find_free_port() -> int:
     """A port of 127.0.0.1 that was free a moment ago."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port of 127.0.0.1 that was free a moment ago."""
+    return find_free_port()

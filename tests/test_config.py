@@ -6,6 +6,7 @@ import pytest
 
 from mansio.config import MIB, SETTINGS, Config, ConfigError, load
 from mansio.core.limits import NS, Limits
+from mansio.protocol.resp.connection import DATABASES
 
 
 def fault(options: dict[str, object] | None = None, **environ: str) -> str:
@@ -20,7 +21,7 @@ def test_defaults_without_any_source() -> None:
 
 
 def test_every_field_has_a_row_and_its_default_is_allowed() -> None:
-    fields = set(Config.__dataclass_fields__) - {"notes", "default_password"}
+    fields = set(Config.__dataclass_fields__) - {"notes", "chosen", "default_password"}
     assert fields == set(SETTINGS)
     for key, setting in SETTINGS.items():
         default = getattr(Config(), key)
@@ -30,6 +31,7 @@ def test_every_field_has_a_row_and_its_default_is_allowed() -> None:
 def test_defaults_are_those_of_the_core() -> None:
     core, config = Limits(), Config()
     assert config.handshake_timeout_s * NS == core.handshake_ns
+    assert config.redis_databases == DATABASES
     bounds = ("frame_max", "channel_max", "heartbeat_s", "message_bytes_max", "connections_max")
     for key in (*bounds, "server_product", "server_version"):
         assert getattr(config, key) == getattr(core, key), key
@@ -48,6 +50,27 @@ def test_file_can_be_named_by_the_environment(tmp_path: Path) -> None:
     file = tmp_path / "mansio.toml"
     file.write_text("port = 1234\n")
     assert load({}, {"MANSIO_CONFIG": str(file)}).port == 1234
+
+
+def test_what_was_chosen_is_known_also_where_it_is_the_default(tmp_path: Path) -> None:
+    file = tmp_path / "mansio.toml"
+    file.write_text("bind = '127.0.0.1'\n")
+    config = load({"port": "5672", "sync": None}, {"MANSIO_REDIS_PORT": "6379"}, str(file))
+    assert config == Config() and config.chosen == {"bind", "port", "redis_port"}
+    assert load({}, {}).chosen == frozenset()
+
+
+def test_databases_of_redis_clients_are_virtual_hosts(tmp_path: Path) -> None:
+    databases = load({}, {"MANSIO_REDIS_DATABASES": "0=orders, 15 = /"}).redis_databases
+    assert databases == ("orders", *map(str, range(1, 15)), "/")
+    file = tmp_path / "mansio.toml"
+    file.write_text("[redis_databases]\n0 = 'a,b'\n")
+    assert load({}, {}, str(file)).redis_databases[:2] == ("a,b", "1")
+    for wrong in ("orders", "16=/", "-1=/", "1=", "one=/"):
+        assert "(from environment" in fault(MANSIO_REDIS_DATABASES=wrong)
+    file.write_text("redis_databases = 3\n")
+    with pytest.raises(ConfigError, match="pairs NUMBER=VIRTUALHOST"):
+        load({}, {}, str(file))
 
 
 @pytest.mark.parametrize(
@@ -151,6 +174,7 @@ def test_tls_settings_that_need_each_other() -> None:
     assert load(with_cert, {}).tls_port == 5671
     assert "tls_verify = required needs tls_ca" in fault(with_cert | {"tls_verify": "required"})
     assert fault({"tls_only": True}) == "tls_only needs tls_port"
+    assert fault({"redis_tls_port": "6380"}).startswith("redis_tls_port needs a certificate: ")
 
 
 def test_a_version_may_be_a_number(tmp_path: Path) -> None:

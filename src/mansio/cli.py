@@ -21,7 +21,8 @@ EXIT_CONFIG: Final = 2
 """Exit code when the settings or options cannot be used; argparse's own is the same."""
 
 SERVE_TEXT: Final = """\
-Start a broker on 127.0.0.1:5672; Ctrl-C or SIGTERM stops it.
+Start a broker on 127.0.0.1:5672, for Redis clients on 127.0.0.1:6379; Ctrl-C or SIGTERM
+stops it. Where 6379 is taken, as by a Redis server, it starts without it and says so.
 
 A setting comes from an option, else from the environment (MANSIO_PORT=5673), else from
 the TOML file (port = 5673), else it has its default. The README lists all of them.
@@ -30,7 +31,9 @@ the TOML file (port = 5673), else it has its default. The README lists all of th
 SERVE_EXAMPLES: Final = """\
 examples:
   mansio serve                            listen on 127.0.0.1:5672
-  mansio serve --port 5673 --data-dir d2  beside another broker
+  mansio serve --port 5673 --redis-port 6380 --data-dir d2
+                                          beside another broker
+  mansio serve --redis-port 0             no Redis clients
   mansio serve --in-memory                for tests: nothing is kept
   mansio serve --bind 0.0.0.0             accept clients from other machines
   mansio serve --config mansio.toml       settings from a file
@@ -40,7 +43,9 @@ examples:
 SERVE_OPTIONS: Final = (
     ("bind", "ADDRESS", "address to listen on (default: 127.0.0.1)"),
     ("port", "PORT", "TCP port, 0 for any free one (default: 5672)"),
-    ("redis_port", "PORT", "TCP port for Redis clients, 0 for none (default: 0)"),
+    ("redis_port", "PORT", "TCP port for Redis clients, 0 for none (default: 6379, if it is free)"),
+    ("redis_tls_port", "PORT", "TCP port for Redis clients with TLS, 0 for none (default: 0)"),
+    ("redis_sync", "POLICY", "whether replies to Redis clients wait for the log: always, everysec"),
     ("tls_port", "PORT", "TCP port for TLS, 0 for none; 5671 is usual (default: 0)"),
     ("tls_cert", "FILE", "certificate of the server, PEM; `mansio tls dev-ca` makes one"),
     ("tls_key", "FILE", "its private key, PEM (default: in the file of the certificate)"),
@@ -119,7 +124,7 @@ def parser(chosen: str | None = None) -> argparse.ArgumentParser:
     the values, with all other settings."""
     root = argparse.ArgumentParser(
         prog="mansio",
-        description="Mansio: a message broker that speaks AMQP 0-9-1.",
+        description="Mansio: a message broker that speaks AMQP 0-9-1 and Redis.",
         epilog="`mansio COMMAND --help` says more about a command.",
         allow_abbrev=False,
     )

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from mansio.config_values import (
+    DATABASES,
     GIB,
     KIB,
     MIB,
+    databases,
     names,
     one_of,
     seconds,
@@ -32,6 +34,7 @@ LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 LOG_FORMATS: Final = ("text", "json")
 TLS_VERIFY: Final = ("none", "optional", "required")
 TLS_VERSIONS: Final = ("1.2", "1.3")
+REDIS_SYNC: Final = ("always", "everysec")
 TLS_NAMES: Final = ("common_name", "distinguished_name", "subject_alternative_name")
 
 ENV_PREFIX: Final = "MANSIO_"
@@ -39,6 +42,9 @@ ENV_PASSWORD: Final = "MANSIO_DEFAULT_PASSWORD"
 ENV_OTHER: Final = frozenset({"MANSIO_PURE", "MANSIO_CONFIG", ENV_PASSWORD})
 """Variables of Mansio that are no settings: the pure codec, the path of the TOML file, and a secret: no error shows it,
 and it is not for files that are no secret."""
+
+
+PORTS: Final = ("port", "tls_port", "redis_port", "redis_tls_port", "metrics_port")
 
 
 class ConfigError(Exception):
@@ -51,8 +57,17 @@ class Config:
 
     bind: str = "127.0.0.1"
     port: int = 5672
-    redis_port: int = 0
+    redis_port: int = 6379
     """0 is off."""
+    redis_bind: str = ""
+    """Empty: as `bind`."""
+    redis_tls_port: int = 0
+    """0 is off."""
+    redis_databases: tuple[str, ...] = DATABASES
+    """The virtual host of each."""
+    redis_user: str = "guest"
+    """Who a client of this machine is without a password; empty: nobody."""
+    redis_sync: str = "always"
     tls_port: int = 0
     """0 is off."""
     tls_bind: str = ""
@@ -101,6 +116,8 @@ class Config:
     shutdown_timeout_s: float = 10.0
     notes: tuple[str, ...] = field(default=(), compare=False)
     """Remarks for the log, such as an environment variable that was ignored."""
+    chosen: frozenset[str] = field(default=frozenset(), compare=False)
+    """Keys whose value somebody has given, even if it is the default."""
 
 
 class Setting(NamedTuple):
@@ -122,6 +139,27 @@ SETTINGS: Final[dict[str, Setting]] = {
         whole(0, 65535),
         "a whole number from 0 to 65535",
         "TCP port for Redis clients; 0 is off",
+    ),
+    "redis_bind": Setting(
+        text_or_none, "an IP address or host name", "address for Redis clients, if not bind"
+    ),
+    "redis_tls_port": Setting(
+        whole(0, 65535),
+        "a whole number from 0 to 65535",
+        "TCP port for Redis clients with TLS; 0 is off",
+    ),
+    "redis_databases": Setting(
+        databases,
+        "pairs NUMBER=VIRTUALHOST with commas, such as 0=/,1=orders, of numbers from 0 to 15",
+        "virtual hosts that are the databases of Redis clients",
+    ),
+    "redis_user": Setting(
+        text_or_none, "a name, or nothing", "who a Redis client of this machine is without AUTH"
+    ),
+    "redis_sync": Setting(
+        one_of(*REDIS_SYNC),
+        "one of " + ", ".join(REDIS_SYNC),
+        "whether replies to Redis clients wait for the log",
     ),
     "tls_port": Setting(
         whole(0, 65535), "a whole number from 0 to 65535", "TCP port for TLS; 0 is off"
@@ -254,7 +292,7 @@ def load(
             faults.append(f"{key} = {value!r} (from {origin}): must be {SETTINGS[key].allowed}")
     values["default_password"] = environ.get(ENV_PASSWORD, "")
     faults += _secret_faults(values)
-    config = Config(**values, notes=tuple(notes))
+    config = Config(**values, notes=tuple(notes), chosen=frozenset(given))
     faults = faults or _contradictions(config)
     if faults:
         raise ConfigError("\n".join(faults))
@@ -264,10 +302,11 @@ def load(
 def _contradictions(config: Config) -> list[str]:
     """Settings that are fine by themselves and not together."""
     faults = []
-    if config.tls_port and not config.tls_cert:
-        faults.append(
-            "tls_port needs a certificate: set tls_cert and tls_key; `mansio tls dev-ca` makes some"
-        )
+    for key in ("tls_port", "redis_tls_port"):
+        if getattr(config, key) and not config.tls_cert:
+            faults.append(
+                f"{key} needs a certificate: set tls_cert and tls_key; `mansio tls dev-ca` makes some"
+            )
     if config.tls_verify != "none" and not config.tls_ca:
         faults.append(f"tls_verify = {config.tls_verify} needs tls_ca: which certificates to trust")
     if config.tls_only and not config.tls_port:
@@ -320,11 +359,11 @@ def _from_environment(
         if not name.startswith(ENV_PREFIX) or name in ENV_OTHER or not environ[name]:
             continue
         key, value = name.removeprefix(ENV_PREFIX).lower(), environ[name]
-        if key in ("port", "tls_port", "metrics_port") and "://" in value:
+        if key in PORTS and "://" in value:
             notes.append(f"ignoring {name}={value}: it is the address of a Kubernetes service")
         elif key in SETTINGS:
             given[key] = (value, f"environment variable {name}")
-        elif not key.startswith("service_") and (likely := _likely(key)):
+        elif "service_" not in key and (likely := _likely(key)):
             notes.append(f"ignoring the environment variable {name}{likely}")
     return given
 

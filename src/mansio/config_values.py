@@ -8,6 +8,9 @@ KIB: Final = 1 << 10
 MIB: Final = 1 << 20
 GIB: Final = 1 << 30
 
+DATABASES: Final = ("/", *map(str, range(1, 16)))
+"""The virtual hosts of a Redis client's databases 0 to 15, where nothing else is said."""
+
 UNITS: Final = {
     "": 1, "b": 1,
     "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
@@ -70,6 +73,21 @@ def names(value: object) -> frozenset[str]:
     if "" in found:
         raise ValueError
     return found
+
+
+def databases(value: object) -> tuple[str, ...]:
+    """Read which virtual host is which database, 0 to 15: "0=/,1=orders", or a table of TOML; others are DATABASES."""
+    if isinstance(value, tuple):
+        return value
+    if isinstance(value, str):
+        pairs = [each.partition("=") for each in value.split(",") if each.strip()]
+        value = {number.strip(): name.strip() for number, _, name in pairs}
+    if not isinstance(value, dict):
+        raise ValueError
+    found = list(DATABASES)
+    for number, name in value.items():
+        found[whole(0, len(found) - 1)(number)] = text(name)
+    return tuple(found)
 
 
 def text_or_none(value: object) -> str:

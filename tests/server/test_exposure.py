@@ -53,3 +53,21 @@ def test_nothing_is_said_at_the_start_of_a_broker_on_loopback(start_broker: Brok
     broker = start_broker("--in-memory")
     broker.wait_for_log("Ctrl-C")
     assert "can be reached" not in broker.log_text()
+
+
+def test_redis_clients_get_words_of_their_own() -> None:
+    amqp, redis = "0.0.0.0:5672", "0.0.0.0:6379"
+    users = without_guest()
+    assert warnings(LOCAL, LOCAL, users, GUEST_LOCAL, LOCAL, "guest") == []
+    plain, other = warnings([amqp, redis], [], users, GUEST_LOCAL, [redis], "guest")
+    assert plain.startswith(f"{amqp} can be reached") and "--tls-port" in plain
+    assert other.startswith(f"{redis} can be reached") and "WITHOUT TLS" in other
+    assert "--redis-tls-port" in other and 'redis_bind = "127.0.0.1"' in other
+
+
+def test_who_needs_no_password_is_said_also_with_tls() -> None:
+    redis = "0.0.0.0:6380"
+    asked, user = warnings([], [redis], Users(), GUEST_LOCAL, [redis], "guest")
+    assert asked.startswith(f"{redis} can be reached") and "the user 'guest'" in asked
+    assert 'redis_user = ""' in asked and "password that everybody knows" in user
+    assert warnings([], [redis], Users(), GUEST_LOCAL, [redis], "") == [user]

@@ -16,8 +16,8 @@ from mansio.config import Config
 from mansio.log.base import Unavailable
 from mansio.log.memory import MemoryLog
 from mansio.server import storage
+from mansio.server.entrances import Entrances
 from mansio.server.lifecycle import serve
-from mansio.server.listeners import Listeners
 from mansio.server.storage import StorageError
 from tests.conftest import BrokerStarter
 
@@ -174,7 +174,7 @@ def test_a_log_that_cannot_be_used_is_said_and_closed(
     monkeypatch.setattr(*step, fail)
 
     async def main() -> None:
-        assert await serve(Config(port=0, in_memory=True), Listeners()) == 1
+        assert await serve(Config(port=0, in_memory=True), Entrances()) == 1
         with pytest.raises(Unavailable):
             await log.bounds()
 

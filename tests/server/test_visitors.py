@@ -2,7 +2,6 @@
 
 import pytest
 
-from mansio.server.connection import Connection
 from mansio.server.visitors import Visitors
 from tests.server.stage import Stage, StageTransport, play
 
@@ -51,10 +50,10 @@ def test_a_connection_is_a_stranger_until_it_has_logged_in(
         visitors = stage.turn.visitors
         actor = stage.actor()
         assert visitors.strangers == 0
-        silent = Connection(stage.turn, stage.clock)
+        silent = stage.turn.connection()
         silent.connection_made(StageTransport(silent))
         assert visitors.strangers == 1
-        refused = Connection(stage.turn, stage.clock)
+        refused = stage.turn.connection()
         transport = StageTransport(refused)
         refused.connection_made(transport)
         assert transport.closing

@@ -5,14 +5,14 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
-from mansio.protocol.base import Authenticator, Peer
+from mansio.protocol.base import Authenticator, Front, Peer
 from mansio.server.clock import Clock
 from mansio.server.door import Door
 from mansio.server.logs import fields
 from mansio.server.peers import peer_of
 
 if TYPE_CHECKING:
-    from mansio.server.turn import Shown, Turn
+    from mansio.server.turn import Turn
 
 logger = logging.getLogger("mansio.connection")
 
@@ -25,22 +25,27 @@ LINGER_NS: Final = 2_000_000_000
 """How long a connection that has ended waits for the client to close it: closing it before the client has read
 everything would reset it, and RabbitMQ's clients expect to close first."""
 CLOSE_OK_S: Final = 0.002
-"""How long connection.close-ok waits. RabbitMQ answers after some milliseconds too; a client that hears it before it
-has begun to wait for it (aiormq 7.2.4) takes the close for a failure."""
+"""How long the last words of a front that lingers wait, which is connection.close-ok. RabbitMQ answers after some
+milliseconds too; a client that hears it before it has begun to wait for it (aiormq 7.2.4) takes the close for a
+failure."""
 STRANGER_BYTES: Final = 8192
 """What is read at a time from a connection that is not open yet; a handshake is much shorter."""
+STRANGER_WRITE_BYTES: Final = 16_384
+"""What may wait to be written to one before it is not read any more."""
 DISCARD_BYTES_MAX: Final = 65_536
 """What is read from a connection that has ended before its input is left alone."""
 JOIN_BYTES_MAX: Final = 65_536
 """Up to this size it is cheaper to join what is to be written than to hand over the pieces."""
 
 
+MakeFront = Callable[[Peer, Authenticator], Front]
+"""Makes the front of a connection that was accepted."""
+
+
 class Connection(asyncio.BufferedProtocol):
     """An asyncio protocol around one front."""
 
-    def __init__(
-        self, turn: "Turn", clock: Clock, make_front: "Callable[[Peer, Authenticator], Shown]"
-    ) -> None:
+    def __init__(self, turn: "Turn", clock: Clock, make_front: MakeFront) -> None:
         self._turn = turn
         self._clock = clock
         self._make_front = make_front
@@ -52,20 +57,31 @@ class Connection(asyncio.BufferedProtocol):
         self._unread_bytes = (
             0  # what waited to be written when requests had to wait for it; 0: they do not
         )
+        self._aborted = False
         self.peer = Peer("", False)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES, low=WRITE_HIGH_BYTES // 2)
         self.peer = peer_of(transport)
         self._door = Door(self._turn, self)
         self.front = self._make_front(self.peer, self._door)
         self._turn.add(self, self.front)
-        refused = self._turn.visitors.come(self.peer.address)
+        stranger = self.front.session is None
+        self._limit_writing(STRANGER_WRITE_BYTES if stranger else WRITE_HIGH_BYTES)
+        self._door.stranger = stranger
+        refused = self._turn.visitors.come(self.peer.address, stranger)
         if refused is not None:
             self.front.end(refused)
-            self._transport.abort()
+            self.abort()
         logger.debug("accepted %s", self.peer.name, extra=fields(peer=self.peer.name))
+
+    def _limit_writing(self, high: int) -> None:
+        if self._transport is not None:
+            self._transport.set_write_buffer_limits(high=high, low=high // 2)
+
+    def let_in(self) -> None:
+        """The client has logged in."""
+        self._limit_writing(WRITE_HIGH_BYTES)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         front = self.front
@@ -133,6 +149,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         front = self.front
+        if exc is None and not self._aborted and front.unflushed:
+            front.flushed()  # it was closed in order, so all that was written has left
         front.receive_eof()
         front.data_to_send()
         self._transport = None
@@ -149,6 +167,7 @@ class Connection(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         self._stuck = False
         self.front.set_writable(True)
+        self._look_flushed()
         self._unread_bytes = 0
         self.resume_reading()
         self._turn.brake.release()
@@ -184,15 +203,24 @@ class Connection(asyncio.BufferedProtocol):
         if front.closed:
             self._finish(transport)
 
+    def watch_flush(self) -> None:
+        """Tells the front when what was written has left for the kernel: event loops write at the end of a pass."""
+        asyncio.get_running_loop().call_soon(self._look_flushed)
+
+    def _look_flushed(self) -> None:
+        front, transport = self.front, self._transport
+        if front.unflushed and transport is not None and not transport.get_write_buffer_size():
+            front.flushed()
+
     def _write_late(self, data: bytes) -> None:
         """Meanwhile the client may have gone."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
     def _bound_unread(self, transport: asyncio.Transport) -> None:
-        """Requests of a client that does not read have to wait once too many answers do."""
+        """Requests of a client that does not read have to wait once too many answers do, a stranger's at once."""
         unread = transport.get_write_buffer_size()
-        if unread > UNREAD_BYTES_MAX:
+        if unread > UNREAD_BYTES_MAX or self._door.stranger:
             self._unread_bytes = unread
             transport.pause_reading()
 
@@ -213,6 +241,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def tick(self, now_ns: int) -> None:
         """Housekeeping: heartbeats, deadlines, the end of lingering, and of closing when that takes too long."""
+        if self.front.unflushed:
+            self._look_flushed()
         until_ns = self._closing_until_ns or self._lingering_until_ns
         if not until_ns:
             if self._unread_bytes and self._transport is not None:
@@ -235,5 +265,6 @@ class Connection(asyncio.BufferedProtocol):
 
     def abort(self) -> None:
         """Closes the socket without further words."""
+        self._aborted = True
         if self._transport is not None:
             self._transport.abort()

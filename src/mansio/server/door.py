@@ -35,3 +35,4 @@ class Door:
         if self.stranger and self._connection in self._turn.connections:
             self.stranger = False
             self._turn.visitors.logged_in(peer.address)
+            self._connection.let_in()

@@ -8,25 +8,44 @@ from mansio.server.peers import LOOPBACK
 
 PLAIN: Final = (
     "%s can be reached from other machines WITHOUT TLS: whoever is on the way can read and change passwords and"
-    " messages. Use --tls-port 5671 --tls-cert FILE --tls-key FILE --tls-only (`mansio tls dev-ca` makes certificates"
-    " to try it), or --bind 127.0.0.1"
+    " messages. Use %s --tls-cert FILE --tls-key FILE --tls-only (`mansio tls dev-ca` makes certificates"
+    " to try it), or %s"
 )
 KNOWN: Final = (
     "%s can be reached from other machines, and the default user 'guest' has the password that everybody knows. %s:"
     " make a user of your own with `mansio user add NAME`, then `mansio user delete guest`"
 )
 BY_PROXY: Final = "He is refused from other machines, but a proxy on this one passes for local"
+UNASKED: Final = (
+    "%s can be reached from other machines. Redis clients of this machine need no password to be the user '%s', and"
+    ' what a proxy on this one brings passes for local: redis_user = "" asks everybody for AUTH'
+)
 FROM_ANYWHERE: Final = "ANYBODY CAN LOG IN, since he is not one of loopback_users"
 
 
 def warnings(
-    plain: Iterable[str], tls: Iterable[str], users: Users, loopback_users: Container[str]
+    plain: Iterable[str],
+    tls: Iterable[str],
+    users: Users,
+    loopback_users: Container[str],
+    redis: Iterable[str] = (),
+    redis_user: str = "",
 ) -> list[str]:
     """Lines for the log. `plain`, `tls`: addresses that are listened on, without and with TLS, as `host:port`;
-    `loopback_users`: who may log in from this machine only."""
+    `loopback_users`: who may log in from this machine only; `redis`: which of all addresses are for Redis clients, who
+    are `redis_user` without a password if they are of this machine."""
     open_plain = [address for address in plain if not _local(address)]
     open_tls = [address for address in tls if not _local(address)]
-    lines = [PLAIN % ", ".join(open_plain)] if open_plain else []
+    open_redis = [address for address in redis if not _local(address)]
+    lines = []
+    amqp = [address for address in open_plain if address not in open_redis]
+    if amqp:
+        lines.append(PLAIN % (", ".join(amqp), "--tls-port 5671", "--bind 127.0.0.1"))
+    if len(amqp) < len(open_plain):
+        where = ", ".join(address for address in open_plain if address in open_redis)
+        lines.append(PLAIN % (where, "--redis-tls-port 6380", 'redis_bind = "127.0.0.1"'))
+    if open_redis and users.find(redis_user) is not None:
+        lines.append(UNASKED % (", ".join(open_redis), redis_user))
     default = users.find(DEFAULT_USER)
     known = default is not None and default.password_hash == DEFAULT_HASH
     if known and (open_plain or open_tls):

@@ -3,7 +3,7 @@
 run ── sockets bound ── loop ── log replayed ── serve ── "listening on …"
                                   │ SIGTERM, SIGINT, or a task that failed
                                   ▼
-  stop accepting ── connection.close (320) to every client ── wait ── log closed ── exit code
+  stop accepting ── goodbye to every client ── wait ── log closed ── exit code
                                   │ a second signal: at once
                                   ▼
                                 exit code 1
@@ -27,14 +27,16 @@ from mansio.core.broker import Broker
 from mansio.core.draws import Draws
 from mansio.core.limits import NS, Limits
 from mansio.core.matching import Means
-from mansio.core.users import Users
 from mansio.log.base import Log, LogError
 from mansio.protocol.amqp.letters import AmqpLetters
 from mansio.protocol.expressions import Expressions
-from mansio.server import clock, exposure, logs, memory, storage, tls
+from mansio.server import clock, logs, memory, storage, tls
+from mansio.server.announcement import announce
 from mansio.server.authenticator import LoginAuthenticator
 from mansio.server.control import Control
-from mansio.server.listeners import Gate, ListenError, Listeners, shown
+from mansio.server.entrances import Entrances, open_entrances
+from mansio.server.fronts import factories
+from mansio.server.listeners import ListenError
 from mansio.server.logs import fields
 from mansio.server.tasks import Tasks
 from mansio.server.tls_context import TlsError
@@ -77,7 +79,7 @@ def run(config: Config) -> int:
     for note in config.notes:
         logger.warning("%s", note)
     try:
-        listeners = _open_listeners(config)
+        entrances = open_entrances(config)
         exporter = _open_exporter(config)
     except (ListenError, TlsError) as error:
         logger.error("%s", error, extra=fields(bind=config.bind, port=config.port))
@@ -94,16 +96,17 @@ def run(config: Config) -> int:
     )
     memory.tune_allocator()
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        return runner.run(serve(config, listeners, exporter))
+        return runner.run(serve(config, entrances, exporter))
 
 
-async def serve(config: Config, listeners: Listeners, exporter: "Exporter | None" = None) -> int:
+async def serve(config: Config, entrances: Entrances, exporter: "Exporter | None" = None) -> int:
     """Serve on sockets that are bound until a signal or a failure; the exit code."""
     asyncio.get_running_loop().set_exception_handler(_log_callback_error)
     stop = Stop()
     stop.listen_to_signals()
-    if listeners.porter is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, tls.reload, listeners.porter)
+    porter = entrances.porter
+    if porter is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, tls.reload, porter)
     tasks = Tasks(on_failure=stop.fail)
     opening = tasks.start(_open(config, tasks, stop), "opening")
     await asyncio.wait(
@@ -112,31 +115,26 @@ async def serve(config: Config, listeners: Listeners, exporter: "Exporter | None
     )
     opened = opening.result() if opening.done() and not opening.exception() else None
     if opened is None:
-        listeners.close()
+        entrances.close()
         await _within(tasks.cancel_all(), stop, config.shutdown_timeout_s)
         if stop.first.is_set() and not stop.failed:
             logger.info("%s: stopped before the log was read", stop.reason)
         return EXIT_FAILED
     turn, log = opened
-    turn.porter = listeners.porter
+    turn.porter = porter
     tasks.start(_housekeeping(turn, exporter), "housekeeping")
     tasks.start(turn.watch_space(), "space")
     possible = connections_possible(config)
     control = Control(turn)
     await control.open(storage.data_directory(config), not config.in_memory)
-    gate = Gate(turn.connection, lambda: len(turn.connections) + listeners.strangers, possible)
-    listeners.serve(gate, tasks)
-    redis = Listeners()
-    if config.redis_port:
-        redis.open(config.bind, config.redis_port)
-        redis.serve(turn.redis_connection, tasks)
-    _announce(listeners, config, turn.broker.users)
+    count = lambda: len(turn.connections) + entrances.strangers  # noqa: E731
+    entrances.serve(factories(turn, config), count, possible, tasks)
+    announce(entrances, config, turn.broker.users)
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     await stop.first.wait()
-    listeners.close()
-    redis.close()
+    entrances.close()
     control.close()
     logger.info("%s: stopping, open connections: %d", stop.reason, len(turn.connections))
     closing = tasks.start(_close(turn, config.shutdown_timeout_s), "closing")
@@ -234,17 +232,6 @@ class Stop:
         self.first.set()
 
 
-def _open_listeners(config: Config) -> Listeners:
-    """With TLS and without, as the settings say. Errors: ListenError, TlsError."""
-    listeners = Listeners(tls.open_porter(config))
-    if not config.tls_only:
-        listeners.open(config.bind, config.port)
-    if config.tls_port:
-        where = (config.tls_bind or config.bind, config.tls_port)
-        listeners.open(*where, tls=True, settings=("--tls-port", "tls_bind"))
-    return listeners
-
-
 def _open_exporter(config: Config) -> "Exporter | None":
     """Metrics over HTTP, if they are asked for; what they need is loaded only then. ListenError."""
     if not config.metrics_port:
@@ -324,31 +311,3 @@ def connections_possible(config: Config) -> int:
         extra=fields(connections=possible, files_max=soft),
     )
     return possible
-
-
-def _announce(listeners: Listeners, config: Config, users: Users) -> None:
-    """Say that the broker is ready, where, and what to do next."""
-    for address in listeners.addresses:
-        logger.info("listening on %s", address, extra=fields(address=address))
-    for address in listeners.tls_addresses:
-        logger.info("listening on %s with TLS", address, extra=fields(address=address))
-    where = (listeners.addresses, listeners.tls_addresses)
-    for line in exposure.warnings(*where, users, config.loopback_users):
-        logger.warning("%s", line)
-    if config.metrics_port:
-        address = shown(config.metrics_bind.strip("[]"), config.metrics_port)
-        logger.info("metrics at http://%s/metrics", address, extra=fields(metrics=address))
-    if config.in_memory:
-        logger.info("queues live in memory: they are gone when the broker stops")
-    else:
-        path = storage.data_directory(config)
-        logger.info("data in %s", path, extra=fields(data_dir=str(path)))
-    for address in listeners.addresses[:1]:
-        host, _, port = address.rpartition(":")
-        host = {"0.0.0.0": "localhost", "[::]": "localhost"}.get(host, host.strip("[]"))
-        logger.info(
-            "connect with pika.BlockingConnection(pika.ConnectionParameters(%r, %s)); README.md has a"
-            " first publisher and consumer; Ctrl-C stops the broker",
-            host,
-            port,
-        )

@@ -21,7 +21,11 @@ _NOT_HERE: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 class ListenError(Exception):
-    """An address that cannot be listened on; the text is one line for the user."""
+    """An address that cannot be listened on; the text is one line for the user. `taken`: somebody listens there."""
+
+    def __init__(self, text: str, taken: bool = False) -> None:
+        super().__init__(text)
+        self.taken = taken
 
 
 class Listeners:
@@ -71,7 +75,8 @@ class Listeners:
             try:
                 opened.append(_bound(family, address))
             except OSError as error:
-                fault = ListenError(explain(error, str(address[0]), port, *settings))
+                taken = error.errno == errno.EADDRINUSE
+                fault = ListenError(explain(error, str(address[0]), port, *settings), taken)
                 if error.errno not in _NOT_HERE:
                     self.close()
                     raise fault from error

@@ -15,11 +15,11 @@ logger = logging.getLogger("mansio.tls")
 
 
 def open_porter(config: Config) -> Porter | None:
-    """For the listeners, None without `tls_port`. Errors: TlsError, where there is nothing to serve with.
+    """For the listeners, None without a port for TLS. Errors: TlsError, where there is nothing to serve with.
 
     A certificate that clients will refuse is an error in the log, and no reason not to start.
     """
-    if not config.tls_port:
+    if not (config.tls_port or config.redis_tls_port):
         return None
     context = make_context(config)
     porter = Porter(context, config, clock)

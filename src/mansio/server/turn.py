@@ -20,13 +20,12 @@ from mansio.core.records import Parts
 from mansio.log.base import Log, LogError, Space
 from mansio.log.group_commit import Placed
 from mansio.protocol.amqp.connection import AmqpConnection
-from mansio.protocol.base import Authenticator, Peer
-from mansio.protocol.resp.connection import RespConnection
+from mansio.protocol.base import Authenticator, Front, Peer
 from mansio.server.alarm import Alarm
 from mansio.server.brake import Brake
 from mansio.server.clock import Clock
 from mansio.server.committer import Committer
-from mansio.server.connection import Connection
+from mansio.server.connection import Connection, MakeFront
 from mansio.server.logs import Budget, fields
 from mansio.server.pager import Pager
 from mansio.server.tasks import Tasks
@@ -62,10 +61,6 @@ POLL_S: Final = 0.001
 START_TOLD_NS: Final = 5_000_000_000
 
 
-Shown = AmqpConnection | RespConnection
-"""The fronts that there are."""
-
-
 class Turn:
     """All connections of one event loop, the Broker, and the log behind it."""
 
@@ -96,8 +91,8 @@ class Turn:
         self._pager: Pager | None = None  # of a broker that may page messages out
         if broker.limits.page_bytes:
             self._pager = Pager(broker, log, spool, clock, tasks, self._on_loaded)
-        self._speaking: list[Shown] = []  # fronts with output
-        self._shells: dict[Shown, Connection] = {}
+        self.speaking: list[Front] = []  # with output; fronts put themselves here
+        self._shells: dict[Front, Connection] = {}
         self.brake = Brake(broker.journal, self._is_behind)
         self._received_ns = 0  # when something was last received
         self._reading_ns = 0  # when this turn's first read was, but for a small one
@@ -136,32 +131,25 @@ class Turn:
                     "waiting for the log to take the start of the broker, %d s", waited_s
                 )
 
-    def connection(self) -> Connection:
-        """A protocol for one accepted socket of an AMQP client."""
-        return Connection(self, self._clock, self._amqp)
+    def connection(self, make_front: MakeFront | None = None) -> Connection:
+        """A protocol for one accepted socket, of an AMQP client unless another front is made for it."""
+        return Connection(self, self._clock, make_front or self._amqp)
 
-    def redis_connection(self) -> Connection:
-        """A protocol for one accepted socket of a Redis client."""
-        return Connection(self, self._clock, self._redis)
+    def _amqp(self, peer: Peer, door: Authenticator) -> Front:
+        return AmqpConnection(self.broker, door, peer, _token, self.speaking, self._clock.now_ns())
 
-    def _amqp(self, peer: Peer, door: Authenticator) -> Shown:
-        return AmqpConnection(self.broker, door, peer, _token, self._speaking, self._clock.now_ns())
-
-    def _redis(self, peer: Peer, door: Authenticator) -> Shown:
-        return RespConnection(self.broker, door, peer, self._speaking, self._clock.now_ns())
-
-    def add(self, connection: Connection, front: Shown) -> None:
+    def add(self, connection: Connection, front: Front) -> None:
         """A connection was made, and this is its front."""
         self.connections.add(connection)
         self._shells[front] = connection
 
-    def remove(self, connection: Connection, front: Shown) -> None:
+    def remove(self, connection: Connection, front: Front) -> None:
         """The socket is closed."""
         self.connections.discard(connection)
         self._shells.pop(front, None)
         self.schedule()
 
-    def log_closed(self, peer: Peer, front: Shown) -> None:
+    def log_closed(self, peer: Peer, front: Front) -> None:
         """A connection is gone: a line if something was wrong, but not for each of a crowd."""
         about = fields(peer=peer.name, user=front.user)
         if not front.close_reason:
@@ -223,7 +211,7 @@ class Turn:
         if self._pager is not None:
             self._pager.turn()
             broker.journal.behind = self._is_behind()
-        if self._speaking:
+        if self.speaking:
             self._write()
         if self._deferred:
             deferred, self._deferred = self._deferred, []
@@ -272,12 +260,14 @@ class Turn:
         return self._committer.pending_bytes + spooling_bytes > PENDING_BYTES_MAX
 
     def _write(self) -> None:
-        speaking = self._speaking
+        speaking = self.speaking
         for front in speaking:
             shell = self._shells.get(front)
             chunks = front.data_to_send()
             if shell is not None:
                 shell.write(chunks)
+                if front.unflushed:
+                    shell.watch_flush()
                 session = front.session
                 if session is not None and not front.gated:
                     self.broker.grant(session)
@@ -323,7 +313,7 @@ class Turn:
         waiters = list(self.broker.journal.waiters)
         self._unblock(waiters + [front for front in self._shells if front.blocked or front.paused])
 
-    def _unblock(self, fronts: list[Shown]) -> None:
+    def _unblock(self, fronts: list[Front]) -> None:
         """Publishers that were held back go on, as far as there is room."""
         waiters = self.broker.journal.waiters
         for front in fronts:

@@ -17,19 +17,21 @@ class Visitors:
         self._strangers: dict[str, int] = {}
         self.strangers = 0
 
-    def come(self, address: str) -> str | None:
-        """One more connection; why it cannot stay, if it cannot. Each that has come must `leave`."""
+    def come(self, address: str, stranger: bool = True) -> str | None:
+        """One more connection; why it cannot stay, if it cannot. Each that has come must `leave`. `stranger`: it has to
+        log in first."""
         connections = self._connections.get(address, 0) + 1
-        strangers = self._strangers.get(address, 0) + 1
         self._connections[address] = connections
-        self._strangers[address] = strangers
-        self.strangers += 1
+        strangers = self._strangers.get(address, 0) + stranger
+        if stranger:
+            self._strangers[address] = strangers
+            self.strangers += 1
         if 0 < self._per_address_max < connections:
             return (
                 f"{address} has {connections} connections; connections_per_address_max is "
                 f"{self._per_address_max}"
             )
-        if strangers > STRANGERS_PER_ADDRESS or self.strangers > STRANGERS_MAX:
+        if stranger and (strangers > STRANGERS_PER_ADDRESS or self.strangers > STRANGERS_MAX):
             return (
                 f"{strangers} connections of {address} have not logged in, {self.strangers} in all"
             )

@@ -40,6 +40,9 @@ FRAME_OVERHEAD_BYTES = len(HEARTBEAT_FRAME)
 class AmqpConnection(Flow):
     """The front of one client. See `protocol.base.Front` for its verbs, `core.session.Outbox` for what it is told."""
 
+    protocol = "amqp"
+    unflushed = ()
+
     def __init__(
         self,
         broker: Broker,
@@ -362,6 +365,9 @@ class AmqpConnection(Flow):
             if self.state in (State.OPEN, State.CLOSING):
                 reason = "client unexpectedly closed TCP connection"
             self.end(self.close_reason or reason)
+
+    def flushed(self) -> None:
+        """See `Front`: whatever is not acknowledged is delivered again."""
 
     def shutdown(self, code: int, text: str) -> None:
         """See `Front`."""

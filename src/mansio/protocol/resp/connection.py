@@ -27,6 +27,8 @@ PENDING_BYTES_MAX: Final = 65_536
 class RespConnection:
     """The front of one client. See `protocol.base.Front` for its verbs, `core.session.Outbox` for what it is told."""
 
+    protocol = "redis"
+
     def __init__(
         self,
         broker: Broker,
@@ -36,8 +38,10 @@ class RespConnection:
         now_ns: int,
         databases: tuple[str, ...] = DATABASES,
         default_user: str = "guest",
+        waits: bool = True,
     ) -> None:
-        """`databases`: the virtual host of each; `default_user`: who a client of this machine is without AUTH."""
+        """`databases`: the virtual host of each; `default_user`: who a client of this machine is without AUTH; `waits`:
+        replies that tell of changes wait for the log."""
         self.broker = broker
         self.authenticator = authenticator
         self.peer = peer
@@ -61,6 +65,10 @@ class RespConnection:
         self._out: list[bytes | memoryview] = []
         self._gates: deque[int] = deque()
         self._cancel: Callable[[], None] | None = None
+        self._waits = waits
+        self._deadline_ns = now_ns + broker.limits.handshake_ns  # for the login
+        self._taken = 0  # pieces of output that were handed out
+        self.unflushed: deque[tuple[int, Callable[[], None]]] = deque()
         if self.user:
             self.enter(self.user, 0)
 
@@ -148,7 +156,7 @@ class RespConnection:
         flags = command.flags
         if self.session is None and not flags & NO_AUTH:
             raise CommandError(errors.NO_AUTH)
-        if flags & (WRITE | READ) and self.session is not None:
+        if flags & (WRITE | READ) and self._waits and self.session is not None:
             if flags & WRITE:
                 self.broker.confirms.changed(self.session)
             else:
@@ -174,6 +182,16 @@ class RespConnection:
 
     # -- output
 
+    def hand_over(self, take_back: Callable[[], None]) -> None:
+        """The client has been told, just now, of something that leaves the broker with this reply: `take_back` is
+        called if the connection ends before the reply has left."""
+        self.unflushed.append((self._taken + len(self._out), take_back))
+
+    def flushed(self) -> None:
+        """See `Front`."""
+        while self.unflushed and self.unflushed[0][0] <= self._taken:
+            self.unflushed.popleft()
+
     def send_raw(self, data: bytes) -> None:
         """Whole replies to the client."""
         self._out.append(data)
@@ -190,10 +208,12 @@ class RespConnection:
         self._announced = False
         if not self._gates:
             out, self._out = self._out, []
+            self._taken += len(out)
             return out
         free = self._gates[0]
         out = self._out[:free]
         del self._out[:free]
+        self._taken += free
         self._gates = deque(gate - free for gate in self._gates)
         return out
 
@@ -220,6 +240,10 @@ class RespConnection:
     def tick(self, now_ns: int) -> None:
         """See `Front`."""
         self.now_ns = now_ns
+        if self.session is not None or self.closed:
+            self._deadline_ns = now_ns + self.broker.limits.handshake_ns
+        elif now_ns >= self._deadline_ns:
+            self.end("it has not logged in in time")
 
     def unblock(self) -> None:
         """See `Front`."""
@@ -229,6 +253,8 @@ class RespConnection:
     def receive_eof(self) -> None:
         """See `Front`."""
         self.end(self.close_reason)
+        while self.unflushed:
+            self.unflushed.pop()[1]()
 
     def shutdown(self, code: int, text: str) -> None:
         """See `Front`: Redis clients know no goodbye."""
