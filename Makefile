@@ -24,6 +24,7 @@ help:
 	@echo 'make sim       the simulation; SEED=n repeats one run'
 	@echo 'make torture   kill a broker 500 times and look whether it lost anything; SEED=n, ROUNDS=n'
 	@echo 'make backlog   10 million durable messages in one queue; make disk-full: a full filesystem (as root)'
+	@echo 'make differential  a million Redis commands to redis-server and to Mansio; SEED=n, COMMANDS=n'
 	@echo 'make fuzz      fuzz the parsers for FUZZ_SECONDS (60)'
 	@echo 'make interop   the tests against RabbitMQ and other third-party programs'
 	@echo 'make compat    test suites of third-party clients against Mansio'
@@ -65,7 +66,7 @@ $(VENV)/.fuzz: requirements/fuzz.txt $(VENV)/.dev
 	@$(PIP) install --require-hashes -r requirements/fuzz.txt
 	@touch $@
 
-.PHONY: help install codec dev serve test lint check bench sim torture disk-full backlog fuzz interop compat format lock clean
+.PHONY: help install codec dev serve test lint check bench sim torture disk-full backlog differential fuzz interop compat format lock clean
 install: $(VENV)/.installed $(VENV)/.codec
 codec:
 	@rm -f $(VENV)/.codec
@@ -107,6 +108,10 @@ disk-full: dev
 
 backlog: dev
 	$(BIN)/python -m tests.torture.backlog $(ARGS)
+
+COMMANDS ?= 1000000
+differential: dev
+	$(BIN)/python -m tests.differential --commands $(COMMANDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 FUZZ_SECONDS ?= 60
 fuzz: dev $(VENV)/.fuzz

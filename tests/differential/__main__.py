@@ -1,0 +1,7 @@
+"""`python -m tests.differential`: see cli.py."""
+
+import sys
+
+from tests.differential.cli import main
+
+sys.exit(main())

@@ -1,0 +1,128 @@
+"""The two servers, each a process of its own on a free port of 127.0.0.1, with its data in a temporary folder."""
+
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+from tests.resp_client import HOST, RespClient
+
+START_S_MAX: Final = 20.0
+STOP_S_MAX: Final = 20.0
+ROOT: Final = Path(__file__).resolve().parents[2]
+
+
+class CannotStart(Exception):
+    """A server is not installed, or does not start; the text says why."""
+
+
+def free_port() -> int:
+    """A port on which nobody listened a moment ago."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """A process that answers PING at `port`."""
+
+    name = ""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix=f"differential-{self.name}-"))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def command(self) -> list[str]:
+        """How it is started."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Returns when it answers. Errors: CannotStart."""
+        with open(self.folder / "output", "ab") as output:
+            self._process = subprocess.Popen(
+                self.command(),
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=ROOT,
+            )  # fmt: skip
+        deadline = time.monotonic() + START_S_MAX
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise CannotStart(f"{self.name} did not start:\n{self.output()[-2000:]}")
+            time.sleep(0.01)
+
+    def output(self) -> str:
+        """What it has written so far."""
+        return (self.folder / "output").read_text(errors="replace")
+
+    def kill(self) -> None:
+        """Without warning."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def is_running(self) -> bool:
+        """Whether it is there."""
+        return self._process is not None and self._process.poll() is None
+
+    def close(self) -> None:
+        """The process ends, and its files go."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(STOP_S_MAX)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _answers(self) -> bool:
+        try:
+            client = RespClient(self.port, 1.0)
+        except OSError:
+            return False
+        try:
+            return bool(client.ask("PING") == "PONG")
+        except OSError:
+            return False
+        finally:
+            client.close()
+
+
+class Redis(Server):
+    """redis-server without persistence."""
+
+    name = "redis"
+
+    def command(self) -> list[str]:
+        program = shutil.which("redis-server")
+        if program is None:
+            raise CannotStart("redis-server is not installed (Debian: apt install redis-server)")
+        settings = ("--save", "", "--appendonly", "no", "--bind", HOST, "--dir", str(self.folder))
+        return [program, "--port", str(self.port), *settings]
+
+
+class Mansio(Server):
+    """`mansio serve` of this checkout, with its log in memory unless it is `durable`."""
+
+    name = "mansio"
+
+    def __init__(self, durable: bool = False, program: tuple[str, ...] = ()) -> None:
+        """`program`: how it is called, this interpreter's if empty."""
+        super().__init__()
+        self.durable = durable
+        self._program = program or (sys.executable, "-m", "mansio")
+        self._amqp_port = free_port()
+
+    def command(self) -> list[str]:
+        log = ["--data-dir", str(self.folder / "data")] if self.durable else ["--in-memory"]
+        ports = ["--port", str(self._amqp_port), "--redis-port", str(self.port)]
+        return [*self._program, "serve", *ports, *log]
+
+
+def is_installed() -> bool:
+    """Whether there is a redis-server."""
+    return shutil.which("redis-server") is not None
