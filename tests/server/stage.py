@@ -12,7 +12,7 @@ from mansio.log.base import Bounds, LogError
 from mansio.log.memory import MemoryLog
 from mansio.protocol.amqp.connection import PROTOCOL_HEADER
 from mansio.protocol.amqp.letters import AmqpLetters
-from mansio.server.connection import Connection
+from mansio.server.connection import Connection, MakeFront
 from mansio.server.tasks import Tasks
 from mansio.server.turn import Turn
 from tests.logins import AtOnce
@@ -84,9 +84,10 @@ class StageLog(MemoryLog):
 class StageTransport(asyncio.Transport):
     """Keeps what is written; writes pile up while `stuck`, as to a peer that does not read."""
 
-    def __init__(self, protocol: Connection) -> None:
+    def __init__(self, protocol: Connection, address: str = "127.0.0.1") -> None:
         super().__init__()
         self.protocol = protocol
+        self.address = address
         self.writes: list[bytes] = []
         self.stuck = False
         self.pending_bytes = 0
@@ -96,7 +97,7 @@ class StageTransport(asyncio.Transport):
         self.high = 65_536
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return {"peername": ("127.0.0.1", 50123), "sockname": ("127.0.0.1", 5672)}.get(
+        return {"peername": (self.address, 50123), "sockname": ("127.0.0.1", 5672)}.get(
             name, default
         )
 
@@ -166,10 +167,10 @@ class StageTransport(asyncio.Transport):
 class Actor:
     """A client on a fake socket."""
 
-    def __init__(self, stage: "Stage") -> None:
+    def __init__(self, stage: "Stage", make_front: MakeFront | None = None) -> None:
         self.stage = stage
-        self.connection = stage.turn.connection()
-        self.transport = StageTransport(self.connection)
+        self.connection = stage.turn.connection(make_front)
+        self.transport = StageTransport(self.connection, stage.address)
         self.connection.connection_made(self.transport)
 
     def send(self, data: bytes) -> None:
@@ -203,6 +204,7 @@ class Stage:
 
     def __init__(self, **limits: Any) -> None:
         self.clock = StageClock()
+        self.address = "127.0.0.1"  # of those who come
         self.failed: list[str] = []
         self.tasks = Tasks(lambda name, error: self.failed.append(name))
         self.log = StageLog()

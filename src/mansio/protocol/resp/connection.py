@@ -121,6 +121,8 @@ class RespConnection:
         """See `Front`."""
         self.waiting = False
         self._execute_pending()
+        if self.tail and not (self._pending or self.closed):
+            self.receive_data(b"", now_ns)
 
     def _execute_pending(self) -> None:
         pending = self._pending

@@ -1,0 +1,240 @@
+"""Redis clients on fake sockets: strangers among them, and what is handed back when a reply does not leave."""
+
+import logging
+
+import pytest
+
+from mansio.core.limits import Limits
+from mansio.protocol.base import Authenticator, Peer
+from mansio.protocol.resp.connection import RespConnection
+from mansio.server.connection import STRANGER_BYTES, STRANGER_WRITE_BYTES, WRITE_HIGH_BYTES
+from mansio.server.turn import STRANGERS_PER_TURN
+from tests.server.stage import Actor, Stage, play
+
+REMOTE = "192.0.2.7"
+
+
+def redis(stage: Stage, address: str = "127.0.0.1", default_user: str = "guest") -> Actor:
+    """A client that has said nothing yet."""
+
+    def make(peer: Peer, door: Authenticator) -> RespConnection:
+        broker, now_ns = stage.broker, stage.clock.now_ns()
+        return RespConnection(
+            broker, door, peer, stage.turn.speaking, now_ns, default_user=default_user
+        )
+
+    stage.address = address
+    return Actor(stage, make)
+
+
+def front_of(actor: Actor) -> RespConnection:
+    front = actor.connection.front
+    assert isinstance(front, RespConnection)
+    return front
+
+
+async def lose(stage: Stage, actor: Actor, error: Exception | None = None) -> None:
+    """The socket is gone."""
+    actor.transport.gone = actor.transport.closing = True
+    actor.connection.connection_lost(error)
+    await stage.settle()
+
+
+def test_a_client_of_this_machine_is_nobodys_stranger() -> None:
+    async def scene(stage: Stage) -> None:
+        actor = redis(stage)
+        visitors = stage.turn.visitors
+        assert visitors.strangers == 0 and actor.transport.high == WRITE_HIGH_BYTES
+        actor.send(b"PING\r\n")
+        await stage.settle()
+        assert actor.transport.take() == b"+PONG\r\n"
+        await lose(stage, actor)
+        assert (visitors.strangers, visitors._strangers, visitors._connections) == (0, {}, {})
+
+    play(scene)
+
+
+def test_strangers_are_not_counted_when_they_need_not_log_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mansio.server.visitors.STRANGERS_PER_ADDRESS", 1)
+
+    async def scene(stage: Stage) -> None:
+        known = [redis(stage) for _ in range(3)]
+        assert not any(actor.transport.closing for actor in known)
+        first, second = redis(stage, REMOTE), redis(stage, REMOTE)
+        assert not first.transport.closing and second.transport.closing
+
+    play(scene)
+
+
+def test_a_stranger_has_only_so_much_time() -> None:
+    async def scene(stage: Stage) -> None:
+        actor, known = redis(stage, REMOTE), redis(stage)
+        limit_ns = Limits().handshake_ns
+        stage.clock.ns += limit_ns - 1
+        actor.send(b"PING\r\n")
+        stage.turn.tick()
+        await stage.settle()
+        assert actor.transport.take().startswith(b"-NOAUTH") and not actor.transport.gone
+        stage.clock.ns += 1
+        stage.turn.tick()
+        await stage.settle()
+        assert actor.transport.gone and not known.transport.gone
+        stage.clock.ns += 10 * limit_ns
+        stage.turn.tick()
+        await stage.settle()
+        assert not known.transport.gone
+
+    play(scene)
+
+
+def test_a_strangers_end_is_told_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(stage: Stage) -> None:
+        redis(stage, REMOTE)
+        stage.clock.ns += Limits().handshake_ns + 1
+        stage.turn.tick()
+        await stage.settle()
+
+    with caplog.at_level(logging.WARNING):
+        play(scene)
+    assert f"closed {REMOTE}:50123" in caplog.text and "has not logged in in time" in caplog.text
+
+
+def test_strangers_are_read_a_little_at_a_time_and_looked_at_in_turn() -> None:
+    async def scene(stage: Stage) -> None:
+        actors = [redis(stage, REMOTE) for _ in range(STRANGERS_PER_TURN + 1)]
+        assert len(actors[0].connection.get_buffer(-1)) == STRANGER_BYTES
+        for actor in actors:
+            stage.clock.ns += 1
+            actor.send(b"PING\r\n")
+        assert not actors[-1].transport.reading
+        await stage.settle()
+        assert all(actor.transport.take().startswith(b"-NOAUTH") for actor in actors)
+        assert actors[-1].transport.reading
+
+    play(scene)
+
+
+def test_a_stranger_that_does_not_read_is_not_read_from() -> None:
+    async def scene(stage: Stage) -> None:
+        actor = redis(stage, REMOTE)
+        actor.transport.stuck = True
+        asked = 0
+        while actor.transport.reading and asked < 1000:
+            actor.send(b"PING\r\n" * 100)
+            stage.turn.end()
+            asked += 1
+        assert STRANGER_WRITE_BYTES < actor.transport.pending_bytes < 2 * STRANGER_WRITE_BYTES
+        actor.transport.unstick()
+        assert actor.transport.reading
+
+    play(scene)
+
+
+def test_what_left_is_not_handed_back() -> None:
+    async def scene(stage: Stage) -> None:
+        actor, back = redis(stage), list[str]()
+        front = front_of(actor)
+        front.send_raw(b"$1\r\na\r\n")
+        front.hand_over(lambda: back.append("a"))
+        stage.turn.end()
+        assert front.unflushed, "the loop writes at the end of its pass"
+        await stage.settle()
+        assert not front.unflushed
+        await lose(stage, actor, ConnectionResetError())
+        assert back == []
+
+    play(scene)
+
+
+@pytest.mark.parametrize("how", ["tick", "resumed"])
+def test_what_leaves_late_is_kept_until_then(how: str) -> None:
+    async def scene(stage: Stage) -> None:
+        actor, back = redis(stage), list[str]()
+        front = front_of(actor)
+        actor.transport.stuck = True
+        size = 10 if how == "tick" else WRITE_HIGH_BYTES + 1
+        front.send_raw(bytes(size))
+        front.hand_over(lambda: back.append("a"))
+        stage.turn.end()
+        await stage.settle()
+        assert front.unflushed
+        actor.transport.unstick()
+        if how == "tick":
+            stage.turn.tick()
+        assert not front.unflushed
+        await lose(stage, actor, ConnectionResetError())
+        assert back == []
+
+    play(scene)
+
+
+def test_what_has_not_left_is_handed_back_the_latest_first() -> None:
+    async def scene(stage: Stage) -> None:
+        actor, back = redis(stage), list[str]()
+        front = front_of(actor)
+        front.send_raw(b"$1\r\na\r\n")
+        front.hand_over(lambda: back.append("a"))
+        stage.turn.end()
+        await stage.settle()
+        actor.transport.stuck = True
+        for name in "bc":
+            front.send_raw(b"$1\r\nx\r\n")
+            front.hand_over(lambda name=name: back.append(name))  # type: ignore[misc]
+            stage.turn.end()
+        await stage.settle()
+        await lose(stage, actor, ConnectionResetError())
+        assert back == ["c", "b"]
+
+    play(scene)
+
+
+def test_what_waits_for_the_log_has_not_left() -> None:
+    async def scene(stage: Stage) -> None:
+        actor, back = redis(stage), list[str]()
+        front = front_of(actor)
+        front.send_raw(b"+OK\r\n")
+        front.hold()
+        front.send_raw(b"$1\r\na\r\n")
+        front.hand_over(lambda: back.append("a"))
+        stage.turn.end()
+        await stage.settle()
+        assert actor.transport.take() == b"+OK\r\n" and front.unflushed
+        await lose(stage, actor, ConnectionResetError())
+        assert back == ["a"]
+
+    play(scene)
+
+
+def test_a_connection_that_is_aborted_has_not_flushed() -> None:
+    async def scene(stage: Stage) -> None:
+        back = list[str]()
+        for name, aborted in (("a", True), ("b", False)):
+            actor = redis(stage)
+            actor.transport.stuck = True
+            front_of(actor).send_raw(b"$1\r\nx\r\n")
+            front_of(actor).hand_over(lambda name=name: back.append(name))  # type: ignore[misc]
+            stage.turn.end()
+            if aborted:
+                actor.connection.abort()
+            else:  # closed by the client, which has read all
+                actor.transport.close()
+                actor.transport.unstick()
+            await stage.settle()
+        assert back == ["a"]
+
+    play(scene)
+
+
+def test_the_end_of_a_client_that_waits_is_noticed_at_once() -> None:
+    async def scene(stage: Stage) -> None:
+        actor, cancelled = redis(stage), list[str]()
+        front_of(actor).block(lambda: cancelled.append("a"))
+        actor.send(b"PING\r\n")
+        await stage.settle()
+        assert actor.transport.reading and actor.transport.take() == b""
+        await lose(stage, actor)
+        assert cancelled == ["a"] and not stage.broker.sessions
+
+    play(scene)
