@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from mansio.core.packing import PACK_MS, PACK_RUNS
-from mansio.core.records import PUBLISH
+from mansio.core.records import ENTRIES
 from tests.core.play import SIZE
 from tests.core.test_groups import group, member, offsets_in
 from tests.core.test_streams import Play
@@ -161,7 +161,7 @@ def test_a_small_run_that_was_carried_does_not_take_the_large_one_s_place() -> N
     smalls = []
     for seq, records in play.log.entries.items():
         if seq < last - 1:  # the packed run and what came with it stay
-            smalls += [each for each in records if each[0] == PUBLISH and len(each) < 20 * SIZE]
+            smalls += [each for each in records if each[0] == ENTRIES and len(each) < 20 * SIZE]
             play.log.entries[seq] = [each for each in records if each not in smalls]
     play.log.append([(smalls[0],)], [])
     assert len(smalls) > PACK_RUNS - 3

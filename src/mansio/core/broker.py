@@ -314,6 +314,8 @@ class Broker(Connecting):
         settling.now_ms = self.now_ms
         if self.deadlines.next_ms <= self.now_ms:
             self.deadlines.fire(self.now_ms)
+        if self.streams.entries.unwritten:
+            self.streams.entries.turned()
         self.dispatcher.run(settling)
         self.deduplication.turned()
         if self._cancelled:

@@ -249,8 +249,11 @@ def _check_ready(queue: "Queue", tally: _Tally) -> None:
         low = 0
         for span in lane:
             low = _check_span(queue, span, low, flying)
-            ready += span.stop - span.start
-            tally.live[span.run] += span.stop - span.start
+            there = span.stop - span.start
+            if isinstance(queue, Stream):
+                there = queue.alive(span.base, span.base + span.stop)
+            ready += there
+            tally.live[span.run] += there
             if span.run.marks is not None:
                 tally.marked.append((queue, span.run))
         end = max(end, low)

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from mansio.core.run import Run, Span, lay_out
+from mansio.core.stream_ids import compact, ids_of
 
 if TYPE_CHECKING:
     from mansio.core.broker import Broker
@@ -45,6 +46,7 @@ def join(runs: list[Run]) -> Run:
     frames = [message for run in runs for message in run.messages()]
     joined = Run(*lay_out(frames), tuple(routes), which if len(routes) > 1 else None, True)
     joined.arrived_ms = runs[-1].arrived_ms
+    joined.ids = compact(joined.arrived_ms, [id for run in runs for id in ids_of(run)])
     return joined
 
 
@@ -61,8 +63,10 @@ class Packer:
             return
         spans = self._small(stream, at)
         if len(spans) < 2:
-            first = stream.ready[at].run
-            if spans or first.data_bytes > SMALL_BYTES or not first.data:  # else it has to wait
+            span = stream.ready[at]
+            first = span.run
+            large = first.data_bytes > SMALL_BYTES
+            if spans or large or not first.data or not stream.is_whole(span):  # else it has to wait
                 stream.packed = at + stream.removed + 1
             return
         broker = self._broker
@@ -102,6 +106,8 @@ class Packer:
                 or (spans and run.arrived_ms - spans[0].run.arrived_ms > PACK_MS)
             ):
                 break
+            if not stream.is_whole(span):
+                break
             if end > stream.committed or run.live != run.count or not run.data or not run.bucket:
                 break
             spans.append(span)
@@ -114,9 +120,10 @@ class Packer:
             return
         stream.packing = None
         at = packing.number - stream.removed
-        parts = islice(stream.ready, max(at, 0), max(at, 0) + packing.count)
-        if at < 0 or any(span.run.live != span.run.count for span in parts):
-            # They are cut off, all as a segment is, or a group that came meanwhile wants them as they are.
+        parts = list(islice(stream.ready, max(at, 0), max(at, 0) + packing.count))
+        count = sum(span.run.live for span in parts if stream.is_whole(span))
+        if at < 0 or count != run.count or any(span.run.live != span.run.count for span in parts):
+            # Some are cut off, or taken out, or a group that came meanwhile wants them as they are.
             self._broker.settling.left(run, stream.id, run.count, ())
             stream.packed = max(packing.number + packing.count, stream.removed)
             return

@@ -12,6 +12,9 @@
               now, and when they are ready again, Unix time in ms, 0: at once
     ITEMS     06 | see `item_records`
 
+    ENTRIES   06 | as PUBLISH, into a stream; in the place of `due` the ids of its entries: one u64, the number of the
+              first, whose ms is `arrived`; or ms u64, number u64 of each (stream_ids.py)
+
 `due` is there for delayed messages, whose only place is the store of their virtual host: Unix times in ms, u64, one
 for all messages or one for each. If each has one, an id for each may follow, u64; else their positions are their ids.
 
@@ -31,7 +34,7 @@ from mansio.core.item_records import ITEMS, Stored, decode_items
 from mansio.core.marks import Marks, unpack_marks
 from mansio.core.run import Place, Range, Run
 
-PUBLISH, SETTLE, TOPOLOGY, RETURNED, COUNTED = 1, 2, 3, 4, 5
+PUBLISH, SETTLE, TOPOLOGY, RETURNED, COUNTED, ENTRIES = 1, 2, 3, 4, 5, 6
 
 SNAPSHOT, STARTED, STOPPED = "snapshot", "start", "stop"
 """What TOPOLOGY records do beside changes: all of it at once; a broker goes on with the log; it has ended in order."""
@@ -43,6 +46,7 @@ _ROUTE = struct.Struct(">HHIB")
 _SETTLE = struct.Struct(">BQ")
 _COUNTED = struct.Struct(">BQIQ")
 _RANGE = struct.Struct(">QII")
+_U64 = struct.Struct(">Q")
 _NO_EXPIRATION = (1 << 64) - 1
 _IS_BIG_ENDIAN = array("H", b"\x00\x01")[0] == 1
 
@@ -77,6 +81,8 @@ class Published(NamedTuple):
     marks: Marks | None = None
     due: "array[int] | None" = None
     """Of delayed messages: times, and maybe ids."""
+    ids: "int | array[int] | None" = None
+    """Of the entries of a stream, as a run has them."""
 
 
 class Settled(NamedTuple):
@@ -106,10 +112,15 @@ def encode_publish(run: Run, places: Sequence[Place]) -> Parts:
     """A run that went to these (queue id, position) places, as parts of a record."""
     ends, which = run.ends or b"", run.which or b""
     marks = b"" if run.marks is None else json.dumps(run.marks.pack()).encode()
-    due = b"" if run.held is None else _big_endian(run.held.table())
+    kind, due = PUBLISH, b""
+    if run.held is not None:
+        due = _big_endian(run.held.table())
+    elif run.ids is not None:
+        kind = ENTRIES
+        due = _U64.pack(run.ids) if isinstance(run.ids, int) else _big_endian(run.ids)
     expiration = _NO_EXPIRATION if run.expiration_ms is None else run.expiration_ms
     head = _PUBLISH.pack(
-        PUBLISH,
+        kind,
         len(places),
         len(run.routes),
         run.count,
@@ -171,7 +182,7 @@ def decode(record: bytes | memoryview) -> Record:
     """What a record says, in bytes of its own; Damaged when it cannot be read."""
     try:
         kind = record[0]
-        if kind == PUBLISH:
+        if kind in (PUBLISH, ENTRIES):
             return _decode_publish(record)
         if kind in (SETTLE, RETURNED):
             _, queue = _SETTLE.unpack_from(record)
@@ -195,7 +206,7 @@ def decode(record: bytes | memoryview) -> Record:
 
 def _decode_publish(record: bytes | memoryview) -> Published:
     head = _PUBLISH.unpack_from(record)
-    _, queues, routes, count, stride, ends_size, which_size, due_size, *traits = head
+    kind, queues, routes, count, stride, ends_size, which_size, due_size, *traits = head
     at = _PUBLISH.size
     places = list(_PLACE.iter_unpack(record[at : at + queues * _PLACE.size]))
     at += queues * _PLACE.size
@@ -213,6 +224,9 @@ def _decode_publish(record: bytes | memoryview) -> Published:
     marks = unpack_marks(json.loads(bytes(record[at : at + marks_size]))) if marks_size else None
     at += marks_size
     due = _native("Q", bytes(record[at : at + due_size])) if due_size else None
+    ids: int | array[int] | None = None
+    if kind == ENTRIES and due is not None:
+        ids, due = (due[0] if due_size == 8 else due), None
     at += due_size
     ends = _native("I", bytes(record[at : at + ends_size])).tobytes() if ends_size else None
     at += ends_size
@@ -232,6 +246,7 @@ def _decode_publish(record: bytes | memoryview) -> Published:
         priority,
         marks,
         due,
+        ids,
     )
     _check_sizes(published, queues, ends_size, which_size, due_size)
     return published
@@ -253,6 +268,7 @@ def _check_sizes(
         or which_size not in (0, count)
         or due_size not in (0, 8, count * 8, count * 16)
         or (due_size and len(found.places) > 1)
+        or (found.ids is not None and due_size not in (8, count * 16))
         or which_max >= len(found.routes)
         or len(found.data) != data_size
         or not data_size

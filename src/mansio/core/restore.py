@@ -13,6 +13,7 @@ which the broker wrote down what had been, only that. With a budget for messages
 
 from array import array
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from mansio.core.deduplication import Present
@@ -151,7 +152,7 @@ class Restore:
         run.places = tuple(found.places)
         run.arrived_ms, run.expiration_ms = found.arrived_ms, found.expiration_ms
         run.priority = found.priority
-        run.marks = found.marks
+        run.marks, run.ids = found.marks, found.ids
         if found.due is not None and found.places:
             run.held = from_table(run, found.places[0][1], found.due)
         buckets = self._broker.journal.retention.buckets
@@ -219,6 +220,9 @@ class Restore:
             queue.next_position = max(queue.next_position, gone[1])
         for span in spans[-1:]:
             queue.next_position = max(queue.next_position, span.base + span.stop)
+        if isinstance(queue, Stream):
+            self._restore_stream(queue, spans, settled)
+            return queue.spans()
         for span, inside in _split(spans, settled):
             if inside:
                 if span.run.gone is None:
@@ -230,6 +234,21 @@ class Restore:
                 piece.redelivered = delivered
                 self._put(queue, piece)
         return queue.spans() if queue.deferred is None else [*queue.spans(), *queue.deferred]
+
+    def _restore_stream(self, stream: Stream, spans: list[Span], settled: list[Interval]) -> None:
+        """Runs of which something is left, whole: what is gone of them is noted."""
+        for _, pieces in groupby(_split(spans, settled), lambda piece: piece[0].base):
+            parts = list(pieces)
+            run, base = parts[0][0].run, parts[0][0].base
+            gone = [(base + span.start, base + span.stop) for span, inside in parts if inside]
+            count = run.count - sum(stop - start for start, stop in gone)
+            if not count:
+                continue
+            run.live += count
+            stream.ready_count += count
+            stream.put_back_partly(Span(run, 0, run.count, base), gone)
+            if gone:
+                run.gone = [(stream.id, (start, stop - start, 1)) for start, stop in gone]
 
     def _put(self, queue: Queue, span: Span) -> None:
         """A span is there, message by message where it is known how often they were given back."""

@@ -54,6 +54,7 @@ class Run:
         "gone",
         "held",
         "home",
+        "ids",
         "live",
         "marks",
         "offset",
@@ -95,6 +96,7 @@ class Run:
         self.gone: list[tuple[int, Range]] | None = None  # (queue id, range)
         self.returns: list[Return] | None = None  # the later ones count
         self.held: Held | None = None  # when its messages are due, while they are delayed
+        self.ids: int | array[int] | None = None  # of a stream's entries; see stream_ids.py
         self.bucket: Bucket | None = None
         self.seq = 0
         self.offset = 0

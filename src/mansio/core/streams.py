@@ -4,14 +4,17 @@ from typing import TYPE_CHECKING, Final
 
 from mansio.core.deadlines import NEVER_MS
 from mansio.core.dispatch import Consumer, deliver
+from mansio.core.entries import Entries
 from mansio.core.equivalence import describe
 from mansio.core.errors import PreconditionFailed, Unsupported, unsupported
-from mansio.core.group import PROTECTED, SOURCE, Group
+from mansio.core.group import Group
 from mansio.core.inflight import Piece
 from mansio.core.packing import Packer
 from mansio.core.rota import ROTA, Rota
 from mansio.core.run import Run, Span
 from mansio.core.stream import Reader, Stream
+from mansio.core.stream_cuts import Cuts
+from mansio.core.stream_ids import compact, number
 
 if TYPE_CHECKING:
     from mansio.core.broker import Broker
@@ -38,10 +41,12 @@ class Retainer:
 
 
 class Streams:
-    """The Broker's streams, by id."""
+    """The Broker's streams, by id. `entries`: as Redis clients have them; `cuts`: what goes."""
 
     def __init__(self, broker: "Broker") -> None:
         self._broker = broker
+        self.entries = Entries(broker)
+        self.cuts = Cuts(broker)
         self._packer = Packer(broker)
         self._retainers: dict[int, Retainer] = {}
         self._rotas: dict[tuple[str, str], Rota] = {}  # by virtual host and name of the group
@@ -72,9 +77,22 @@ class Streams:
 
     def append(self, stream: Stream, run: Run) -> None:
         """Messages that were published go to a stream, in bytes of their own: each with its offset."""
+        if stream.batch is not None:
+            self.entries.flush(stream)
+        entry = self._broker.letters.numbered(run, stream.next_position)
+        entry.arrived_ms = max(self._broker.now_ms, stream.last_ms)
+        number(stream, entry)
+        self._enter(stream, entry)
+
+    def enter(self, stream: Stream, run: Run, ids: list[int]) -> None:
+        """Entries that have their offsets, and these ids above `last_id`, go to a stream."""
+        run.arrived_ms = max(self._broker.now_ms, stream.last_ms)
+        run.ids = compact(run.arrived_ms, ids)
+        self._broker.counts.routed += run.count
+        self._enter(stream, run)
+
+    def _enter(self, stream: Stream, entry: Run) -> None:
         broker = self._broker
-        entry = broker.letters.numbered(run, stream.next_position)
-        entry.arrived_ms = max(broker.now_ms, stream.last_ms)
         entry.live = entry.count
         broker.settling.count(entry)
         entry.places = ((stream.id, stream.append(entry)),)
@@ -93,7 +111,7 @@ class Streams:
             if stream.consumers:
                 touch(stream)
             for group in stream.groups:
-                if group.feed(run, run.places[0][1]):
+                if self.cuts.feed(group, stream, run):
                     touch(group)
             if len(stream.segments) > 1:
                 self.retain(stream)
@@ -102,7 +120,7 @@ class Streams:
     def restored(self, stream: Stream) -> None:
         """All that it had is back, but for what was lost with a part of the log."""
         stream.committed = stream.next_position
-        stream.missing = stream.next_position - stream.first - stream.ready_count
+        self.cuts.restored(stream)
         if stream.missing:
             self._broker.notices.append(
                 f"{describe('queue', stream.name, stream.vhost)}: {stream.missing} messages of the stream are lost"
@@ -114,16 +132,10 @@ class Streams:
         broker = self._broker
         until = stream.excess(broker.now_ms)
         if until:
-            first, before = stream.first, stream.data_bytes
-            for group in stream.groups:
-                self._drop(group, until)
-            gone = stream.cut(until)
-            broker.counts.removed += sum(run.count for run in gone)
+            count, before = stream.ready_count, stream.data_bytes
+            self.cuts.give_up(stream, until)
+            broker.counts.removed += count - stream.ready_count
             broker.counts.removed_bytes += before - stream.data_bytes
-            whole = (first, until - first, 1)
-            for run in gone:
-                broker.settling.left(run, stream.id, run.count, (whole,) if run is gone[-1] else ())
-                broker.settling.cut(run, stream)
             broker.dispatcher.touch(stream)  # so that a turn comes which writes it down
         when_ms = stream.next_excess_ms()
         if when_ms is not None:
@@ -152,23 +164,7 @@ class Streams:
         group.join(stream, begin)
         for span in stream.ready:
             if span.base < stream.committed:
-                group.feed(span.run, span.base)
-
-    def _drop(self, group: Group, until: int) -> None:
-        """Entries below this offset go; a group that has not read them has lost them."""
-        lost = 0
-        while group.ready and group.ready[0].base + group.ready[0].start < until:
-            span = group.ready[0]
-            count = min(span.stop, until - span.base) - span.start
-            self._broker.settling.drop(group, group.take_head(count))
-            lost += count
-        if lost:
-            self._broker.dispatcher.touch(group)  # it may have waited for what is gone
-            self._broker.counts.lost += lost
-            self._broker.notices.append(
-                f"{describe('queue', group.name, group.vhost)}: {lost} messages went with the oldest part of stream "
-                f"'{group.arguments[SOURCE]}' before they were read; '{PROTECTED}' would keep them"
-            )
+                self.cuts.feed(group, stream, span.run)
 
     # -- readers
 
@@ -210,7 +206,7 @@ class Streams:
             run, base = span.run, span.base
             each = run.bytes_each()
             i = reader.offset - base
-            n = min(run.count - i, consumer.room(each))
+            n = min(run.count - i, consumer.room(each), stream.room_until_gap(reader.offset))
             if n <= 0:
                 return
             if not run.data:

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from mansio.core.access_records import users_fields, vhost_fields
 from mansio.core.deduplication import Window
+from mansio.core.entries import marks_of
 from mansio.core.group import Group
 from mansio.core.names import PREDECLARED_EXCHANGES
 from mansio.core.policies import policies_fields
 from mansio.core.queue import Queue
 from mansio.core.records import pack_table
 from mansio.core.routing import Binding, Exchange
+from mansio.core.stream import Stream
 
 if TYPE_CHECKING:
     from mansio.core.broker import Broker
@@ -50,7 +52,10 @@ def _vhost(host: "VHost", broker: "Broker") -> dict[str, Any]:
             if each.name not in PREDECLARED
         ],
         "queues": [
-            queue_fields(queue) | {"next": queue.next_position} | _ids(queue, now_ms)
+            queue_fields(queue)
+            | {"next": queue.next_position}
+            | _ids(queue, now_ms)
+            | ({"marks": marks_of(queue)} if isinstance(queue, Stream) else {})
             for queue in host.queues.values()
             if queue.logged
         ],

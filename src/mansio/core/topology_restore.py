@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from mansio.core.access_records import RESTORE, restore_users
 from mansio.core.deduplication import REMEMBER, restore_ids
 from mansio.core.delays import Delays
+from mansio.core.entries import MARK, set_marks
 from mansio.core.group import SOURCE, Group
 from mansio.core.history import RECENT_HISTORY, History
 from mansio.core.policies import DELETE_POLICY, PUT_POLICY
@@ -79,6 +80,8 @@ class TopologyRestore:
             self._broker.streams.gone(queue)
             host.remove_queue(queue)
             return [int(change["id"])]
+        elif do == MARK:
+            set_marks(_stream(host, change["name"]), change)
         elif do == "keep delays":
             self._keep_delays(host, change["id"])
         elif do == "keep items":
@@ -141,6 +144,8 @@ class TopologyRestore:
                 self._keep_items(host, found["items"]["id"])
             for fields in found["queues"]:
                 restore_ids(host.queues[fields["name"]].dedup, fields.get("ids", ()))
+                if "marks" in fields:
+                    set_marks(_stream(host, fields["name"]), fields["marks"])
             named: list[tuple[Queue | None, dict[str, Any]]] = [
                 (host.queues[fields["name"]], fields) for fields in found["queues"]
             ]
@@ -208,3 +213,10 @@ class TopologyRestore:
             raise KeyError(name if target is None else change["source"])
         act = host.bind if change["do"] == "bind" else host.unbind
         act(change["source"], target, change["key"], unpack_table(change["arguments"]))
+
+
+def _stream(host: "VHost", name: str) -> Stream:
+    stream = host.queues[name]
+    if not isinstance(stream, Stream):
+        raise ValueError(f"stream {name!r}, which is a queue")
+    return stream
