@@ -21,6 +21,7 @@ from tests.sim.model import (
     LATE,
     NOBODY,
     REFUSED,
+    RELEASE,
     RETURNED,
     Channel,
     Consumer,
@@ -349,10 +350,15 @@ class Moves(Receipts, Streaming):
             self.pack(event)
         elif isinstance(event, Divided):
             self.divided.setdefault(event.group, deque()).append(event)
-        elif self.phase != DISPATCH:
+        elif self.phase != DISPATCH and not self._is_heard(event):
             self.events.append(event)
         elif not self._apply_event(event):
             raise Violation(f"{event} must not happen")
+
+    def _is_heard(self, event: Event) -> bool:
+        """Whether it is what the broker does when something has become durable: what channels give back that are
+        closed in the same phase comes behind that."""
+        return isinstance(event, Cut) and self.phase == RELEASE
 
     def pump(self, looking: bool = False) -> None:
         """Applies what is explained by now; `looking`: also what the broker does when it looks into a queue."""
