@@ -177,6 +177,7 @@ class Oracle(Policing):
         if queue.group is not None and not count:
             self.mean(queue.group.source, entry.position, item.header, item.body)
         queue.taken.append(entry)
+        entry.turn = min(entry.turn, self.turn)  # its queue has taken it, whoever gives it back
         entry.handed += 1
         consumer.got += 1
         self._served[queue] = None

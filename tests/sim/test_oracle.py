@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from mansio.codec import amqp_methods as m
 from mansio.codec.amqp_properties import Properties, encode_header_payload
 from mansio.codec.amqp_values import Table
 from mansio.log.memory import MemoryStore
 from tests.sim.durable import Durable
-from tests.sim.model import NOBODY, RELEASE, Delivery
+from tests.sim.events import Drop
+from tests.sim.model import (
+    DISPATCH,
+    LATE,
+    NOBODY,
+    RELEASE,
+    Channel,
+    Connection,
+    Consumer,
+    Delivery,
+)
 from tests.sim.oracle import Oracle
 from tests.sim.stream_events import Cut
 from tests.sim.streams import stamp
 from tests.sim.topology import Entry, Queue
-from tests.sim.wire import Message
+from tests.sim.wire import Item, Message
 
 
 def make_oracle() -> Oracle:
@@ -62,3 +73,35 @@ def test_a_group_keeps_what_it_is_given_back_behind_a_cut() -> None:
 
     assert [entry.position for entry in group.ready] == [0, 2, 3]
     oracle.end_commands()
+
+
+def test_what_was_delivered_in_the_turn_in_which_it_came_is_not_refused_in_the_next_one() -> None:
+    oracle = make_oracle()
+    channel = Channel(Connection("client", "open"), 1)
+    channel.connection.channels[1] = channel
+    oracle.connections.append(channel.connection)
+    queue = make_queue(oracle, "q0", {"x-max-length": 1, "x-overflow": "reject-publish"})
+    consumer = Consumer("c", channel, queue, False, False, 0)
+    channel.consumers["c"] = consumer
+    queue.consumers.append(consumer)
+
+    oracle.phase = DISPATCH
+    for position in range(2):
+        message = make_message(position, Properties(message_id=str(position)))
+        oracle.messages[message.header, b""] = message
+        # These were delayed: what clients publish comes before the turn ends.
+        queue.append(queue.make_entry(message, position, oracle.turn + 1, NOBODY, 0, 0, 0))
+        deliver = m.BasicDeliver("c", position + 1, False, "", "s0")
+        oracle.on_output(channel.connection, [Item(1, deliver, 0, message.header)])
+    oracle.end_dispatch(set())
+    oracle.end_commands()
+    refused = make_message(2, Properties(message_id="2"))
+    queue.append(queue.make_entry(refused, 2, oracle.turn, channel, 0, 0, 0))
+    given_back = list(channel.unacked.values())
+    channel.unacked.clear()
+    oracle.requeue(given_back, LATE)
+    oracle.on_event(Drop("q0", 2, 1, "refused", False))
+    oracle.cancel(consumer)
+    oracle.end_dispatch(set())
+
+    assert [entry.position for entry in queue.ready] == [0, 1]
