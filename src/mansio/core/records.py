@@ -11,8 +11,7 @@
     COUNTED   05 | queue id u64 | deliveries u32 | due u64 | ranges as in SETTLE: how often these were given back by
               now, and when they are ready again, Unix time in ms, 0: at once
     ITEMS     06 | see `item_records`
-
-    ENTRIES   06 | as PUBLISH, into a stream; in the place of `due` the ids of its entries: one u64, the number of the
+    ENTRIES   07 | as PUBLISH, into a stream; in the place of `due` the ids of its entries: one u64, the number of the
               first, whose ms is `arrived`; or ms u64, number u64 of each (stream_ids.py)
 
 `due` is there for delayed messages, whose only place is the store of their virtual host: Unix times in ms, u64, one
@@ -34,7 +33,7 @@ from mansio.core.item_records import ITEMS, Stored, decode_items
 from mansio.core.marks import Marks, unpack_marks
 from mansio.core.run import Place, Range, Run
 
-PUBLISH, SETTLE, TOPOLOGY, RETURNED, COUNTED, ENTRIES = 1, 2, 3, 4, 5, 6
+PUBLISH, SETTLE, TOPOLOGY, RETURNED, COUNTED, ENTRIES = 1, 2, 3, 4, 5, 7
 
 SNAPSHOT, STARTED, STOPPED = "snapshot", "start", "stop"
 """What TOPOLOGY records do beside changes: all of it at once; a broker goes on with the log; it has ended in order."""
