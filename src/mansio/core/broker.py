@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from mansio.core.administration import Administration
+from mansio.core.channels import Channels
 from mansio.core.confirms import Confirms
 from mansio.core.connecting import Connecting
 from mansio.core.counts import Counts
@@ -96,6 +97,8 @@ class Broker(Connecting):
         self.overdue = Overdue(self)
         self._delays: dict[str, Delays] = {}
         self.keyspaces = Keyspaces(self)
+        self.channels = Channels()
+        self.redis: Any = None  # what the fronts of Redis clients share
         self.forgetful = False
         """Nobody will ever read the log. Whoever drives the broker sets it, before anything else."""
         self.blocked = False  # publishers are to be held back

@@ -1,21 +1,17 @@
-"""One Redis client: commands in, replies out, in order."""
+"""One Redis client: commands in, replies out, in order. What it says is `output.py`, how its commands are executed is
+`executing.py`; here are its bytes, who it is, and its end."""
 
-from collections import deque
-from collections.abc import Callable
 from typing import Any, Final
 
-from mansio.codec.resp import Scan, apart
+from mansio.codec.resp import Scan
 from mansio.core.broker import Broker
-from mansio.core.dispatch import Consumer
-from mansio.core.errors import AccessRefused, BrokerError
-from mansio.core.routing import Route
-from mansio.core.run import Run
+from mansio.core.errors import BrokerError
 from mansio.core.session import Channel, Session
-from mansio.protocol.base import Authenticator, Peer
-from mansio.protocol.resp import errors, table
-from mansio.protocol.resp.command import NO_AUTH, READ, WRITE, Command
-from mansio.protocol.resp.errors import CommandError, MustWait
-from mansio.protocol.resp.reply import NO_REPLY, encode, encode_error
+from mansio.protocol.base import Authenticator, Credentials, Peer, Verdict
+from mansio.protocol.resp.executing import Executing
+from mansio.protocol.resp.output import UNREAD_BYTES_MAX
+from mansio.protocol.resp.reply import encode_error
+from mansio.protocol.resp.subscriptions import Subscriptions
 
 DATABASES: Final = ("/", *map(str, range(1, 16)))
 """The virtual hosts of SELECT 0 to 15: number 3 is "3", so that a URL's path means the same in Redis and in AMQP."""
@@ -24,10 +20,11 @@ PENDING_BYTES_MAX: Final = 65_536
 """What a client that waits may send before it is not read from: until then its end is noticed at once."""
 
 
-class RespConnection:
+class RespConnection(Executing):
     """The front of one client. See `protocol.base.Front` for its verbs, `core.session.Outbox` for what it is told."""
 
     protocol = "redis"
+    lingers = False
 
     def __init__(
         self,
@@ -40,39 +37,66 @@ class RespConnection:
         default_user: str = "guest",
         waits: bool = True,
     ) -> None:
-        """`databases`: the virtual host of each; `default_user`: who a client of this machine is without AUTH; `waits`:
-        replies that tell of changes wait for the log."""
-        self.broker = broker
+        """`databases`: the virtual host of each; `default_user`: who a client of this machine is without AUTH, and who
+        AUTH with a password only is; `waits`: replies that tell of changes wait for the log."""
+        super().__init__(broker, announce, now_ns, waits)
         self.authenticator = authenticator
         self.peer = peer
         self.databases = databases
-        self.proto = 2
+        self.default_user = default_user
         self.database = 0
         self.name = b""
-        self.user = default_user if peer.loopback and broker.users.find(default_user) else ""
+        self.library = (b"", b"")  # name and version, as CLIENT SETINFO says
+        self.user = ""
         self.session: Session | None = None
         self.channel: Channel | None = None
         self.tail = b""
-        self.closed = self.lingers = self.paused = self.waiting = False
+        self.paused = False
         self.close_reason = ""
-        self.received_ns = self.now_ns = now_ns
-        self.blocking = False  # a command waits for something; see `block`
-        self.writable = True
-        self._pending: deque[list[bytes]] = deque()
+        self.received_ns = self.connected_ns = now_ns
+        self.id = self.clients.add(self)
+        self.topics = Subscriptions(self)
         self._scan = Scan()
-        self._announce = announce
-        self._announced = False
-        self._out: list[bytes | memoryview] = []
-        self._gates: deque[int] = deque()
-        self._cancel: Callable[[], None] | None = None
-        self._waits = waits
         self._deadline_ns = now_ns + broker.limits.handshake_ns  # for the login
-        self._taken = 0  # pieces of output that were handed out
-        self.unflushed: deque[tuple[int, Callable[[], None]]] = deque()
-        if self.user:
-            self.enter(self.user, 0)
+        self.be_nobody()
 
-    # -- sessions
+    # -- who it is
+
+    @property
+    def address(self) -> str:
+        """Of the client, with its port."""
+        return self.peer.name.partition(" -> ")[0]
+
+    def be_nobody(self) -> None:
+        """Back to how it began: the default user, if it comes from this machine."""
+        self.leave()
+        self.user, self.database, self.known = "", 0, False
+        if self.peer.loopback and self.broker.users.find(self.default_user) is not None:
+            self.be(self.default_user)
+        self.looked()
+
+    def be(self, user: str) -> None:
+        """The client is this user from now on, in the database where it is if he may be there."""
+        self.leave()
+        self.user, self.known = user, True
+        try:
+            self.enter(user, self.database)
+        except BrokerError:
+            self.looked()  # SELECT may lead to where he may be
+
+    def log_in(self, user: str, password: str, then: Any) -> None:
+        """Begins to check a password: `then(accepted)` answers the reply of the command, which waits until then."""
+
+        def done(verdict: Verdict) -> None:
+            if self.closed:
+                return
+            accepted = verdict.user is not None
+            if verdict.user is not None:
+                self.be(verdict.user)
+            self.unblock_with(then(accepted))
+
+        self.block(_nothing)
+        self.authenticator.begin(Credentials(user, password, "PLAIN"), self.peer, done)
 
     def enter(self, user: str, database: int) -> None:
         """The client is this user, in this database; BrokerError."""
@@ -81,17 +105,20 @@ class RespConnection:
         self.session = session
         self.channel = self.broker.open_channel(session, 1)
         self.user, self.database = user, database
+        if not self.writable:
+            self.broker.set_writable(session, False)
+        if self._gates:  # what the session before was to be told: this turn's entry comes behind those of its turns
+            first = self._gates[0]
+            self._gates.clear()
+            self.broker.confirms.changed(session)
+            self._gates[0] = first
+        self.looked()
 
     def leave(self) -> None:
         """The session ends."""
         if self.session is not None:
             self.broker.close_session(self.session)
             self.session = self.channel = None
-
-    def select(self, database: int) -> None:
-        """SELECT: another database."""
-        if database != self.database:
-            self.enter(self.user, database)
 
     # -- input
 
@@ -104,125 +131,52 @@ class RespConnection:
     def receive_buffer(self, buf: bytearray, end: int, now_ns: int) -> None:
         """See `Front`."""
         self.received_ns = self.now_ns = now_ns
-        items: list[Any] = []
-        pos = self._scan.scan(buf, 0, end, items)
-        fault = self._scan.fault
-        self.tail = bytes(buf[pos:end])
-        for item in items:
-            self._pending.extend([item] if type(item) is list else apart(*item))
-        self._execute_pending()
-        if fault and not self.closed:
-            self.send_raw(encode_error(f"ERR {fault}"))
-            self.end(fault)
-        elif self._pending and sum(map(len, self._pending[0])) + len(self.tail) > PENDING_BYTES_MAX:
-            self.paused = True
+        if self._pending or self.blocking or self.waiting:
+            self.tail = bytes(buf[:end])
+            self.paused = end > PENDING_BYTES_MAX
+        else:
+            self._read(buf, end)
+
+    def _read(self, buf: bytearray, end: int) -> None:
+        """Executes what the buffer holds, as far as it goes."""
+        scan = self._scan
+        pos = 0
+        while pos < end and not (scan.fault or self._pending or self.closed):
+            scan.trusted = self.known
+            items: list[Any] = []
+            new = scan.scan(buf, pos, end, items)
+            if new == pos and not items:
+                break
+            pos = new
+            self._pending.extend(items)
+            self.run()
+            if self.blocking or self.waiting:
+                break
+        self.tail = bytes(buf[pos:end]) if pos < end and not self.closed else b""
+        if scan.fault:
+            self._break_off()
+
+    def _break_off(self) -> None:
+        """Behind the last command there are bytes that are none: when all before is answered, the client is told."""
+        self.tail = b""
+        if not (self._pending or self.blocking or self.waiting or self.closed):
+            self.send_raw(encode_error(f"ERR {self._scan.fault}"))
+            self.finish(self._scan.fault)
 
     def go_on(self, now_ns: int) -> None:
         """See `Front`."""
-        self.waiting = False
-        self._execute_pending()
-        if self.tail and not (self._pending or self.closed):
-            self.receive_data(b"", now_ns)
-
-    def _execute_pending(self) -> None:
-        pending = self._pending
-        while pending and not (self.closed or self.waiting or self.blocking):
-            args = pending.popleft()
-            try:
-                self.execute(args)
-            except MustWait:
-                pending.appendleft(args)
-                self.waiting = True
-        if not pending:
+        if self.closed:
+            return
+        self.now_ns = now_ns
+        self.waiting = self.unread_bytes > UNREAD_BYTES_MAX
+        self.run()
+        if not (self._pending or self.blocking or self.waiting):
             self.paused = False
+            if self.tail or self._scan.fault:
+                tail = bytearray(self.tail)
+                self._read(tail, len(tail))
 
-    def execute(self, args: list[bytes]) -> None:
-        """One command. MustWait: it has to be executed again."""
-        command = table.find(args[0])
-        try:
-            reply = self._checked(command, args)
-        except CommandError as error:
-            reply = error
-        except AccessRefused as error:
-            reply = CommandError(f"NOPERM {error.text}")
-        except BrokerError as error:
-            reply = CommandError(f"ERR {error.text}")
-        if reply is not NO_REPLY and not self.closed:
-            self.send_raw(encode(reply, self.proto))
-
-    def _checked(self, command: Command | None, args: list[bytes]) -> Any:
-        if command is None:
-            raise unknown_command(args)
-        if not command.takes(len(args)):
-            raise errors.wrong_number(command.name)
-        flags = command.flags
-        if self.session is None and not flags & NO_AUTH:
-            raise CommandError(errors.NO_AUTH)
-        if flags & (WRITE | READ) and self._waits and self.session is not None:
-            if flags & WRITE:
-                self.broker.confirms.changed(self.session)
-            else:
-                self.broker.confirms.observed(self.session)
-        return command.handler(self, args)
-
-    # -- commands that wait
-
-    def block(self, cancel: Callable[[], None]) -> None:
-        """The command that is executed waits: nothing behind it is looked at until `unblock_with`. `cancel`: it is not
-        to wait any more, since the client is gone."""
-        self.blocking = True
-        self._cancel = cancel
-
-    def unblock_with(self, reply: Any) -> None:
-        """The command that waits has its reply. What is pending goes on in the next pass."""
-        self.blocking = False
-        self._cancel = None
-        self.send_raw(encode(reply, self.proto))
-        self.waiting = bool(self._pending)  # until `go_on`
-        if self.waiting:
-            self.broker.resumed.append(self)
-
-    # -- output
-
-    def hand_over(self, take_back: Callable[[], None]) -> None:
-        """The client has been told, just now, of something that leaves the broker with this reply: `take_back` is
-        called if the connection ends before the reply has left."""
-        self.unflushed.append((self._taken + len(self._out), take_back))
-
-    def flushed(self) -> None:
-        """See `Front`."""
-        while self.unflushed and self.unflushed[0][0] <= self._taken:
-            self.unflushed.popleft()
-
-    def send_raw(self, data: bytes) -> None:
-        """Whole replies to the client."""
-        self._out.append(data)
-        self.wake()
-
-    def wake(self) -> None:
-        """Makes the server look at this connection at the end of the turn."""
-        if not self._announced:
-            self._announced = True
-            self._announce.append(self)
-
-    def data_to_send(self) -> list[bytes | memoryview]:
-        """See `Front`."""
-        self._announced = False
-        if not self._gates:
-            out, self._out = self._out, []
-            self._taken += len(out)
-            return out
-        free = self._gates[0]
-        out = self._out[:free]
-        del self._out[:free]
-        self._taken += free
-        self._gates = deque(gate - free for gate in self._gates)
-        return out
-
-    @property
-    def gated(self) -> bool:
-        """Whether what is said waits for the log."""
-        return bool(self._gates)
+    # -- the server's looks
 
     @property
     def blocked(self) -> bool:
@@ -238,11 +192,17 @@ class RespConnection:
         self.writable = writable
         if self.session is not None:
             self.broker.set_writable(self.session, writable)
+        if writable:
+            if self.unread_bytes > UNREAD_BYTES_MAX:
+                self.broker.resumed.append(self)
+            self.unread_bytes = 0
 
     def tick(self, now_ns: int) -> None:
         """See `Front`."""
         self.now_ns = now_ns
-        if self.session is not None or self.closed:
+        if self._crowded_ns:
+            self._look_for_crowd()
+        if self.known or self.closed:
             self._deadline_ns = now_ns + self.broker.limits.handshake_ns
         elif now_ns >= self._deadline_ns:
             self.end("it has not logged in in time")
@@ -260,7 +220,16 @@ class RespConnection:
 
     def shutdown(self, code: int, text: str) -> None:
         """See `Front`: Redis clients know no goodbye."""
-        self.end("")
+        self.finish("")
+
+    def finish(self, reason: str) -> None:
+        """The connection is over once what has been said may leave."""
+        if not self._gates:
+            self.end(reason)
+        elif self._finishing is None:
+            self._finishing = reason
+            self.give_up()
+            self.blocking = True
 
     def end(self, reason: str) -> None:
         """The connection is over."""
@@ -268,72 +237,17 @@ class RespConnection:
             return
         self.close_reason = reason
         self.closed = True
-        if self._cancel is not None:
-            self._cancel()
-            self._cancel = None
-        self._pending.clear()
+        self.give_up()
+        self.topics.drop_all()
+        self.transaction = None
+        self.clients.remove(self)
         self.leave()
         self.wake()
-
-    # -- outbox
-
-    def hold(self) -> None:
-        """See `Outbox`."""
-        self._gates.append(len(self._out))
-
-    def release(self, ok: bool) -> None:
-        """See `Outbox`."""
-        if ok and self._gates:
-            self._gates.popleft()
-            self.wake()
-        elif self._gates:
-            del self._out[self._gates[0] :]
-            self._gates.clear()
-            self.send_raw(encode_error(errors.NOT_STORED))
-            self.end("the log could not be written")
 
     def expelled(self, why: str) -> None:
         """See `Outbox`."""
         self.end(why)
 
-    def deliver(
-        self,
-        consumer: Consumer,
-        run: Run,
-        start: int,
-        count: int,
-        step: int,
-        tag: int,
-        redelivered: bool,
-    ) -> None:
-        """See `Outbox`."""
-        raise NotImplementedError("a Redis client has no consumers")
 
-    def returned(self, channel: Channel, run: Run, i: int, route: Route) -> None:
-        """See `Outbox`: nothing is mandatory."""
-
-    def duplicate(self, channel: Channel, run: Run, i: int, route: Route) -> None:
-        """See `Outbox`: nothing is mandatory."""
-
-    def cancelled(self, channel: Channel, consumer_tag: str) -> None:
-        """See `Outbox`: there are no consumers."""
-
-    def confirmed(self, channel: Channel, upto: int, rejected: list[tuple[int, int]]) -> None:
-        """See `Outbox`: the channel does not confirm."""
-
-    def refused(self, channel: Channel, upto: int) -> None:
-        """See `Outbox`: the channel does not confirm."""
-
-    def committed(self, channel: Channel, ok: bool, partly: bool) -> None:
-        """See `Outbox`: there are no transactions of this kind."""
-
-
-def unknown_command(args: list[bytes]) -> CommandError:
-    """The error for a command that there is not (text of redis-server 7.0.15)."""
-    name = args[0][:128].decode("utf-8", "surrogateescape")
-    shown = ""
-    for each in args[1:]:
-        if len(shown) >= 128:
-            break
-        shown += f"'{each[: 128 - len(shown)].decode('utf-8', 'surrogateescape')}' "
-    return CommandError(f"ERR unknown command '{name}', with args beginning with: {shown}")
+def _nothing() -> None:
+    """A login that nobody waits for any more is answered all the same."""

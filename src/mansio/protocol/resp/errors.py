@@ -27,6 +27,7 @@ WRONG_TYPE: Final = "WRONGTYPE Operation against a key holding the wrong kind of
 NO_SUCH_KEY: Final = "ERR no such key"
 OUT_OF_RANGE: Final = "ERR index out of range"
 NO_AUTH: Final = "NOAUTH Authentication required."
+NO_PERMISSION: Final = "NOPERM this user has no permission in the virtual host of this database"
 WRONG_PASS: Final = "WRONGPASS invalid username-password pair or user is disabled."
 OUT_OF_MEMORY: Final = "OOM command not allowed when used memory > 'maxmemory'."
 DISK_FULL: Final = "MISCONF the disk of the log is full, but for what acknowledgements need; free some space or consume"

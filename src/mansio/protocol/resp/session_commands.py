@@ -1,20 +1,32 @@
-"""Commands on the connection itself: HELLO, AUTH, SELECT, PING, ECHO, QUIT, RESET."""
+"""Commands on the connection itself: HELLO, AUTH, SELECT, PING, ECHO, QUIT, RESET, and ACL WHOAMI."""
 
 from typing import TYPE_CHECKING, Any, Final
 
+from mansio.core.errors import BrokerError
+from mansio.core.rights import EVERYTHING
+from mansio.core.users import ADMINISTRATOR
 from mansio.protocol.resp.arguments import integer
-from mansio.protocol.resp.command import NO_AUTH, SUBSCRIBED, Command
-from mansio.protocol.resp.errors import CommandError, wrong_number
-from mansio.protocol.resp.reply import OK
+from mansio.protocol.resp.command import NO_AUTH, NOW, REPEATS, SUBSCRIBED, Command, container
+from mansio.protocol.resp.errors import SYNTAX, WRONG_PASS, CommandError, wrong_number
+from mansio.protocol.resp.reply import NO_REPLY, OK
 
 if TYPE_CHECKING:
     from mansio.protocol.resp.connection import RespConnection
+
+REDIS_VERSION: Final = "7.2.4"
+"""What clients choose by: Sidekiq wants 7.0 or later, others look for commands of 6.2."""
+HELLO_NO_AUTH: Final = (
+    "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option "
+    "can be used to authenticate the client and select the RESP protocol version at the same time"
+)
 
 
 def ping(client: "RespConnection", args: list[bytes]) -> Any:
     """PING [message]"""
     if len(args) > 2:
         raise wrong_number("ping")
+    if client.subscriptions and client.proto == 2:
+        return [b"pong", args[1] if len(args) == 2 else b""]
     return args[1] if len(args) == 2 else "PONG"
 
 
@@ -25,23 +37,148 @@ def echo(client: "RespConnection", args: list[bytes]) -> Any:
 
 def select(client: "RespConnection", args: list[bytes]) -> Any:
     """SELECT index"""
-    number = integer(args[1], "ERR invalid DB index")
-    if not 0 <= number < 16:
+    number = integer(args[1])
+    if not 0 <= number < len(client.databases):
         raise CommandError("ERR DB index is out of range")
-    client.select(number)
+    if number != client.database or client.session is None:
+        _make_vhost(client, number)
+        try:
+            client.enter(client.user, number)
+        except BrokerError as error:
+            raise CommandError(f"NOPERM {error.text}") from None
     return OK
+
+
+def _make_vhost(client: "RespConnection", number: int) -> None:
+    """A database that nobody has used yet is made by the first administrator who selects it, who gets all rights."""
+    broker, name = client.broker, client.databases[number]
+    if name in broker.vhosts:
+        return
+    user = broker.users.find(client.user)
+    if user is None or ADMINISTRATOR not in user.tags:
+        raise CommandError(
+            f"ERR database {number} is virtual host '{name}', which there is not yet: an administrator makes it by "
+            f"SELECT {number} or `mansio vhost add {name}`"
+        )
+    broker.administration.put_vhost(name)
+    broker.administration.permit(client.user, name, EVERYTHING)
+    if client.session is not None:
+        broker.confirms.changed(client.session)
 
 
 def quit_(client: "RespConnection", args: list[bytes]) -> Any:
     """QUIT"""
-    client.send_raw(b"+OK\r\n")
-    client.end("")
-    return None
+    client.answer(b"+OK\r\n")
+    client.finish("")
+    return NO_REPLY
 
+
+def reset(client: "RespConnection", args: list[bytes]) -> Any:
+    """RESET"""
+    client.transaction = None
+    client.topics.drop_all()
+    client.clients.stop_monitor(client)
+    client.proto, client.name, client.mute = 2, b"", 0
+    client.be_nobody()
+    return "RESET"
+
+
+def auth(client: "RespConnection", args: list[bytes]) -> Any:
+    """AUTH [username] password"""
+    if len(args) > 3:
+        raise CommandError(SYNTAX)
+    user = _text(args[1]) if len(args) == 3 else client.default_user
+    client.log_in(user, _text(args[-1]), lambda accepted: OK if accepted else _WRONG)
+    return NO_REPLY
+
+
+def hello(client: "RespConnection", args: list[bytes]) -> Any:
+    """HELLO [protover [AUTH username password] [SETNAME clientname]]"""
+    proto = client.proto
+    if len(args) > 1:
+        proto = integer(args[1], "ERR Protocol version is not an integer or out of range")
+        if proto not in (2, 3):
+            raise CommandError("NOPROTO unsupported protocol version")
+    login: tuple[str, str] | None = None
+    name: bytes | None = None
+    at = 2
+    while at < len(args):
+        option = args[at].upper()
+        if option == b"AUTH" and at + 2 < len(args):
+            login = (_text(args[at + 1]), _text(args[at + 2]))
+            at += 3
+        elif option == b"SETNAME" and at + 1 < len(args):
+            name = check_name(args[at + 1])
+            at += 2
+        else:
+            raise CommandError(f"ERR Syntax error in HELLO option '{_text(args[at])}'")
+
+    def greet(accepted: bool) -> Any:
+        if not accepted:
+            return _WRONG
+        if name is not None:
+            client.name = name
+        client.proto = proto
+        client.looked()
+        return _about(client)
+
+    if login is None:
+        if not client.known:
+            raise CommandError(HELLO_NO_AUTH)
+        return greet(True)
+    client.log_in(*login, greet)
+    return NO_REPLY
+
+
+def _about(client: "RespConnection") -> dict[bytes, Any]:
+    return {
+        b"server": b"redis",
+        b"version": REDIS_VERSION.encode(),
+        b"proto": client.proto,
+        b"id": client.id,
+        b"mode": b"standalone",
+        b"role": b"master",
+        b"modules": [],
+    }
+
+
+_WRONG: Final = CommandError(WRONG_PASS)
+
+
+def check_name(name: bytes) -> bytes:
+    """The name of a connection; CommandError."""
+    if any(byte < 33 or byte > 126 for byte in name):
+        raise CommandError(
+            "ERR Client names cannot contain spaces, newlines or special characters."
+        )
+    return name
+
+
+def _text(word: bytes) -> str:
+    return word.decode("utf-8", "surrogateescape")
+
+
+def who_am_i(client: "RespConnection", args: list[bytes]) -> Any:
+    """ACL WHOAMI"""
+    return client.user.encode("utf-8", "surrogateescape")
+
+
+def check_administrator(client: "RespConnection", name: str) -> None:
+    """CommandError unless the client is an administrator."""
+    user = client.broker.users.find(client.user)
+    if user is None or ADMINISTRATOR not in user.tags:
+        raise CommandError(f"{NO_PERMISSION_TO_RUN} '{name}' command")
+
+
+NO_PERMISSION_TO_RUN: Final = "NOPERM this user has no permissions to run the"
 
 COMMANDS: Final = [
-    Command("ping", ping, -1, SUBSCRIBED),
-    Command("echo", echo, 2),
+    Command("ping", ping, -1, SUBSCRIBED | REPEATS),
+    Command("echo", echo, 2, REPEATS),
     Command("select", select, 2),
-    Command("quit", quit_, -1, NO_AUTH | SUBSCRIBED),
+    Command("quit", quit_, -1, NO_AUTH | SUBSCRIBED | NOW),
+    Command("reset", reset, 1, NO_AUTH | SUBSCRIBED | NOW),
+    Command("auth", auth, -2, NO_AUTH),
+    Command("hello", hello, -1, NO_AUTH),
+    container("acl", [Command("acl|whoami", who_am_i, 2)]),
 ]
