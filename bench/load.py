@@ -11,6 +11,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 PROGRAM = HERE / "amqpload"
 NATS_PROGRAM = HERE / "natsload"
+REDIS_PROGRAM = HERE / "redisload"
 SHARED = HERE / "loadgen.h"
 WITH_TLS = ("-DWITH_TLS", "-lssl", "-lcrypto")
 RUN_LIMIT_S = 300.0
@@ -25,7 +26,7 @@ class LoadError(Exception):
 
 def build() -> None:
     """Compile what is older than its source. Errors: LoadError with the reason."""
-    for program in (PROGRAM, NATS_PROGRAM):
+    for program in (PROGRAM, NATS_PROGRAM, REDIS_PROGRAM):
         _build(program, program.with_suffix(".c"))
 
 

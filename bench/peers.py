@@ -298,6 +298,41 @@ class Nats(Peer):
         self.version, self.platform = told["version"], told["go"]
 
 
+class Redis(Peer):
+    """redis-server without persistence."""
+
+    name = "redis"
+    settings: ClassVar[tuple[str, ...]] = ("--save", "", "--appendonly", "no")
+
+    @staticmethod
+    def maybe_server() -> str | None:
+        """The path of the server, or None."""
+        return shutil.which("redis-server")
+
+    def command(self) -> list[str]:
+        server = self.maybe_server()
+        if server is None:
+            raise PeerError("redis-server is not installed (Debian: apt install redis-server)")
+        place = ("--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self._folder))
+        return [server, *place, *self.settings]
+
+    def greet(self) -> None:
+        with socket.create_connection(("127.0.0.1", self.port), wire.TIMEOUT_S) as sock:
+            sock.sendall(b"INFO server\r\n")
+            told = sock.recv(65536).decode()
+        facts = dict(line.split(":", 1) for line in told.splitlines() if ":" in line)
+        if "redis_version" not in facts:
+            raise ConnectionError(f"not a Redis server: {told[:80]!r}")
+        self.version, self.platform = facts["redis_version"], facts.get("gcc_version", "")
+
+
+class DurableRedis(Redis):
+    """The same with every write in its log, and synced, before the reply."""
+
+    name = "redis-always"
+    settings = ("--save", "", "--appendonly", "yes", "--appendfsync", "always")
+
+
 def wait_for_port(port: int) -> None:
     """Wait until something listens there. Errors: PeerError after START_LIMIT_S."""
     begin = time.perf_counter()

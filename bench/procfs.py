@@ -60,6 +60,14 @@ def cpu_s(pids: list[int]) -> float:
     return ticks / TICKS_PER_S
 
 
+def machine_s() -> float:
+    """What all processors together were busy or taken away since the start of the machine, in seconds."""
+    user, nice, system, _, _, irq, softirq, steal = map(
+        int, Path("/proc/stat").read_text().split(None, 9)[1:9]
+    )
+    return (user + nice + system + irq + softirq + steal) / TICKS_PER_S
+
+
 def yield_to_others() -> None:
     """Let this process have only what others leave of the cores (sched(7), SCHED_IDLE).
 

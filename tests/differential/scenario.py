@@ -80,13 +80,13 @@ class Generator:
         rare = rng.random()
         if rare < 0.004 and self.alone:
             return [Step(client, (rng.choice(PHRASES),), "alone")]
-        if rare < 0.006 and "strings" in self.families:
+        if rare < 0.005 and "strings" in self.families:
             return [self._short_lived()]
-        if rare < 0.009 and "keys" in self.families and self._tables["keys"]:
+        if rare < 0.008 and "keys" in self.families and self._tables["keys"]:
             return [self._scan(client)]
-        if rare < 0.015 and self.blocking and self._tables["timed"]:
+        if rare < 0.009 and self.blocking and self._tables["timed"]:
             return [Step(client, self._draw("timed", draws), "waits")]
-        if rare < 0.025 and self.blocking and self._tables["unblock"]:
+        if rare < 0.02 and self.blocking and self._tables["unblock"]:
             return [Step(0, self._draw("unblock", draws))]
         family = rng.choices(self.families, self._chances)[0]
         step = self._spoilt(Step(client, self._draw(family, draws)))
