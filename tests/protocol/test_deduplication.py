@@ -6,6 +6,7 @@ import pytest
 
 from mansio.codec import amqp_methods as m
 from mansio.codec.amqp_properties import Properties
+from mansio.codec.amqp_values import Table
 from mansio.core import journal
 from mansio.core.records import encode_topology
 from mansio.core.topology_records import take_snapshot
@@ -542,6 +543,51 @@ def test_no_window_remembers_what_a_crash_has_lost(monkeypatch: pytest.MonkeyPat
         for id in "abc":
             publish(again, id, "", exchange="e")
         assert set(bodies(again)) == {b"a", b"b", b"c"}
+
+
+def test_a_message_for_many_is_with_all_of_them_and_remembered_or_lost_as_a_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The log may end between any two of its entries, and the producer publishes again then."""
+    monkeypatch.setattr(journal, "PART_BYTES_MAX", 1)
+    world, talker = scene()
+    for name in ("s", "t"):
+        declare(talker, name, x_queue_type="stream", x_message_deduplication=True)
+    exchange(talker, "q", "s", "t", x_message_deduplication=True)
+    properties = Properties(headers={"x-producer": "p", "x-publishing-id": 1}, delivery_mode=2)
+    frames = publish_frames(1, "", b"a", exchange="e", properties=properties)
+    before = len(world.parts)
+    talker.send_bytes(publish_frames(1, "q", b"b") + frames)
+    world.turn()
+    assert len(world.parts) > before
+    for upto in range(before, len(world.parts) + 1):
+        crashed = world.restarted(upto)
+        again = crashed.client()
+        again.send_bytes(frames)
+        settle_down(crashed, again)
+        assert [crashed.ready(name) for name in "qst"] == [1, 1, 1]
+
+
+def test_no_exchange_remembers_a_delayed_message_that_a_crash_has_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(journal, "PART_BYTES_MAX", 1)
+    world, talker = scene()
+    exchange(talker, "q", x_message_deduplication=True)
+    headers: Table = {"x-deduplication-header": "a", "x-delay": 1000}
+    properties = Properties(headers=headers, delivery_mode=2)
+    before = len(world.parts)
+    for _ in range(2):
+        talker.publish(1, "q", b"b", properties=Properties(delivery_mode=2))
+    talker.publish(1, "", b"a", exchange="e", properties=properties)
+    world.turn()
+    assert len(world.parts) > before
+    for upto in range(before, len(world.parts) + 1):
+        crashed = world.restarted(upto)
+        again = crashed.client()
+        again.publish(1, "", b"a", exchange="e", properties=properties)
+        settle_down(crashed, again)
+        assert crashed.broker.delays("/").count == 1
 
 
 # -- declaring

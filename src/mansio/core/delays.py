@@ -97,11 +97,23 @@ class Delays:
         held = run.held
         assert held is not None
         broker = self._broker
-        if run.marks is not None:
-            taken = channel is None or broker.deduplication.admit_delayed(run, channel)
-            run.marks = None  # they are found again in the message when it is due
-            if not taken:
-                return
+        broker.journal.begin(run.data_bytes)  # it, and what remembers its id, are in one entry
+        if self._admit(run, channel):
+            self._hold(held)
+        broker.journal.end()
+        if channel is not None and broker.journal.behind:
+            channel.session.pressing = True
+
+    def _admit(self, run: Run, channel: "Channel | None") -> bool:
+        """Whether it is no duplicate."""
+        if run.marks is None:
+            return True
+        taken = channel is None or self._broker.deduplication.admit_delayed(run, channel)
+        run.marks = None  # they are found again in the message when it is due
+        return taken
+
+    def _hold(self, held: Held) -> None:
+        run, broker = held.run, self._broker
         if not self.id:
             self.id = broker.definitions.take_id()
             about = {"do": "keep delays", "vhost": self.vhost, "id": self.id}
@@ -117,8 +129,6 @@ class Delays:
             self.loose_bytes += run.data_bytes
             if self.loose_count >= LOOSE_MAX or self.loose_bytes >= LOOSE_BYTES_MAX:
                 broker.deadlines.at(broker.now_ms, self)
-        if channel is not None and broker.journal.behind:
-            channel.session.pressing = True
 
     def enter(self, held: Held) -> None:
         """A run takes the next places of the store."""

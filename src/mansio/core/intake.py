@@ -52,10 +52,14 @@ class Intake:
             if not live:
                 self.refuse(channel, run)
                 return False
+            # All that has it is in one entry of the log with what remembers its id.
+            broker.journal.begin(run.data_bytes * len(live))
         if streams:
             live = self._append(run, live, channel)
             if not live:
                 self._counts.routed += run.count
+                if run.marks is not None and run.marks.id is not None:
+                    broker.journal.end()
                 return True
         if channel is not None and live[0].hidden and not streams:  # so are all: they come last
             self._give_back(channel, run)
@@ -82,6 +86,7 @@ class Intake:
             broker.receipts.arrived(run.marks, live)
             if run.marks.id is not None:
                 broker.deduplication.arrived(run, live, channel)
+                broker.journal.end()
         if self._paging.budget_bytes:
             self._paging.arrived(run, live)
         return True

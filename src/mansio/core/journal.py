@@ -53,7 +53,7 @@ class Journal:
         self._owners: Owners = []
         self._breaks: list[int] = []
         self._part_bytes = 0  # of messages since the last break
-        self._whole = 0  # transactions and moves that are being applied, one within the other
+        self._whole = 0  # of what is being applied as a whole, see `begin`, one within the other
         self.ended = False  # nothing may follow that a restart would take for work
         self._stirred = True  # the log has grown since there was last something to tidy up
 
@@ -84,7 +84,8 @@ class Journal:
             self._part_bytes = size
 
     def begin(self, size: int) -> None:
-        """A transaction with messages of so many bytes is applied, or a move: up to `end`, all goes into one entry."""
+        """A transaction with messages of so many bytes is applied, a move, or a message whose id is remembered: up to
+        `end`, all goes into one entry."""
         if self._part_bytes + size > PART_BYTES_MAX and not self._whole:
             self._divide()
         self._whole += 1
