@@ -190,6 +190,7 @@ def test_a_run_of_what_came_at_different_times_from_different_clients() -> None:
     runs[1].routes[0].fresh = None
     for run in runs:
         world.broker.settling.release(run)
+        run.ids = 0  # as if they were entries of a stream
     packed = join(runs)
     world.broker.settling.hold(packed, 1)
     queue.append(packed)
