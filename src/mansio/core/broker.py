@@ -72,6 +72,8 @@ class Broker(Connecting):
         self.letters = letters or NoLetters()
         self.now_ms = 0
         """Unix time: of what is applied now, and of what is due. Whoever drives the broker sets it."""
+        self.began_ms = 0
+        """Unix time when it began to be driven."""
         self.deadlines = Deadlines()
         self.vhosts: dict[str, VHost] = {}
         self.add_vhost(DEFAULT_VHOST)

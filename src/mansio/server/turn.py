@@ -115,6 +115,7 @@ class Turn:
         self._measure(False)
         if self._pager is not None:
             self._pager.start()
+        self.broker.began_ms = self.broker.now_ms
         self.broker.journal.started(__version__, new)
         self.schedule()
 

@@ -20,6 +20,8 @@ class Clients:
         """How many were executed."""
         self.connected = 0
         """How many clients have ever come."""
+        self.settings: dict[str, str] = {}
+        """What CONFIG SET has set."""
         self.watching = False
         """Whether somebody watches what clients do, or they are paused."""
         self.deadline_ms = NEVER_MS  # see `Deadlines`

@@ -10,7 +10,7 @@ from mansio.core.session import Channel, Session
 from mansio.protocol.base import Authenticator, Credentials, Peer, Verdict
 from mansio.protocol.resp.executing import Executing
 from mansio.protocol.resp.output import UNREAD_BYTES_MAX
-from mansio.protocol.resp.reply import encode_error
+from mansio.protocol.resp.reply import NO_REPLY, encode_error
 from mansio.protocol.resp.subscriptions import Subscriptions
 
 DATABASES: Final = ("/", *map(str, range(1, 16)))
@@ -95,7 +95,7 @@ class RespConnection(Executing):
                 self.be(verdict.user)
             self.unblock_with(then(accepted))
 
-        self.block(_nothing)
+        self.block(_nothing, NO_REPLY)
         self.authenticator.begin(Credentials(user, password, "PLAIN"), self.peer, done)
 
     def enter(self, user: str, database: int) -> None:
@@ -209,6 +209,7 @@ class RespConnection(Executing):
 
     def unblock(self) -> None:
         """See `Front`."""
+        self.broker.journal.waiters.pop(self, None)
 
     # -- the end
 
@@ -238,6 +239,7 @@ class RespConnection(Executing):
         self.close_reason = reason
         self.closed = True
         self.give_up()
+        self.broker.journal.waiters.pop(self, None)
         self.topics.drop_all()
         self.transaction = None
         self.clients.remove(self)

@@ -37,3 +37,11 @@ NOT_STORED: Final = "ERR the log could not be written: what was not confirmed ma
 def wrong_number(name: str) -> CommandError:
     """The error for a command with too few or too many arguments; `name` in lower case."""
     return CommandError(f"ERR wrong number of arguments for '{name}' command")
+
+
+def wrong_subcommand(args: list[bytes]) -> CommandError:
+    """The error of subcommands that count their arguments themselves."""
+    command, name = (word.decode("utf-8", "surrogateescape") for word in args[:2])
+    return CommandError(
+        f"ERR unknown subcommand or wrong number of arguments for '{name}'. Try {command.upper()} HELP."
+    )

@@ -18,16 +18,13 @@ from mansio.protocol.resp import errors, table
 from mansio.protocol.resp.clients import Clients, clients_of
 from mansio.protocol.resp.command import NO_AUTH, NOW, READ, REPEATS, SUBSCRIBED, WRITE, Command
 from mansio.protocol.resp.errors import CommandError, MustWait
-from mansio.protocol.resp.output import UNREAD_BYTES_MAX, Output
-from mansio.protocol.resp.reply import NO_REPLY, QUEUED, encode, encode_error
+from mansio.protocol.resp.output import OFF, SKIP, SKIP_NEXT, UNREAD_BYTES_MAX, Output
+from mansio.protocol.resp.reply import NO_REPLY, NULL_ARRAY, QUEUED, encode, encode_error
 
 COMMANDS_PER_TURN: Final = 512
 """Then others have their turn. A row of commands that are alike counts as one, and one more for each 16."""
 REPLY_BYTES_PER_TURN: Final = 1 << 20
 """The same by what is answered, but for the last reply."""
-
-OFF, SKIP, SKIP_NEXT = 1, 2, 4
-"""What CLIENT REPLY has asked for: no replies, none to this command, none to the next one."""
 
 Row = tuple[list[bytes], int, list[bytes] | None, list[int] | None]
 """Commands that are alike: see `codec.resp.Scan.scan`."""
@@ -58,13 +55,14 @@ class Executing(Output):
         self._waits_for_log = waits_for_log
         self._pending: deque[Any] = deque()
         self._cancel: Callable[[], None] | None = None
+        self._nothing: Any = None
 
     # -- states
 
     @property
     def transaction(self) -> Any:
-        """What MULTI has begun, or None: it has `queue(command, args)`, which answers the reply, and `spoil()`, called
-        when a command was refused."""
+        """What MULTI has begun, or None: `queue(client, command, args)` answers the reply of a command that it takes;
+        `failed` is set when one was refused before it got there."""
         return self._transaction
 
     @transaction.setter
@@ -161,7 +159,7 @@ class Executing(Output):
             command = resolve(command, args)
             self._check_state(command)
             if self._transaction is not None and not command.flags & NOW:
-                reply = self._transaction.queue(command, args)
+                reply = self._transaction.queue(self, command, args)
             else:
                 if self.clients.watching:
                     self.clients.check_pause(self, command)
@@ -169,7 +167,7 @@ class Executing(Output):
         except CommandError as error:
             reply, command = error, None
             if self._transaction is not None:
-                self._transaction.spoil()
+                self._transaction.failed = True
         self.clients.commands += 1
         if reply is not NO_REPLY:
             self.answer(encode(reply, self.proto))
@@ -217,11 +215,13 @@ class Executing(Output):
 
     # -- commands that wait
 
-    def block(self, cancel: Callable[[], None]) -> None:
+    def block(self, cancel: Callable[[], None], nothing: Any = NULL_ARRAY) -> None:
         """The command that is executed waits: nothing behind it is looked at until `unblock_with`. `cancel`: it is not
-        to wait any more, since the client is gone."""
+        to wait any more, since the client is gone or CLIENT UNBLOCK was called. `nothing`: its reply when its time is
+        over; NO_REPLY: CLIENT UNBLOCK does not concern it."""
         self.blocking = True
         self._cancel = cancel
+        self._nothing = nothing
 
     def unblock_with(self, reply: Any) -> None:
         """The command that waits has its reply. What is pending goes on in the next pass."""
@@ -231,6 +231,16 @@ class Executing(Output):
         if not self.waiting:
             self.waiting = True  # until `go_on`
             self.broker.resumed.append(self)
+
+    def stop_waiting(self, error: CommandError | None) -> bool:
+        """CLIENT UNBLOCK: the command that waits has this reply, or the one that it has when its time is over. Whether
+        there was one."""
+        if self._cancel is None or self._nothing is NO_REPLY:
+            return False
+        cancel, self._cancel = self._cancel, None
+        cancel()
+        self.unblock_with(self._nothing if error is None else error)
+        return True
 
     def give_up(self) -> None:
         """The client is gone: its command does not wait any more."""
@@ -247,7 +257,7 @@ def resolve(command: Command | None, args: list[bytes]) -> Command:
     if command.subcommands and len(args) > 1:
         found = command.subcommands.get(args[1].upper())
         if found is None:
-            shown = args[1][:128].decode("utf-8", "surrogateescape")
+            shown = args[1][:128].partition(b"\0")[0].decode("utf-8", "surrogateescape")
             name = args[0].decode("utf-8", "surrogateescape").upper()
             raise CommandError(f"ERR unknown subcommand '{shown}'. Try {name} HELP.")
         command = found
@@ -263,7 +273,8 @@ def unknown_command(args: list[bytes]) -> CommandError:
         if len(shown) >= 128:
             break
         shown += b"'%b' " % each[: 128 - len(shown)].partition(b"\0")[0]
-    text = b"ERR unknown command '%b', with args beginning with: %b" % (args[0][:128], shown)
+    name = args[0][:128].partition(b"\0")[0]
+    text = b"ERR unknown command '%b', with args beginning with: %b" % (name, shown)
     return CommandError(text.decode("utf-8", "surrogateescape"))
 
 

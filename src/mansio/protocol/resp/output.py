@@ -24,6 +24,9 @@ client-output-buffer-limit pubsub 32mb 8mb 60."""
 PUSHED_BYTES_LONG: Final = 8 << 20
 PUSHED_LONG_NS: Final = 60_000_000_000
 
+OFF, SKIP, SKIP_NEXT = 1, 2, 4
+"""What CLIENT REPLY has asked for: no replies, none to this command, none to the next one."""
+
 
 class Output:
     """The part of a connection that speaks; also what the Broker tells it (`core.session.Outbox`)."""

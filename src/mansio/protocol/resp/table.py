@@ -2,13 +2,29 @@
 
 from typing import Final
 
-from mansio.protocol.resp import channel_commands, session_commands
+from mansio.protocol.resp import (
+    channel_commands,
+    client_commands,
+    command_commands,
+    config_commands,
+    info,
+    server_commands,
+    session_commands,
+)
 from mansio.protocol.resp.command import Command
 
 COMMANDS: Final[dict[bytes, Command]] = {}
 """By name in upper case."""
 
-for _family in (session_commands, channel_commands):
+for _family in (
+    session_commands,
+    channel_commands,
+    client_commands,
+    command_commands,
+    config_commands,
+    info,
+    server_commands,
+):
     for _command in _family.COMMANDS:
         COMMANDS[_command.name.upper().encode()] = _command
 
