@@ -32,6 +32,7 @@ from mansio.core.forwarding import Forwarding
 from mansio.core.inflight import Piece
 from mansio.core.intake import Intake
 from mansio.core.journal import Journal
+from mansio.core.key_moves import KeyMoves
 from mansio.core.keyspace import Keyspace
 from mansio.core.keyspaces import Keyspaces
 from mansio.core.letters import Letters, NoLetters
@@ -101,6 +102,7 @@ class Broker(Connecting):
         self.keyspaces = Keyspaces(self)
         self.channels = Channels()
         self.redis: Any = None  # what the fronts of Redis clients share
+        self.key_moves = KeyMoves(self)
         self.forgetful = False
         """Nobody will ever read the log. Whoever drives the broker sets it, before anything else."""
         self.blocked = False  # publishers are to be held back

@@ -130,9 +130,7 @@ class Items:
             for batch in self.loose:
                 self.take_up(batch)
         if not self.id:
-            self.id = self._broker.definitions.take_id()
-            about = {"do": "keep items", "vhost": self.vhost, "id": self.id}
-            self._broker.journal.write(encode_topology(about))
+            self._begin()
         self._write()
 
     def take_up(self, batch: Batch) -> None:
@@ -227,6 +225,28 @@ class Items:
             bucket, batch.bucket = batch.bucket, None
             if bucket is not None:
                 retention.hold(batch, bucket, batch.seq, batch.offset, batch.size)
+
+    def renew(self) -> None:
+        """Forgets all that is in the log at once, and writes again what is left: cheaper than one by one where that is
+        little."""
+        if not self.id:
+            return
+        batches: dict[Batch, None] = {}
+        for shelf in self.shelves.values():
+            batches |= dict.fromkeys(shelf.places.values())
+            for key in shelf.places:
+                shelf.pending.setdefault(key)
+            shelf.places.clear()
+        for batch in batches:
+            batch.live = 1
+            self.leave(batch)
+        self._begin()
+
+    def _begin(self) -> None:
+        """From now on the items of the virtual host have this id in the log, and what had another one is gone."""
+        self.id = self._broker.definitions.take_id()
+        about = {"do": "keep items", "vhost": self.vhost, "id": self.id}
+        self._broker.journal.write(encode_topology(about))
 
     def drop_all(self) -> None:
         """The virtual host goes."""

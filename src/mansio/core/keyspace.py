@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from mansio.core.errors import BrokerError
 from mansio.core.items import Items
 from mansio.core.key_expiry import KeyExpiry
+from mansio.core.key_scan import KeyScan
 
 if TYPE_CHECKING:
     from mansio.core.broker import Broker
@@ -48,10 +49,10 @@ class Keyspace:
         self.held_bytes = 0
         self.expiry = KeyExpiry(broker, self._expired)
         self.times = self.expiry.times
+        self.scan = KeyScan(self)
         self.watched: dict[bytes, list[int]] = {}
         """By key: how many watch it, how often it has changed since somebody does."""
         self._broker = broker
-        self._host = host
         self._queues = host.queues
         self._strings = items.shelf(b"s", self._read_string, self._restore_string)
         self._lives = items.shelf(b"e", self._read_time, self._restore_time)
@@ -67,6 +68,29 @@ class Keyspace:
         if value is None and self._queues and self._queue_of(key) is not None:
             raise WrongKind(key.decode("utf-8", "surrogateescape"))
         return value
+
+    def has_string(self, key: bytes) -> bool:
+        """Whether the key is a string."""
+        if self.times:
+            self.expiry.check(key)
+        return key in self.strings
+
+    def check_settable(self, key: bytes) -> None:
+        """Whether `set` may be called; WrongKind."""
+        if key not in self.strings and self._queues:
+            queue = self._queue_of(key)
+            if queue is not None and is_declared(queue):
+                raise WrongKind(key.decode("utf-8", "surrogateescape"))
+
+    def set(self, key: bytes, value: bytes, when_ms: int = 0) -> None:
+        """The key is a string from now on, up to this time, whatever it was; WrongKind for a queue that was declared,
+        with messages in it: these are not to be lost by mistake."""
+        if key not in self.strings and self._queues:
+            self.check_settable(key)
+            self.delete(key)
+        self.put(key, value)
+        if when_ms or self.times:
+            self.expire_string(key, when_ms)
 
     def put(self, key: bytes, value: bytes) -> None:
         """The string of this key is now `value`, which does not change when it expires; there is no key of another
@@ -134,6 +158,22 @@ class Keyspace:
             return NONE
         return STREAM if queue.keeps else LIST
 
+    def exists(self, key: bytes) -> bool:
+        """Whether there is such a key."""
+        if self.times:
+            self.expiry.check(key)
+        return key in self.strings or self._queue_of(key) is not None
+
+    def queue_keys(self) -> list[bytes]:
+        """The keys that are lists and streams."""
+        strings = self.strings
+        keys = [key_of(queue) for queue in self._queues.values() if is_key(queue)]
+        return [key for key in keys if key not in strings]
+
+    def queue_names(self) -> list[bytes]:
+        """Of all queues, whatever they are to Redis clients, in the order in which they were declared."""
+        return [key_of(queue) for queue in self._queues.values()]
+
     def queue_of(self, key: bytes) -> "Queue | None":
         """The list or stream that is this key; WrongKind for a string."""
         if self.times:
@@ -157,11 +197,12 @@ class Keyspace:
         else:
             queue = self._queue_of(key)
             assert queue is not None
-            self._drop_queue(queue)
+            self.drop_queue(queue)
             self.gone(key)
         return True
 
-    def _drop_queue(self, queue: "Queue") -> None:
+    def drop_queue(self, queue: "Queue") -> None:
+        """What is in it goes, and so does the queue itself if nobody has declared it, or it is a stream."""
         if is_declared(queue) and not queue.keeps:
             self._broker.settling.drop_ready(queue)
         else:
@@ -203,7 +244,7 @@ class Keyspace:
         self._lives.changed(key)
         queue = self._queue_of(key)
         if queue is not None:
-            self._drop_queue(queue)
+            self.drop_queue(queue)
         if self.watched:
             self.touched(key)
 
@@ -216,6 +257,16 @@ class Keyspace:
             return False
         self.expiry.set(key, int.from_bytes(stored, "big"))
         return True
+
+    def forget_all(self) -> None:
+        """No strings any more, and no times but those of what is left."""
+        times = {key: when_ms for key, when_ms in self.times.items() if self._queue_of(key)}
+        self.strings.clear()
+        self.times.clear()
+        self.held_bytes = 0
+        self.items.renew()
+        for key, when_ms in times.items():
+            self.expiry.set(key, when_ms)
 
     # -- what watches
 
@@ -256,6 +307,11 @@ def is_key(queue: "Queue") -> bool:
     if queue.keeps:
         return queue.owner is None
     return queue.ready_count > 0 and queue.owner is None and not queue.fed
+
+
+def key_of(queue: "Queue") -> bytes:
+    """The key that stands for it."""
+    return queue.name.encode("utf-8", "surrogateescape")
 
 
 def is_declared(queue: "Queue") -> bool:

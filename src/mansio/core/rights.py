@@ -45,12 +45,22 @@ EVERYTHING: Final = Permission(ALL, ALL, ALL)
 class Rights:
     """Of `user` in `vhost`; `permission` None: he may not even enter. Changes are seen by all sessions at once."""
 
-    __slots__ = ("_known", "_patterns", "_topics", "permission", "topics", "user", "vhost")
+    __slots__ = (
+        "_known",
+        "_patterns",
+        "_topics",
+        "everything",
+        "permission",
+        "topics",
+        "user",
+        "vhost",
+    )
 
     def __init__(self, user: "User", vhost: str) -> None:
         self.user = user
         self.vhost = vhost
         self.permission: Permission | None = None
+        self.everything = False  # but for topics: nobody need ask
         self.topics: dict[str, TopicPermission] = {}
         """By exchange."""
         self._patterns: tuple[Pattern, ...] = ()
@@ -61,6 +71,7 @@ class Rights:
         """Sets or takes away the permission; BadValue, and nothing is changed."""
         patterns = tuple(Pattern(each) for each in permission or ())
         self.permission, self._patterns = permission, patterns
+        self.everything = permission == EVERYTHING
         self._known.clear()
 
     def permit_topic(self, exchange: str, permission: TopicPermission | None) -> None:

@@ -8,6 +8,7 @@ from mansio.core.delays import Delays
 from mansio.core.entries import MARK, set_marks
 from mansio.core.group import SOURCE, Group
 from mansio.core.history import RECENT_HISTORY, History
+from mansio.core.key_moves import rename
 from mansio.core.policies import DELETE_POLICY, PUT_POLICY
 from mansio.core.queue import Queue
 from mansio.core.records import SNAPSHOT, Damaged, unpack_table
@@ -85,7 +86,9 @@ class TopologyRestore:
         elif do == "keep delays":
             self._keep_delays(host, change["id"])
         elif do == "keep items":
-            self._keep_items(host, change["id"])
+            return [self._keep_items(host, change["id"])]
+        elif do == "rename queue":
+            rename(host, host.queues[change["name"]], change["to"])
         elif do in ("bind", "unbind"):
             self._bind(host, change)
         elif do in (PUT_POLICY, DELETE_POLICY):
@@ -164,10 +167,13 @@ class TopologyRestore:
         definitions.next_queue_id = max(definitions.next_queue_id, id + 1)
         return delays
 
-    def _keep_items(self, host: "VHost", id: int) -> None:
-        self._broker.keyspace(host.name).items.id = id
+    def _keep_items(self, host: "VHost", id: int) -> int:
+        """Answers the id of those that it had before, which are gone; 0: none."""
+        items = self._broker.keyspace(host.name).items
+        before, items.id = items.id, id
         definitions = self._broker.definitions
         definitions.next_queue_id = max(definitions.next_queue_id, id + 1)
+        return before if before != id else 0
 
     def _declare_exchange(self, host: "VHost", fields: dict[str, Any]) -> None:
         if fields["name"] in PREDECLARED:

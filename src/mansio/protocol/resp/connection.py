@@ -6,12 +6,15 @@ from typing import Any, Final
 from mansio.codec.resp import Scan
 from mansio.core.broker import Broker
 from mansio.core.errors import BrokerError
+from mansio.core.keyspace import Keyspace
+from mansio.core.rights import Rights
 from mansio.core.session import Channel, Session
 from mansio.protocol.base import Authenticator, Credentials, Peer, Verdict
 from mansio.protocol.resp.executing import Executing
 from mansio.protocol.resp.output import UNREAD_BYTES_MAX
 from mansio.protocol.resp.reply import NO_REPLY, encode_error
 from mansio.protocol.resp.subscriptions import Subscriptions
+from mansio.protocol.resp.watching import Watched
 
 DATABASES: Final = ("/", *map(str, range(1, 16)))
 """The virtual hosts of SELECT 0 to 15: number 3 is "3", so that a URL's path means the same in Redis and in AMQP."""
@@ -50,6 +53,10 @@ class RespConnection(Executing):
         self.user = ""
         self.session: Session | None = None
         self.channel: Channel | None = None
+        self.keys: Keyspace  # of the session
+        self.rights: Rights
+        self.watched = Watched()
+        self.executing = False  # a transaction: nothing may wait
         self.tail = b""
         self.paused = False
         self.close_reason = ""
@@ -104,6 +111,8 @@ class RespConnection(Executing):
         self.leave()
         self.session = session
         self.channel = self.broker.open_channel(session, 1)
+        self.keys = self.broker.keyspace(session.vhost)
+        self.rights = session.rights
         self.user, self.database = user, database
         if not self.writable:
             self.broker.set_writable(session, False)
@@ -242,6 +251,8 @@ class RespConnection(Executing):
         self.broker.journal.waiters.pop(self, None)
         self.topics.drop_all()
         self.transaction = None
+        self.watched.clear()
+        self.broker.journal.waiters.pop(self, None)
         self.clients.remove(self)
         self.leave()
         self.wake()

@@ -76,6 +76,7 @@ def quit_(client: "RespConnection", args: list[bytes]) -> Any:
 def reset(client: "RespConnection", args: list[bytes]) -> Any:
     """RESET"""
     client.transaction = None
+    client.watched.clear()
     client.topics.drop_all()
     client.clients.stop_monitor(client)
     client.proto, client.name, client.mute = 2, b"", 0

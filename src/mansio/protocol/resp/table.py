@@ -7,24 +7,38 @@ from mansio.protocol.resp import (
     client_commands,
     command_commands,
     config_commands,
+    expiring,
     info,
+    keys,
+    numbers,
+    ranges,
     server_commands,
     session_commands,
+    strings,
+    transactions,
 )
 from mansio.protocol.resp.command import Command
 
 COMMANDS: Final[dict[bytes, Command]] = {}
 """By name in upper case."""
 
-for _family in (
-    session_commands,
+_FAMILIES: Final = (
     channel_commands,
     client_commands,
     command_commands,
     config_commands,
+    expiring,
     info,
+    keys,
+    numbers,
+    ranges,
     server_commands,
-):
+    session_commands,
+    strings,
+    transactions,
+)
+
+for _family in _FAMILIES:
     for _command in _family.COMMANDS:
         COMMANDS[_command.name.upper().encode()] = _command
 
