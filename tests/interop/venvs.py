@@ -1,6 +1,7 @@
-"""Virtual environments for third-party packages that are not among this project's own."""
+"""Virtual environments and folders of modules for third-party packages that are not among this project's own."""
 
 import hashlib
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,3 +27,21 @@ def venv(*requirements: str) -> Path:
             pytest.skip(f"cannot install {' '.join(requirements)}: {done.stderr.strip()[-300:]}")
         ready.touch()
     return place / "bin"
+
+
+def node_packages(*requirements: str) -> Path:
+    """A folder whose node_modules has these, made once; skips where they or Node cannot be had."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        pytest.skip("node and npm are not installed")
+    key = hashlib.sha256("\n".join(requirements).encode()).hexdigest()[:12]
+    place = FOLDER / f"node-{key}"
+    ready = place / "ready"
+    if not ready.exists():
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "package.json").write_text("{}\n")
+        line = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", *requirements]
+        done = subprocess.run(line, capture_output=True, text=True, cwd=place)
+        if done.returncode != 0:
+            pytest.skip(f"cannot install {' '.join(requirements)}: {done.stderr.strip()[-300:]}")
+        ready.touch()
+    return place
