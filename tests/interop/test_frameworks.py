@@ -17,12 +17,12 @@ FOLDER = Path(__file__).parent
 
 
 def run(framework: str, broker: BrokerProcess, *options: str) -> str:
-    """What FRAMEWORK_program.py prints; its queues have names of their own."""
+    """What FRAMEWORK_program.py prints; its queues have names of their own. This folder has an operator.py: -P."""
     url = f"amqp://guest:guest@{broker.host}:{broker.port}/"
     name = f"{framework}-{uuid.uuid4().hex[:8]}"
     python = venv(*PACKAGES[framework]) / "python"
     done = subprocess.run(
-        [python, FOLDER / f"{framework}_program.py", url, name, *options],
+        [python, "-P", FOLDER / f"{framework}_program.py", url, name, *options],
         capture_output=True, text=True, timeout=SECONDS_MAX,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
