@@ -32,6 +32,7 @@ from tests.core.play import make_run
 
 names = st.one_of(st.text(max_size=60), st.just("\udcff\udc80"), st.just("ü" * 127))
 u64 = st.integers(0, (1 << 64) - 1)
+i64 = st.integers(-(1 << 63), (1 << 63) - 1)
 
 
 @st.composite
@@ -62,7 +63,7 @@ def joined(parts: Parts) -> bytes:
     return b"".join(parts)
 
 
-@given(runs(), st.lists(st.tuples(u64, u64), min_size=1, max_size=4))
+@given(runs(), st.lists(st.tuples(u64, i64), min_size=1, max_size=4))
 def test_a_publish_is_read_back(run: Run, places: list[tuple[int, int]]) -> None:
     record = joined(encode_publish(run, places))
     found = decode(record)
@@ -103,7 +104,7 @@ def test_age_expiration_and_priority_are_read_back(
     u64,
     st.integers(0, 2**32 - 1),
     u64,
-    st.lists(st.tuples(u64, st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))),
+    st.lists(st.tuples(i64, st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))),
 )
 def test_counts_are_read_back(
     queue: int, deliveries: int, due_ms: int, ranges: list[tuple[int, int, int]]
@@ -114,7 +115,7 @@ def test_counts_are_read_back(
         decode(record[:12])
 
 
-@given(u64, st.lists(st.tuples(u64, st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))))
+@given(u64, st.lists(st.tuples(i64, st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))))
 def test_settlements_are_read_back(queue: int, ranges: list[tuple[int, int, int]]) -> None:
     assert decode(joined(encode_settle(queue, ranges))) == Settled(queue, ranges)
 

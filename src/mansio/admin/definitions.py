@@ -113,7 +113,10 @@ def export_definitions(broker: Broker) -> Document:
             _policy(entry) for host in hosts for entry in entries_of(broker, host.name, False)
         ],
         "queues": [
-            _queue(queue) for host in hosts for queue in host.queues.values() if queue.logged
+            _queue(queue)
+            for host in hosts
+            for queue in host.queues.values()
+            if queue.logged and (queue.vacancy is None or queue.bindings)
         ],
         "exchanges": [
             _exchange(exchange, host)

@@ -45,6 +45,17 @@ class Bound:
             other.reject,
         )
 
+    def takes(self, queue: "Queue", run: Run) -> bool:
+        """Whether the queue may take a run and has room for all of it; sizes that nobody knows are taken for means."""
+        if self.count_max is not None and queue.ready_count + run.count > self.count_max:
+            return False
+        if self.bytes_max is None:
+            return True
+        room = self.bytes_max - _size(Span(run, 0, run.count, 0))
+        for span in queue.spans():
+            room -= _size(span)
+        return room >= 0
+
     def arrived(self, run: Run, base: int, channel: "Channel | None") -> None:
         """A run took places from `base` on; `channel`: who published it and is to hear of it, by its number. Where
         that may be another one's, the queue takes the run, full or not."""
@@ -137,6 +148,17 @@ class Bound:
             if fitting < count:
                 return queue.ready_count - kept
         return 0
+
+
+def _size(span: Span) -> int:
+    """Bytes of the bodies of a span."""
+    run = span.run
+    sizes = run.measure() if run.data else run.bodies
+    if sizes is None:
+        sizes = run.bytes_each()
+    if isinstance(sizes, int):
+        return (span.stop - span.start) * sizes
+    return sum(sizes[span.start : span.stop])
 
 
 def _unknown(spans: list[Span], room: int) -> list[Run]:

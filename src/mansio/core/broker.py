@@ -37,6 +37,8 @@ from mansio.core.keyspace import Keyspace
 from mansio.core.keyspaces import Keyspaces
 from mansio.core.letters import Letters, NoLetters
 from mansio.core.limits import OPEN_BYTES_MAX, OPEN_RUNS_MAX, Limits
+from mansio.core.list_edits import ListEdits
+from mansio.core.lists import Lists
 from mansio.core.matching import Means
 from mansio.core.overdue import Overdue
 from mansio.core.paging import Paging
@@ -53,6 +55,7 @@ from mansio.core.streams import REFUSALS, Streams
 from mansio.core.topology import VHost
 from mansio.core.users import DEFAULT_VHOST, Users
 from mansio.core.view import View, compile_nothing
+from mansio.core.waiters import Waiting
 
 
 class Broker(Connecting):
@@ -98,6 +101,9 @@ class Broker(Connecting):
         self.dispatcher.dead_letters = self.settling.dead_letters = self.dead_letters
         self.streams = self.dispatcher.streams = Streams(self)
         self.overdue = Overdue(self)
+        self.lists = Lists(self)
+        self.list_edits = ListEdits(self, self.lists)
+        self.waiting_lists = Waiting(self)
         self._delays: dict[str, Delays] = {}
         self.keyspaces = Keyspaces(self)
         self.channels = Channels()

@@ -242,11 +242,12 @@ def _check_ready(queue: "Queue", tally: _Tally) -> None:
         flying = set()  # they are read by many, and still there
     elif len(flying) != queue.in_flight:
         raise InvariantBroken(f"queue {queue.name}: a message is in flight twice")
-    end = ready = 0
+    end = queue.low_position
+    ready = 0
     head = None
     for lane in queue.lanes():
         head = lane if lane else head
-        low = 0
+        low = queue.low_position
         for span in lane:
             low = _check_span(queue, span, low, flying)
             there = span.stop - span.start

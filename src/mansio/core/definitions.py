@@ -25,6 +25,7 @@ from mansio.core.routing import Arguments, Binding, Exchange
 from mansio.core.stream import Stream
 from mansio.core.stream_arguments import OFFSET, offset_of
 from mansio.core.topology_records import PREDECLARED, binding_fields, exchange_fields, queue_fields
+from mansio.core.vacancy import adopt
 
 if TYPE_CHECKING:
     from mansio.core.broker import Broker
@@ -221,6 +222,9 @@ class Definitions:
             session.rights.check_configure("queue", name)
         owner = session if exclusive else None
         found = host.queues.get(name)
+        if found is not None and found.vacancy is not None:
+            alike = durable and not exclusive and not auto_delete
+            found = adopt(self._broker, session, found, alike, arguments)
         if found is not None:
             host.check_same_queue(found, owner, durable, auto_delete, arguments)
             self._asked(session, found)

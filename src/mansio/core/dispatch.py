@@ -176,6 +176,8 @@ class Dispatcher:
             consumers = queue.consumers
             if queue.bound is not None and queue.bound.shut:
                 queue.bound.enforce(queue, self.dead_letters)
+            if queue.waiters is not None and queue.sharing is None:
+                queue.waiters.serve(queue)
             if consumers:
                 if queue.sharing is not None:
                     queue.sharing.dispatch(queue, settling)
@@ -186,6 +188,8 @@ class Dispatcher:
                 queue.crowded = queue.ready_count > 0 and is_crowded(queue)
                 if paging.budget_bytes and queue.ready_count:
                     paging.loading.look(queue)
+            if queue.waiters is not None and queue.sharing is not None:
+                queue.waiters.serve(queue)
             if queue.bound is not None:
                 head = queue.ready[0].run if queue.ready else None
                 queue.bound.enforce(queue, self.dead_letters)

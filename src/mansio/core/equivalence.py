@@ -12,6 +12,7 @@ QUEUE_ARGUMENTS = (
     "x-delivery-limit",
     "x-dispatch-strategy",
     "x-expires",
+    "x-head",
     "x-max-length",
     "x-max-length-bytes",
     "x-max-priority",
@@ -38,7 +39,11 @@ STREAM_ARGUMENTS = (
 )
 EXCHANGE_ARGUMENTS = ("alternate-exchange", "x-delayed-type")
 
-_DEFAULTS = {"x-dispatch-strategy": "round-robin", "x-queue-type": "classic"}
+_DEFAULTS = {
+    "x-dispatch-strategy": "round-robin",
+    "x-head": "right",
+    "x-queue-type": "classic",
+}
 
 
 def describe(kind: str, name: str, vhost: str) -> str:

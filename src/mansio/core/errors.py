@@ -14,6 +14,11 @@ class BrokerError(Exception):
         self.text = text
 
 
+class MustWait(Exception):
+    """What a command needs is being read from the log, or what it writes waits for room there. Nothing has changed; the
+    front that it was for is woken then, and asks again."""
+
+
 class NotFound(BrokerError):
     """There is no such exchange, queue or virtual host."""
 

@@ -50,6 +50,8 @@ class KeyMoves:
         if name in host.queues:
             self._broker.definitions.drop_queue(host.queues[name])
         rename(host, queue, name)
+        if queue.waiters is not None:
+            self._broker.lists.ready.append(queue)
         self._broker.policies.apply(queue)
         keys.gone(old)
         keys.touched(new)

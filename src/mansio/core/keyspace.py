@@ -315,5 +315,5 @@ def key_of(queue: "Queue") -> bytes:
 
 
 def is_declared(queue: "Queue") -> bool:
-    """Whether it was declared over AMQP, and so stays when it is empty."""
-    return True
+    """Whether it was declared over AMQP, or is used from there: it stays when it is empty, and keeps its name."""
+    return queue.vacancy is None or bool(queue.consumers or queue.bindings)

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 from mansio.core.marks import Marks
 from mansio.core.receipts import Receipt
-from mansio.core.routing import Arguments
+from mansio.core.routing import Arguments, Route
 from mansio.core.run import Run
 from mansio.core.view import Bare, View
 
@@ -64,6 +64,13 @@ class Letters(Protocol):
     def numbered(self, run: Run, first: int) -> Run:
         """The messages of a run as a stream holds them: persistent, with x-stream-offset headers from `first` on."""
 
+    def contents(self, values: list[bytes], route: Route) -> Run:
+        """A run of messages with these bodies, persistent and without other properties. `route`: without a publish
+        method frame, on channel 0; how large their frames are is noted there."""
+
+    def bodies(self, run: Run, start: int, stop: int) -> list[bytes]:
+        """The bodies of messages [start, stop) of a run."""
+
     def view(self, frames: bytes, exchange: str, key: str) -> View:
         """A message, as runs hold it without a publish method frame, as routing sees it."""
 
@@ -90,6 +97,12 @@ class NoLetters:
 
     def numbered(self, run: Run, first: int) -> Run:
         raise NotImplementedError("this broker cannot write messages")
+
+    def contents(self, values: list[bytes], route: Route) -> Run:
+        raise NotImplementedError("this broker cannot write messages")
+
+    def bodies(self, run: Run, start: int, stop: int) -> list[bytes]:
+        raise NotImplementedError("this broker cannot take messages apart")
 
     def view(self, frames: bytes, exchange: str, key: str) -> View:
         return Bare(exchange, key)

@@ -42,6 +42,10 @@ class Levels:
         for lane in reversed(self.lanes):
             yield from lane
 
+    def last(self) -> deque[Span]:
+        """The lane whose last message would be delivered last of all; there is something."""
+        return next(lane for lane in self.lanes if lane)
+
     def newest(self) -> Span:
         """What came last of all; there is something."""
         return max((lane[-1] for lane in self.lanes if lane), key=_end)

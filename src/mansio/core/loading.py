@@ -97,6 +97,10 @@ class Loading:
             self._waiters.setdefault(absent[-1], []).append(waiter)
         return bool(absent)
 
+    def wake(self, run: Run, waiter: Any) -> None:
+        """The waiter is woken once this run, which somebody wants, has been read, or cannot be."""
+        self._waiters.setdefault(run, []).append(waiter)
+
     def call(self, run: Run, back: Callable[[Run], None]) -> None:
         """Calls back once the run has been read, or cannot be: at once if that is known."""
         if run in self.unreadable:

@@ -1,6 +1,6 @@
 """Names that clients may use, and those that are the broker's own."""
 
-from mansio.core.errors import AccessRefused
+from mansio.core.errors import AccessRefused, PreconditionFailed
 
 RESERVED_PREFIX = "amq."
 DEFAULT_EXCHANGE = ""
@@ -25,6 +25,12 @@ def check_not_reserved(kind: str, name: str, vhost: str) -> None:
     """Refuses to declare `amq.…` (specification 1.6.2.1: reserved for predeclared and server-named ones)."""
     if name.startswith(RESERVED_PREFIX):
         raise AccessRefused(f"{kind} name '{name}' contains reserved prefix 'amq.*'")
+
+
+def check_list_name(name: str) -> None:
+    """Refuses a key that cannot be the name of a queue: AMQP's short strings end at 255 bytes."""
+    if len(name) > 255 or len(name.encode("utf-8", "surrogateescape")) > 255:
+        raise PreconditionFailed("a list is a queue, whose name has at most 255 bytes")
 
 
 def check_not_system(exchange: str, vhost: str) -> None:

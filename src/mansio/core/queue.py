@@ -7,6 +7,9 @@
 `ready` is a deque of spans whose positions rise from left to right. What a queue's arguments and policies ask for
 beyond that hangs on it: `bound`, `dedup`, `expiry`, `lease`, `levels`, `deferred`; all None for a plain queue. See
 `arming`.
+
+A Redis client sees it as a list, whose right end is the front, or the left one if `head_left`; see `lists`. What such a
+client pushes in front has positions below all others.
 """
 
 from collections import deque
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from mansio.core.paging import Pages
     from mansio.core.session import Session
     from mansio.core.sharing import Sharing
+    from mansio.core.vacancy import Vacancy
+    from mansio.core.waiters import Line
 
 
 class Queue:
@@ -57,10 +62,12 @@ class Queue:
         "exclusive_consumer",
         "expiry",
         "had_consumer",
+        "head_left",
         "id",
         "in_flight",
         "lease",
         "levels",
+        "low_position",
         "name",
         "next_position",
         "owner",
@@ -70,7 +77,9 @@ class Queue:
         "rules",
         "sharing",
         "turn",
+        "vacancy",
         "vhost",
+        "waiters",
     )
 
     def __init__(
@@ -103,6 +112,10 @@ class Queue:
         self.ready_count = 0
         self.in_flight = 0
         self.next_position = 0
+        self.low_position = 0  # of all that it ever had
+        self.head_left = self.arguments.get("x-head") == "left"
+        self.vacancy: Vacancy | None = None  # nobody has declared it: it goes when it is empty
+        self.waiters: Line | None = None  # clients that wait for something to come into it
         self.consumers: list[Consumer] = []
         self.turn = 0
         self.sharing: Sharing | None = None  # None: its consumers, if any, are served in turn
@@ -133,6 +146,19 @@ class Queue:
         self.next_position = base + run.count
         return base
 
+    def prepend(self, run: Run) -> int:
+        """Puts a run in front of all that has its priority; answers the position of its first message."""
+        base = self.low_position - run.count
+        span = Span(run, 0, run.count, base)
+        if self.levels is None:
+            self.ready.appendleft(span)
+        else:
+            self.levels.lane(run).appendleft(span)
+            self.ready = self.levels.head()
+        self.ready_count += run.count
+        self.low_position = base
+        return base
+
     def put(self, span: Span) -> None:
         """Puts a span behind all that came before it. The caller counts its messages."""
         if self.levels is None:
@@ -153,6 +179,10 @@ class Queue:
         """What came last of what is ready; there is something."""
         return self.ready[-1] if self.levels is None else self.levels.newest()
 
+    def last(self) -> Span:
+        """What would be delivered last; there is something."""
+        return (self.ready if self.levels is None else self.levels.last())[-1]
+
     def take_head(self, n: int) -> Span:
         """Takes the first `n` messages of the first span, which has at least as many."""
         span = self.ready[0]
@@ -170,9 +200,16 @@ class Queue:
     def take_tail(self, n: int) -> Span:
         """Takes the last `n` messages of the newest span, which has at least as many."""
         span = self.newest()
+        return self._take_back(self.ready if self.levels is None else self.levels.lane(span.run), n)
+
+    def take_last(self, n: int) -> Span:
+        """Takes the last `n` messages of the span that would be delivered last, which has at least as many."""
+        return self._take_back(self.ready if self.levels is None else self.levels.last(), n)
+
+    def _take_back(self, lane: deque[Span], n: int) -> Span:
+        span = lane[-1]
         self.ready_count -= n
         if n == span.stop - span.start:
-            lane = self.ready if self.levels is None else self.levels.lane(span.run)
             lane.pop()
             if self.levels is not None:
                 self.ready = self.levels.head()

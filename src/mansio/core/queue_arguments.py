@@ -22,6 +22,7 @@ _COMMON: Final = (
     "x-dead-letter-routing-key",
     "x-dispatch-strategy",
     "x-expires",
+    "x-head",
     "x-max-length",
     "x-max-length-bytes",
     "x-max-priority",
@@ -74,6 +75,7 @@ _VALUES: Final[dict[str, a.Check]] = {
     "x-stream-max-segment-size-bytes": a.not_negative,
     "x-initial-cluster-size": a.positive,
     "x-consumer-timeout": a.not_negative,
+    "x-head": a.one_of("head", "left", "right"),
     "x-dispatch-strategy": a.strategy,
     "x-retry": lambda value, _: retry.fault(value),
 }
@@ -81,6 +83,7 @@ _VALUES: Final[dict[str, a.Check]] = {
 
 _NOT_FOR_GROUPS: Final = frozenset(
     (
+        "x-head",
         "x-max-length",
         "x-max-length-bytes",
         "x-max-priority",

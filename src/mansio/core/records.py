@@ -2,10 +2,10 @@
 
     PUBLISH   01 | queues u32 | routes u16 | count u32 | stride u32 | ends u32 | which u32 | due u32
               | arrived u64, Unix time in ms | expiration u64 in ms, all ones: none | priority u8 | marks u16
-              | queues × (id u64, position u64)
+              | queues × (id u64, position i64)
               | routes × (skip u16, channel u16, frame-max u32, exchange, routing key: u8 length + bytes)
               | marks, JSON as of `Marks`; empty when it has none | due | ends | which | data
-    SETTLE    02 | queue id u64 | ranges × (first position u64, count u32, step u32)
+    SETTLE    02 | queue id u64 | ranges × (first position i64, count u32, step u32)
     TOPOLOGY  03 | JSON, UTF-8: {"do": what, …}
     RETURNED  04 | as SETTLE: at an orderly stop, the messages of a queue that had been delivered before
     COUNTED   05 | queue id u64 | deliveries u32 | due u64 | ranges as in SETTLE: how often these were given back by
@@ -17,7 +17,8 @@
 `due` is there for delayed messages, whose only place is the store of their virtual host: Unix times in ms, u64, one
 for all messages or one for each. If each has one, an id for each may follow, u64; else their positions are their ids.
 
-Positions name messages: the first of a queue is 0, and each publish says where its run begins in each queue.
+Positions name messages: the first of a queue is 0, and each publish says where its run begins in each queue. What was
+pushed in front of a list is below that.
 Changing a record: give it a new number, read the old one for as long as logs with it may exist, and add a transcript
 of the old form.
 """
@@ -40,11 +41,11 @@ SNAPSHOT, STARTED, STOPPED = "snapshot", "start", "stop"
 
 Parts = tuple[bytes, ...]
 _PUBLISH = struct.Struct(">BIHIIIIIQQBH")
-_PLACE = struct.Struct(">QQ")
+_PLACE = struct.Struct(">Qq")
 _ROUTE = struct.Struct(">HHIB")
 _SETTLE = struct.Struct(">BQ")
 _COUNTED = struct.Struct(">BQIQ")
-_RANGE = struct.Struct(">QII")
+_RANGE = struct.Struct(">qII")
 _U64 = struct.Struct(">Q")
 _NO_EXPIRATION = (1 << 64) - 1
 _IS_BIG_ENDIAN = array("H", b"\x00\x01")[0] == 1

@@ -216,6 +216,10 @@ class Restore:
             spans = _outermost(spans)
         settled = _intervals(self._settled.get(queue.id, ()))
         returned = _intervals(self._returned.get(queue.id, ()))
+        for gone in settled[:1]:
+            queue.low_position = min(queue.low_position, gone[0])
+        for span in spans[:1]:
+            queue.low_position = min(queue.low_position, span.base)
         for gone in settled[-1:]:
             queue.next_position = max(queue.next_position, gone[1])
         for span in spans[-1:]:

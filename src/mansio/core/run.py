@@ -165,6 +165,30 @@ class Run:
         start, stop = self.bounds(i)
         return self.data[start + self.route(i).skip : stop]
 
+    def part(self, start: int, stop: int) -> "Run":
+        """A run of messages [start, stop), with traits of the whole; nobody has it yet."""
+        ends = which = None
+        low, high = 0, len(self.data)
+        if stop - start < self.count:
+            low, high = self.bounds(start)[0], self.bounds(stop - 1)[1]
+        if self.ends is not None:
+            table = array("I", self.ends)[start:stop]
+            ends = array("I", [end - low for end in table]).tobytes() if low else table.tobytes()
+        if self.which is not None:
+            which = self.which[start:stop]
+        part = Run(
+            self.data[low:high],
+            stop - start,
+            self.stride,
+            ends,
+            self.routes,
+            which,
+            self.persistent,
+        )
+        part.arrived_ms, part.expiration_ms = self.arrived_ms, self.expiration_ms
+        part.priority = self.priority
+        return part
+
     def bytes_each(self) -> int:
         """Mean size of a message, at least 1."""
         return self.data_bytes // self.count or 1

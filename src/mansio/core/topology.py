@@ -35,6 +35,7 @@ from mansio.core.view import View
 
 if TYPE_CHECKING:
     from mansio.core.session import Session
+    from mansio.core.waiters import Line
 
 
 class VHost:
@@ -51,6 +52,8 @@ class VHost:
         self.sessions = 0  # that are open
         self.restoring = False  # nothing goes by itself then: each deletion has its own record
         self._dropped: list[Exchange] = []
+        self.lines: dict[str, Line] = {}
+        """Of those who wait for something to come into lists, by key; see `waiters`."""
         self.policies = PolicySet()
         self.queues: dict[str, Queue] = {}
         self.exchanges: dict[str, Exchange] = {
@@ -244,6 +247,8 @@ class VHost:
     def add_queue(self, queue: Queue) -> None:
         """Makes it known, also to the default exchange."""
         self.queues[queue.name] = queue
+        if self.lines:
+            queue.waiters = self.lines.get(queue.name)
         self.version += 1
 
     def remove_queue(self, queue: Queue) -> None:

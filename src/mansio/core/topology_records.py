@@ -53,7 +53,7 @@ def _vhost(host: "VHost", broker: "Broker") -> dict[str, Any]:
         ],
         "queues": [
             queue_fields(queue)
-            | {"next": queue.next_position}
+            | _positions(queue)
             | _ids(queue, now_ms)
             | ({"marks": marks_of(queue)} if isinstance(queue, Stream) else {})
             for queue in host.queues.values()
@@ -66,6 +66,12 @@ def _vhost(host: "VHost", broker: "Broker") -> dict[str, Any]:
             if binding.durable
         ],
     }
+
+
+def _positions(queue: Queue) -> dict[str, Any]:
+    """What later positions must be above, or, in front of a list, below."""
+    low = {"low": queue.low_position} if queue.low_position else {}
+    return {"next": queue.next_position} | low
 
 
 def _ids(of: Exchange | Queue, now_ms: int) -> dict[str, Any]:
@@ -86,13 +92,18 @@ def exchange_fields(exchange: Exchange) -> dict[str, Any]:
 
 
 def queue_fields(queue: Queue) -> dict[str, Any]:
-    """A queue as records say it; `begin`: the first offset of a group."""
-    fields = {
+    """A queue as records say it; `begin`: the first offset of a group, `head`: the end at which a list begins, where
+    no argument says so, `undeclared`: see `Vacancy`."""
+    fields: dict[str, Any] = {
         "name": queue.name,
         "id": queue.id,
         "auto_delete": queue.auto_delete,
         "arguments": pack_table(queue.arguments),
     }
+    if queue.head_left and "x-head" not in queue.arguments:
+        fields["head"] = "left"
+    if queue.vacancy is not None:
+        fields["undeclared"] = True
     return fields if not isinstance(queue, Group) else fields | {"begin": queue.begin}
 
 

@@ -15,6 +15,7 @@ from mansio.core.records import SNAPSHOT, Damaged, unpack_table
 from mansio.core.routing import Exchange
 from mansio.core.stream import Stream
 from mansio.core.topology_records import PREDECLARED
+from mansio.core.vacancy import Vacancy
 
 if TYPE_CHECKING:
     from mansio.core.broker import Broker
@@ -75,6 +76,11 @@ class TopologyRestore:
                 return [gone.history.id]
         elif do == "declare queue":
             self._declare_queue(host, change)
+        elif do == "adopt queue":
+            queue = host.queues[change["name"]]
+            queue.vacancy = None
+            queue.arguments = unpack_table(change["arguments"])
+            self._broker.policies.apply(queue)
         elif do == "delete queue":
             queue = host.queues[change["name"]]
             queue.deleted = True  # its lease may still be known
@@ -158,6 +164,7 @@ class TopologyRestore:
             for queue, fields in named:
                 if queue is not None:
                     queue.next_position = max(queue.next_position, fields["next"])
+                    queue.low_position = min(queue.low_position, fields.get("low", 0))
         self._complete = True
 
     def _keep_delays(self, host: "VHost", id: int) -> Delays:
@@ -196,6 +203,9 @@ class TopologyRestore:
             fields["id"], host.name, fields["name"], True, fields["auto_delete"], None, arguments
         )
         self._known(queue)
+        queue.head_left = queue.head_left or fields.get("head") == "left"
+        if fields.get("undeclared"):
+            queue.vacancy = Vacancy(self._broker, queue)
         if isinstance(queue, Group):
             stream = host.queues[arguments[SOURCE]]
             if not isinstance(stream, Stream):

@@ -11,6 +11,7 @@ from mansio.codec.amqp import stamp_offsets
 from mansio.codec.amqp_fields import Fields
 from mansio.codec.amqp_properties import Properties, decode_properties, encode_header_payload
 from mansio.codec.amqp_values import Long, Timestamp, Value
+from mansio.codec.resp import bodies, encode_contents
 from mansio.core.letters import Death, Letter
 from mansio.core.marks import Marks
 from mansio.core.receipts import Receipt
@@ -109,6 +110,17 @@ class AmqpLetters:
         numbered = Run(data, run.count, stride, ends, run.routes, run.which, persistent=True)
         numbered.arrived_ms = run.arrived_ms
         return numbered
+
+    def contents(self, values: list[bytes], route: Route) -> Run:
+        """See `Letters`."""
+        data, stride, ends = encode_contents(values, True, self.frame_max)
+        route.frame_max = self.frame_max
+        return Run(data, len(values), stride, ends, (route,), None, True)
+
+    def bodies(self, run: Run, start: int, stop: int) -> list[bytes]:
+        """See `Letters`."""
+        skips = tuple([route.skip for route in run.routes])
+        return bodies(run.data, run.stride, run.ends, skips, run.which, start, stop)
 
     def view(self, frames: bytes, exchange: str, key: str) -> View:
         """See `Letters`."""

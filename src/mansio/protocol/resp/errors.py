@@ -2,6 +2,10 @@
 
 from typing import Final
 
+from mansio.core.errors import AccessRefused, BrokerError
+from mansio.core.errors import MustWait as MustWait
+from mansio.core.keyspace import WrongKind
+
 
 class CommandError(Exception):
     """A command that was refused. Nothing has changed; `text` begins with the prefix, such as ERR or WRONGTYPE."""
@@ -13,11 +17,6 @@ class CommandError(Exception):
 
 class ProtocolError(Exception):
     """Bytes that are no command: the client is told, and its connection ends."""
-
-
-class MustWait(Exception):
-    """A message that the command needs is being read from the log, or what it writes waits for room there: nothing has
-    changed, and the command is executed again when `go_on` is called."""
 
 
 SYNTAX: Final = "ERR syntax error"
@@ -32,6 +31,14 @@ WRONG_PASS: Final = "WRONGPASS invalid username-password pair or user is disable
 OUT_OF_MEMORY: Final = "OOM command not allowed when used memory > 'maxmemory'."
 DISK_FULL: Final = "MISCONF the disk of the log is full, but for what acknowledgements need; free some space or consume"
 NOT_STORED: Final = "ERR the log could not be written: what was not confirmed may be lost"
+
+
+def refusal(error: BrokerError) -> CommandError:
+    """What the client is told of an error of the Broker's."""
+    if isinstance(error, WrongKind):
+        return CommandError(WRONG_TYPE)
+    kind = "NOPERM" if isinstance(error, AccessRefused) else "ERR"
+    return CommandError(f"{kind} {error.text}")
 
 
 def wrong_number(name: str) -> CommandError:

@@ -11,14 +11,15 @@ from typing import Any, Final
 
 from mansio.codec.resp import apart
 from mansio.core.broker import Broker
-from mansio.core.errors import AccessRefused, BrokerError
-from mansio.core.keyspace import WrongKind
+from mansio.core.errors import BrokerError
+from mansio.core.recall import Recall
 from mansio.core.session import Session
 from mansio.protocol.resp import errors, table
 from mansio.protocol.resp.clients import Clients, clients_of
 from mansio.protocol.resp.command import NO_AUTH, NOW, READ, REPEATS, SUBSCRIBED, WRITE, Command
 from mansio.protocol.resp.errors import CommandError, MustWait
 from mansio.protocol.resp.output import OFF, SKIP, SKIP_NEXT, UNREAD_BYTES_MAX, Output
+from mansio.protocol.resp.patience import Patience
 from mansio.protocol.resp.reply import NO_REPLY, NULL_ARRAY, QUEUED, encode, encode_error
 
 COMMANDS_PER_TURN: Final = 512
@@ -33,6 +34,7 @@ Row = tuple[list[bytes], int, list[bytes] | None, list[int] | None]
 class Executing(Output):
     """See connection.py, which has the rest."""
 
+    executing: bool
     session: Session | None
     name: bytes
 
@@ -52,6 +54,8 @@ class Executing(Output):
         """Whether more is to be looked at than the command: see `_execute_unusual`."""
         self.last_command = ""
         self._transaction: Any = None
+        self.patience = Patience(broker)
+        self.recall: tuple[list[bytes], Recall] | None = None  # of the command that has to wait
         self._waits_for_log = waits_for_log
         self._pending: deque[Any] = deque()
         self._cancel: Callable[[], None] | None = None
@@ -104,6 +108,8 @@ class Executing(Output):
             except MustWait:
                 pending.appendleft(item)
                 self.waiting = True
+            if self.broker.lists.ready:
+                self.broker.waiting_lists.serve()
 
     def _execute_row(self, row: Row) -> int:
         """Commands that are alike: one by one only where each has a say. What it cost; MustWait."""
@@ -127,10 +133,10 @@ class Executing(Output):
             self.send_raw(data * done)
         else:
             try:
-                self._wait_for_log(command.flags)
+                self.wait_for_log(command.flags)
                 data, done = command.rows(self, args, times, values, counts)
             except BrokerError as error:
-                data, done = encode_error(_refusal(error).text) * times, times
+                data, done = encode_error(errors.refusal(error).text) * times, times
             except CommandError as error:
                 data, done = encode_error(error.text) * times, times
             self.send_raw(data)
@@ -193,14 +199,14 @@ class Executing(Output):
         self.last_command = command.name
         try:
             if command.flags & (WRITE | READ):
-                self._wait_for_log(command.flags)
+                self.wait_for_log(command.flags)
             return command.handler(self, args)
         except CommandError as error:
             return error
         except BrokerError as error:
-            return _refusal(error)
+            return errors.refusal(error)
 
-    def _wait_for_log(self, flags: int) -> None:
+    def wait_for_log(self, flags: int) -> None:
         """What is said from here on waits until the log has what was changed."""
         if self._waits_for_log and self.session is not None:
             if flags & WRITE:
@@ -276,13 +282,6 @@ def unknown_command(args: list[bytes]) -> CommandError:
     name = args[0][:128].partition(b"\0")[0]
     text = b"ERR unknown command '%b', with args beginning with: %b" % (name, shown)
     return CommandError(text.decode("utf-8", "surrogateescape"))
-
-
-def _refusal(error: BrokerError) -> CommandError:
-    if isinstance(error, WrongKind):
-        return CommandError(errors.WRONG_TYPE)
-    kind = "NOPERM" if isinstance(error, AccessRefused) else "ERR"
-    return CommandError(f"{kind} {error.text}")
 
 
 def _rest(row: Row, done: int) -> Any:

@@ -105,10 +105,10 @@ class Output:
 
     # -- what waits
 
-    def hand_over(self, take_back: Callable[[], None]) -> None:
-        """The client has been told, just now, of something that leaves the broker with this reply: `take_back` is
-        called if the connection ends before the reply has left."""
-        self.unflushed.append((self._taken + len(self._out), take_back))
+    def hand_over(self, take_back: Callable[[], None], ahead: int = 0) -> None:
+        """The client has been told, just now or `ahead` pieces from here, of something that leaves the broker with this
+        reply: `take_back` is called if the connection ends before the reply has left."""
+        self.unflushed.append((self._taken + len(self._out) + ahead, take_back))
 
     def flushed(self) -> None:
         """See `Front`."""

@@ -3,6 +3,7 @@
 from typing import Final
 
 from mansio.protocol.resp import (
+    blocking_lists,
     channel_commands,
     client_commands,
     command_commands,
@@ -10,6 +11,7 @@ from mansio.protocol.resp import (
     expiring,
     info,
     keys,
+    lists,
     numbers,
     ranges,
     server_commands,
@@ -23,6 +25,7 @@ COMMANDS: Final[dict[bytes, Command]] = {}
 """By name in upper case."""
 
 _FAMILIES: Final = (
+    blocking_lists,
     channel_commands,
     client_commands,
     command_commands,
@@ -30,6 +33,7 @@ _FAMILIES: Final = (
     expiring,
     info,
     keys,
+    lists,
     numbers,
     ranges,
     server_commands,
