@@ -7,7 +7,8 @@ import pytest
 
 from mansio.codec import amqp_methods as m
 from mansio.core.limits import TURN_BYTES
-from mansio.server.turn import ALONE_BYTES, QUIET_NS, READING_NS
+from mansio.server.connection import ALONE_BYTES, QUIET_NS
+from mansio.server.turn import READING_NS
 from tests.server.stage import Stage, play, publish, publisher, told
 
 

@@ -15,7 +15,7 @@ from typing import Final
 from mansio import __version__
 from mansio.codec.amqp import WHOLE_BYTES_MAX
 from mansio.core.broker import Broker
-from mansio.core.limits import FRAME_MIN_BYTES
+from mansio.core.limits import FRAME_MIN_BYTES, TURN_BYTES
 from mansio.core.records import Parts
 from mansio.log.base import Log, LogError, Space
 from mansio.log.group_commit import Placed
@@ -40,11 +40,6 @@ READ_BYTES: Final = 262_144
 READING_NS: Final = 700_000
 """How long one turn reads from publishers that could go on: libuv reads a socket up to 32 times in a pass of the loop,
 and meanwhile what the disk has written waits for its confirms. Passes of 8 MiB took 7 ms, and cost the caches."""
-ALONE_BYTES: Final = 4096
-QUIET_NS: Final = 100_000
-"""A read this small, this long after the last one, is a turn of its own: most likely no other socket is readable, and
-a callback at the end of the loop's pass costs 1.5 to 2.5 us (measured). A busy broker does not pause for so long."""
-
 STRANGERS_PER_TURN: Final = 2
 """Connections that are not open yet are looked at so many at a time: a crowd that shakes hands, or only shouts, must
 not delay the others. 200 at once made pauses of some 10 ms (measured)."""
@@ -94,8 +89,11 @@ class Turn:
         self.speaking: list[Front] = []  # with output; fronts put themselves here
         self._shells: dict[Front, Connection] = {}
         self.brake = Brake(broker.journal, self._is_behind)
-        self._received_ns = 0  # when something was last received
-        self._reading_ns = 0  # when this turn's first read was, but for a small one
+        self.clock_ns = clock.now_ns
+        self.received_ns = 0  # when something was last received
+        self.reading_until_ns = (
+            0  # what comes later is the last that this turn reads; 0: it has read nothing yet
+        )
         self._deferred: list[Connection] = []
         self._alarm = Alarm(broker, clock, self.schedule)
         self.see = self._alarm.see
@@ -103,7 +101,7 @@ class Turn:
         self._waiting: deque[Connection] = deque()
         self._log_budget = Budget(CLOSED_LINES_PER_S)
         self._log = log
-        self._scheduled = False
+        self.scheduled = False
         self._was_blocked = False
         tail_bytes = max(broker.limits.frame_max, WHOLE_BYTES_MAX) + FRAME_MIN_BYTES
         self.buffer = bytearray(tail_bytes + READ_BYTES)
@@ -122,7 +120,7 @@ class Turn:
     async def ready(self) -> None:
         """Waits until the start is durable: from there on, what was delivered before a crash is delivered as such."""
         since_ns = told_ns = self._clock.now_ns()
-        while self._scheduled or self._committer.working:
+        while self.scheduled or self._committer.working:
             await asyncio.sleep(POLL_S)
             now_ns = self._clock.now_ns()
             if now_ns - told_ns > START_TOLD_NS:
@@ -160,22 +158,14 @@ class Turn:
 
     def schedule(self) -> None:
         """Lets the turn end once every socket that is readable now has been read."""
-        if not self._scheduled:
-            self._scheduled = True
+        if not self.scheduled:
+            self.scheduled = True
             asyncio.get_running_loop().call_soon(self.end)
 
-    def received(self, nbytes: int, now_ns: int) -> None:
-        """A connection has been read. What comes alone need not wait for others: the turn ends at once."""
-        if nbytes < ALONE_BYTES and now_ns - self._received_ns > QUIET_NS:
-            self.end()
-        else:
-            self._reading_ns = self._reading_ns or now_ns
-            self.schedule()
-        self._received_ns = now_ns
-
-    def is_long(self, now_ns: int) -> bool:
-        """Whether this turn has read for so long that what comes now is the last of it."""
-        return now_ns - READING_NS > self._reading_ns > 0
+    def begin(self, now_ns: int) -> None:
+        """The first read of this turn: the time that it goes by."""
+        self.reading_until_ns = now_ns + READING_NS
+        self.see(now_ns)
 
     def defer(self, connection: Connection) -> None:
         """It is read from again when the turn has ended."""
@@ -200,8 +190,8 @@ class Turn:
 
     def end(self) -> None:
         """Ends the turn: log, outboxes, flow."""
-        self._scheduled = False
-        self._reading_ns = 0
+        self.scheduled = False
+        self.reading_until_ns = 0
         if self._admitted or self._waiting:
             self._admit()
         broker = self.broker
@@ -270,7 +260,7 @@ class Turn:
                 if front.unflushed:
                     shell.watch_flush()
                 session = front.session
-                if session is not None and not front.gated:
+                if session is not None and session.allowance < TURN_BYTES and not front.gated:
                     self.broker.grant(session)
                 if front.paused and front.may_go_on():
                     shell.resume_reading()
@@ -373,9 +363,9 @@ class Turn:
         self.broker.journal.stopped()
         self.schedule()
         deadline_ns = self._clock.now_ns() + int(timeout_s * 1_000_000_000)
-        while self._clock.now_ns() < deadline_ns and (self._scheduled or self._committer.working):
+        while self._clock.now_ns() < deadline_ns and (self.scheduled or self._committer.working):
             await asyncio.sleep(POLL_S)
-        return self._committer.idle and not self._scheduled
+        return self._committer.idle and not self.scheduled
 
     async def close(self) -> None:
         """Lets go of what messages were paged out to."""
