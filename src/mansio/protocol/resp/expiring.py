@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mansio.protocol.resp.access import configurable, readable
 from mansio.protocol.resp.arguments import INT_MAX, INT_MIN, integer
-from mansio.protocol.resp.command import READ, WRITE, Command
+from mansio.protocol.resp.command import READ, REPEATS, WRITE, Command
 from mansio.protocol.resp.errors import CommandError
 
 if TYPE_CHECKING:
@@ -126,9 +126,9 @@ COMMANDS: Final = [
     Command("pexpire", pexpire, -3, WRITE, 1, 1, 1),
     Command("expireat", expireat, -3, WRITE, 1, 1, 1),
     Command("pexpireat", pexpireat, -3, WRITE, 1, 1, 1),
-    Command("ttl", ttl, 2, READ, 1, 1, 1),
-    Command("pttl", pttl, 2, READ, 1, 1, 1),
-    Command("expiretime", expiretime, 2, READ, 1, 1, 1),
-    Command("pexpiretime", pexpiretime, 2, READ, 1, 1, 1),
+    Command("ttl", ttl, 2, READ | REPEATS, 1, 1, 1),
+    Command("pttl", pttl, 2, READ | REPEATS, 1, 1, 1),
+    Command("expiretime", expiretime, 2, READ | REPEATS, 1, 1, 1),
+    Command("pexpiretime", pexpiretime, 2, READ | REPEATS, 1, 1, 1),
     Command("persist", persist, 2, WRITE, 1, 1, 1),
 ]

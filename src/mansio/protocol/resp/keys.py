@@ -6,7 +6,7 @@ from mansio.core.globs import Glob, glob
 from mansio.core.keyspace import LIST, STRING, Keyspace
 from mansio.protocol.resp.access import check_room, configurable, readable, writable
 from mansio.protocol.resp.arguments import integer, name_of
-from mansio.protocol.resp.command import READ, WRITE, Command, container
+from mansio.protocol.resp.command import READ, REPEATS, WRITE, Command, container
 from mansio.protocol.resp.errors import NO_SUCH_KEY, SYNTAX, CommandError
 from mansio.protocol.resp.reply import OK
 
@@ -297,14 +297,14 @@ def wait(client: "RespConnection", args: list[bytes]) -> Any:
 COMMANDS: Final = [
     Command("del", delete, -2, WRITE, 1, -1, 1),
     Command("unlink", delete, -2, WRITE, 1, -1, 1),
-    Command("exists", exists, -2, READ, 1, -1, 1),
-    Command("touch", exists, -2, READ, 1, -1, 1),
-    Command("type", type_, 2, READ, 1, 1, 1),
+    Command("exists", exists, -2, READ | REPEATS, 1, -1, 1),
+    Command("touch", exists, -2, READ | REPEATS, 1, -1, 1),
+    Command("type", type_, 2, READ | REPEATS, 1, 1, 1),
     Command("rename", rename, 3, WRITE, 1, 2, 1),
     Command("renamenx", renamenx, 3, WRITE, 1, 2, 1),
     Command("copy", copy, -3, WRITE, 1, 2, 1),
     Command("move", move, 3, WRITE, 1, 1, 1),
-    Command("dbsize", dbsize, 1, READ),
+    Command("dbsize", dbsize, 1, READ | REPEATS),
     Command("randomkey", randomkey, 1, READ),
     Command("keys", keys, 2, READ),
     Command("scan", scan, -2, READ),

@@ -54,6 +54,23 @@ def decrby(client: "RespConnection", args: list[bytes]) -> Any:
     return _add(client, args[1], -by)
 
 
+def incr_rows(
+    client: "RespConnection",
+    args: list[bytes],
+    times: int,
+    values: list[bytes] | None,
+    counts: list[int] | None,
+) -> tuple[bytes, int]:
+    """The same INCR many times."""
+    first = incr(client, args)
+    last = first + times - 1
+    if last > INT_MAX:
+        return b":%d\r\n" % first, 1
+    if times > 1:
+        _add(client, args[1], times - 1)
+    return b"".join([b":%d\r\n" % value for value in range(first, last + 1)]), times
+
+
 def _add(client: "RespConnection", key: bytes, by: int) -> int:
     readable(client, key)
     keys = writable(client, key)
@@ -144,7 +161,7 @@ def shown(value: Fraction) -> bytes:
 
 
 COMMANDS: Final = [
-    Command("incr", incr, 2, WRITE, 1, 1, 1),
+    Command("incr", incr, 2, WRITE, 1, 1, 1, rows=incr_rows),
     Command("decr", decr, 2, WRITE, 1, 1, 1),
     Command("incrby", incrby, 3, WRITE, 1, 1, 1),
     Command("decrby", decrby, 3, WRITE, 1, 1, 1),

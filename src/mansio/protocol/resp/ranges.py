@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mansio.protocol.resp.access import check_room, readable, writable
 from mansio.protocol.resp.arguments import integer
-from mansio.protocol.resp.command import READ, WRITE, Command
+from mansio.protocol.resp.command import READ, REPEATS, WRITE, Command
 from mansio.protocol.resp.errors import CommandError
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ def setrange(client: "RespConnection", args: list[bytes]) -> Any:
 
 COMMANDS: Final = [
     Command("append", append, 3, WRITE, 1, 1, 1),
-    Command("strlen", strlen, 2, READ, 1, 1, 1),
-    Command("getrange", getrange, 4, READ, 1, 1, 1),
-    Command("substr", getrange, 4, READ, 1, 1, 1),
+    Command("strlen", strlen, 2, READ | REPEATS, 1, 1, 1),
+    Command("getrange", getrange, 4, READ | REPEATS, 1, 1, 1),
+    Command("substr", getrange, 4, READ | REPEATS, 1, 1, 1),
     Command("setrange", setrange, 4, WRITE, 1, 1, 1),
 ]

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mansio.protocol.resp.access import check_room, readable, writable
 from mansio.protocol.resp.arguments import INT_MAX, integer
-from mansio.protocol.resp.command import READ, WRITE, Command
+from mansio.protocol.resp.command import READ, REPEATS, WRITE, Command
 from mansio.protocol.resp.errors import SYNTAX, CommandError, wrong_number
-from mansio.protocol.resp.reply import OK
+from mansio.protocol.resp.reply import OK, encode
 
 if TYPE_CHECKING:
     from mansio.protocol.resp.connection import RespConnection
@@ -41,6 +41,20 @@ def set_(client: "RespConnection", args: list[bytes]) -> Any:
     check_room(client, len(value))
     keys.set(key, value, when_ms)
     return old if wants else OK
+
+
+def set_rows(
+    client: "RespConnection",
+    args: list[bytes],
+    times: int,
+    values: list[bytes] | None,
+    counts: list[int] | None,
+) -> tuple[bytes, int]:
+    """The same SET many times; with options its replies may differ."""
+    reply = set_(client, args)
+    if len(args) == 3:
+        return b"+OK\r\n" * times, times
+    return encode(reply, client.proto), 1
 
 
 Time = tuple[bytes, bytes]
@@ -215,15 +229,15 @@ def _set_all(client: "RespConnection", args: list[bytes], command: str, new: boo
 
 
 COMMANDS: Final = [
-    Command("get", get, 2, READ, 1, 1, 1),
-    Command("set", set_, -3, WRITE, 1, 1, 1),
+    Command("get", get, 2, READ | REPEATS, 1, 1, 1),
+    Command("set", set_, -3, WRITE, 1, 1, 1, rows=set_rows),
     Command("setnx", setnx, 3, WRITE, 1, 1, 1),
-    Command("setex", setex, 4, WRITE, 1, 1, 1),
-    Command("psetex", psetex, 4, WRITE, 1, 1, 1),
+    Command("setex", setex, 4, WRITE | REPEATS, 1, 1, 1),
+    Command("psetex", psetex, 4, WRITE | REPEATS, 1, 1, 1),
     Command("getset", getset, 3, WRITE, 1, 1, 1),
     Command("getdel", getdel, 2, WRITE, 1, 1, 1),
     Command("getex", getex, -2, WRITE, 1, 1, 1),
-    Command("mget", mget, -2, READ, 1, -1, 1),
-    Command("mset", mset, -3, WRITE, 1, -1, 2),
+    Command("mget", mget, -2, READ | REPEATS, 1, -1, 1),
+    Command("mset", mset, -3, WRITE | REPEATS, 1, -1, 2),
     Command("msetnx", msetnx, -3, WRITE, 1, -1, 2),
 ]
