@@ -30,7 +30,7 @@ cdef class Scan:
     cdef bint pushes
 
     cdef void _forget(self)
-    @cython.locals(p="uchar*", length=Py_ssize_t, model_at=Py_ssize_t, at=Py_ssize_t, n=Py_ssize_t, args=list)
+    @cython.locals(p="uchar*", length=Py_ssize_t, model_at=Py_ssize_t, at=Py_ssize_t, n=Py_ssize_t, args=list, walks=int)
     cpdef Py_ssize_t scan(self, bytearray buf, Py_ssize_t pos, Py_ssize_t end, list out) except? -9
     cdef void _again(self, Py_ssize_t n) except *
     cdef void _take(self, list args, list out) except *

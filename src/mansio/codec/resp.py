@@ -46,6 +46,9 @@ KEPT_BYTES = 16_384
 _WAIT, _FAULT = -1, -2
 _NEGATIVE, _NO_NUMBER = -1, -2
 _DIGITS_MAX = 18
+_COUNTS = {b"*%d" % count: count for count in range(1, 65)}
+_WALKS_MAX = 8
+"""How often a buffer is split by the pure form, which takes longer the more of it is left."""
 
 
 class Scan:
@@ -102,6 +105,7 @@ class Scan:
             if not self.trusted:
                 return pos
         self._forget()
+        walks = _WALKS_MAX
         while pos < end:
             length = self.model_len
             if length:
@@ -121,6 +125,11 @@ class Scan:
                     self._again(n)
                     continue
             at = pos
+            if not cython.compiled and self.trusted and walks:
+                walks -= 1
+                pos = self._walk(buf, pos, end, out)
+                if pos != at:
+                    continue
             if p[pos] == 42:  # *
                 n = self._array(buf, p, pos, end)
             else:
@@ -139,6 +148,34 @@ class Scan:
                 if not self.trusted:
                     break
         self._close(out)
+        return pos
+
+    def _walk(self, buf: bytearray, pos: int, end: int, out: list[Any]) -> int:
+        """The quick way of the pure form: where line ends stand between arguments only, splitting finds them all. Takes
+        commands up to one that needs to be looked at closely; the position behind them."""
+        pieces = bytes(buf[pos:end]).split(b"\r\n")
+        last = len(pieces) - 1
+        alone = self.model_len == 0
+        i = 0
+        while i < last:
+            count = _COUNTS.get(pieces[i], 0)
+            stop = i + 1 + 2 * count
+            if not count or stop > last:
+                break
+            sizes, args = pieces[i + 1 : stop : 2], pieces[i + 2 : stop : 2]
+            if sizes != [b"$%d" % len(arg) for arg in args]:
+                break
+            length = len(pieces[i]) + 2 + sum(map(len, sizes)) + sum(map(len, args)) + 4 * count
+            if self.first is not None and args == self.last and buf[self.model_at] == 42:
+                self._again(1)
+            else:
+                self._take(args, out)
+            self.model_at, self.model_len = pos, length
+            pos += length
+            i = stop
+            if alone and buf.startswith(bytes(buf[pos - length : pos]), pos):
+                break  # a row of these: they need not even be split
+            alone = False
         return pos
 
     # -- items

@@ -22,7 +22,7 @@ def describe(client: "RespConnection", now_ns: int) -> str:
     topics = client.topics.names
     library, version = client.library
     server = client.peer.name.partition(" -> ")[2]
-    transaction = client.transaction
+    transaction, command = client.transaction, client.last_command
     queued = -1 if transaction is None else len(getattr(transaction, "queued", ()))
     return (
         f"id={client.id} addr={client.address} laddr={server} fd=0 name={_text(client.name)} "
@@ -30,7 +30,7 @@ def describe(client: "RespConnection", now_ns: int) -> str:
         f"flags={_flags(client)} db={client.database} sub={len(topics[0])} psub={len(topics[1])} "
         f"ssub={len(topics[2])} multi={queued} qbuf={len(client.tail)} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 "
         f"obl=0 oll=0 omem={client.unread_bytes} tot-mem={len(client.tail) + client.unread_bytes} events=r "
-        f"cmd={client.last_command or 'NULL'} user={client.user} redir=-1 resp={client.proto} "
+        f"cmd={command.name if command is not None else 'NULL'} user={client.user} redir=-1 resp={client.proto} "
         f"lib-name={_text(library)} lib-ver={_text(version)}"
     )
 

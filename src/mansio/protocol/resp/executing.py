@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from mansio.codec.resp import apart
+from mansio.codec.resp import apart, encode_reply
 from mansio.core.broker import Broker
 from mansio.core.errors import BrokerError
 from mansio.core.recall import Recall
@@ -20,12 +20,21 @@ from mansio.protocol.resp.command import NO_AUTH, NOW, READ, REPEATS, SUBSCRIBED
 from mansio.protocol.resp.errors import CommandError, MustWait
 from mansio.protocol.resp.output import OFF, SKIP, SKIP_NEXT, UNREAD_BYTES_MAX, Output
 from mansio.protocol.resp.patience import Patience
-from mansio.protocol.resp.reply import NO_REPLY, NULL_ARRAY, QUEUED, encode, encode_error
+from mansio.protocol.resp.reply import (
+    NO_REPLY,
+    NULL_ARRAY,
+    QUEUED,
+    encode,
+    encode_error,
+    encode_rare,
+)
 
 COMMANDS_PER_TURN: Final = 512
 """Then others have their turn. A row of commands that are alike counts as one, and one more for each 16."""
 REPLY_BYTES_PER_TURN: Final = 1 << 20
 """The same by what is answered, but for the last reply."""
+
+known: Final = table.known
 
 Row = tuple[list[bytes], int, list[bytes] | None, list[int] | None]
 """Commands that are alike: see `codec.resp.Scan.scan`."""
@@ -52,7 +61,7 @@ class Executing(Output):
         self.subscriptions = 0  # channels and patterns, of all kinds
         self.unusual = True
         """Whether more is to be looked at than the command: see `_execute_unusual`."""
-        self.last_command = ""
+        self.last_command: Command | None = None
         self._transaction: Any = None
         self.patience = Patience(broker)
         self.recall: tuple[list[bytes], Recall] | None = None  # of the command that has to wait
@@ -147,17 +156,19 @@ class Executing(Output):
 
     def execute(self, args: list[bytes]) -> None:
         """One command. MustWait: it has to be executed again."""
-        command = table.find(args[0])
-        if self.unusual or self.clients.watching or command is None or command.subcommands:
+        command = known(args[0]) or table.find(args[0])
+        clients = self.clients
+        if self.unusual or clients.watching or command is None or command.subcommands:
             self._execute_unusual(command, args)
             return
-        if command.takes(len(args)):
+        arity = command.arity
+        if len(args) == arity or (arity < 0 and len(args) >= -arity):
             reply = self.reply_to(command, args)
         else:
             reply = errors.wrong_number(command.name)
-        self.clients.commands += 1
+        clients.commands += 1
         if reply is not NO_REPLY and not self.closed:
-            self.send_raw(encode(reply, self.proto))
+            self.send_raw(encode_reply(reply, self.proto, encode_rare))
 
     def _execute_unusual(self, command: Command | None, args: list[bytes]) -> None:
         """The same for a client in some state, for a command that has subcommands, and for one that there is not."""
@@ -196,10 +207,11 @@ class Executing(Output):
 
     def reply_to(self, command: Command, args: list[bytes]) -> Any:
         """Executes a command that may be executed, also one of a transaction: its reply. MustWait."""
-        self.last_command = command.name
+        self.last_command = command
         try:
-            if command.flags & (WRITE | READ):
-                self.wait_for_log(command.flags)
+            flags = command.flags
+            if flags & (WRITE | READ):
+                self.wait_for_log(flags)
             return command.handler(self, args)
         except CommandError as error:
             return error

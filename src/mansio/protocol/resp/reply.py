@@ -10,6 +10,7 @@ In RESP2 maps and sets are arrays, doubles and texts are bulk strings, booleans 
 
 from typing import Any, Final, NamedTuple
 
+from mansio.codec.resp import encode_reply
 from mansio.protocol.resp.errors import CommandError
 
 
@@ -50,63 +51,43 @@ QUEUED: Final = Raw(b"+QUEUED\r\n")
 
 def encode(value: Any, proto: int) -> bytes:
     """A reply for a client that speaks version `proto`, 2 or 3."""
-    out: list[bytes] = []
-    _encode(value, proto, out)
-    return b"".join(out)
+    return encode_reply(value, proto, encode_rare)
 
 
-def _encode(value: Any, proto: int, out: list[bytes]) -> None:
-    kind = type(value)
-    if kind is bytes:
-        out.append(b"$%d\r\n%b\r\n" % (len(value), value))
-    elif kind is int:
-        out.append(b":%d\r\n" % value)
-    elif value is None:
-        out.append(b"_\r\n" if proto == 3 else b"$-1\r\n")
-    elif kind is Raw:
-        out.append(value.data)
-    elif kind is str:
-        out.append(b"+%b\r\n" % value.encode("utf-8", "surrogateescape"))
-    elif kind is list:
-        _encode_items(b"*", value, proto, out)
-    elif value is NULL_ARRAY:
-        out.append(b"_\r\n" if proto == 3 else b"*-1\r\n")
-    elif kind is CommandError:
-        out.append(encode_error(value.text))
-    else:
-        _encode_rare(value, proto, out)
-
-
-def _encode_items(sign: bytes, items: list[Any], proto: int, out: list[bytes]) -> None:
-    out.append(b"%b%d\r\n" % (sign, len(items)))
-    for item in items:
-        _encode(item, proto, out)
-
-
-def _encode_rare(value: Any, proto: int, out: list[bytes]) -> None:
+def encode_rare(value: Any, proto: int) -> bytes:
+    """A reply of one of the kinds that the codec leaves to others."""
+    if type(value) is Raw:
+        return value.data
+    if value is NULL_ARRAY:
+        return b"_\r\n" if proto == 3 else b"*-1\r\n"
+    if isinstance(value, CommandError):
+        return encode_error(value.text)
     if isinstance(value, dict):
-        sign, size = (b"%", len(value)) if proto == 3 else (b"*", 2 * len(value))
-        out.append(b"%b%d\r\n" % (sign, size))
-        for key, item in value.items():
-            _encode(key, proto, out)
-            _encode(item, proto, out)
-    elif isinstance(value, set):
-        _encode_items(b"~" if proto == 3 else b"*", list(value), proto, out)
-    elif isinstance(value, Push):
-        _encode_items(b">" if proto == 3 else b"*", value.items, proto, out)
-    elif isinstance(value, bool):
-        out.append((b"#t\r\n" if value else b"#f\r\n") if proto == 3 else b":%d\r\n" % value)
-    elif isinstance(value, float):
+        items = [each for pair in value.items() for each in pair]
+        return _items(b"%%%d\r\n" % len(value) if proto == 3 else b"", items, proto)
+    if isinstance(value, set):
+        return _items(b"~%d\r\n" % len(value) if proto == 3 else b"", list(value), proto)
+    if isinstance(value, Push):
+        return _items(b">%d\r\n" % len(value.items) if proto == 3 else b"", value.items, proto)
+    if isinstance(value, bool):
+        return (b"#t\r\n" if value else b"#f\r\n") if proto == 3 else b":%d\r\n" % value
+    if isinstance(value, float):
         text = format_double(value)
-        out.append(b",%b\r\n" % text if proto == 3 else b"$%d\r\n%b\r\n" % (len(text), text))
-    elif isinstance(value, Verbatim):
+        return b",%b\r\n" % text if proto == 3 else b"$%d\r\n%b\r\n" % (len(text), text)
+    if isinstance(value, Verbatim):
         text = value.text.encode("utf-8", "surrogateescape")
         if proto == 3:
             text = value.format.encode() + b":" + text
         sign = b"=" if proto == 3 else b"$"
-        out.append(b"%b%d\r\n%b\r\n" % (sign, len(text), text))
-    else:
-        raise TypeError(f"no reply can be {value!r}")
+        return b"%b%d\r\n%b\r\n" % (sign, len(text), text)
+    raise TypeError(f"no reply can be {value!r}")
+
+
+def _items(head: bytes, items: list[Any], proto: int) -> bytes:
+    """Behind this head, or as an array."""
+    parts = [head or b"*%d\r\n" % len(items)]
+    parts += [encode_reply(item, proto, encode_rare) for item in items]
+    return b"".join(parts)
 
 
 def encode_error(text: str) -> bytes:
