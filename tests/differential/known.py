@@ -1,5 +1,6 @@
 """Where Mansio answers otherwise than Redis on purpose. docs/compatibility.md quotes the reasons."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
@@ -16,7 +17,28 @@ class Difference(NamedTuple):
     excuses: Excuse
 
 
-KNOWN: Final[tuple[Difference, ...]] = ()
+def _counts_commands(args: Sequence[Arg], redis: bytes, mansio: bytes) -> bool:
+    words = [arg.upper() for arg in args if isinstance(arg, bytes)]
+    return words == [b"COMMAND", b"COUNT"] and mansio.startswith(b":")
+
+
+def _ends_at_a_nul(args: Sequence[Arg], redis: bytes, mansio: bytes) -> bool:
+    shown = re.compile(rb"(-[^\r\n\0]*)\0[^\r\n]*")
+    return b"-" in redis and shown.sub(rb"\1", mansio) == redis
+
+
+KNOWN: Final[tuple[Difference, ...]] = (
+    Difference(
+        "`COMMAND COUNT`, `COMMAND` and its like",
+        "They tell of the commands that there are.",
+        _counts_commands,
+    ),
+    Difference(
+        "A NUL byte in an error",
+        "Redis ends the text there; Mansio shows all of it.",
+        _ends_at_a_nul,
+    ),
+)
 
 
 def excuse_for(args: Sequence[Arg], redis: bytes, mansio: bytes) -> Difference | None:

@@ -106,7 +106,7 @@ class Generator:
         if rng.random() < SPOILT and step.name() != b"SCAN":
             at = rng.randrange(len(args))
             kind = rng.randrange(5)
-            if kind == 0 and len(args) > 1:
+            if kind == 0 and at:
                 del args[at]
             elif kind == 1:
                 args.insert(at + 1, rng.choice(JUNK))

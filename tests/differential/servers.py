@@ -1,5 +1,6 @@
 """The two servers, each a process of its own on a free port of 127.0.0.1, with its data in a temporary folder."""
 
+import os
 import shutil
 import signal
 import socket
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -48,6 +50,7 @@ class Server:
             self._process = subprocess.Popen(
                 self.command(),
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=ROOT,
+                start_new_session=True,
             )  # fmt: skip
         deadline = time.monotonic() + START_S_MAX
         while not self._answers():
@@ -59,11 +62,23 @@ class Server:
         """What it has written so far."""
         return (self.folder / "output").read_text(errors="replace")
 
-    def kill(self) -> None:
-        """Without warning."""
+    def kill(self, children: bool = False) -> None:
+        """Without warning; what it has started, too, if wanted."""
         if self._process is not None:
+            if children:
+                with suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
             self._process.kill()
             self._process.wait()
+
+    def stop(self) -> None:
+        """In order."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(STOP_S_MAX)
+            except subprocess.TimeoutExpired:
+                self.kill(children=True)
 
     def is_running(self) -> bool:
         """Whether it is there."""
@@ -71,12 +86,7 @@ class Server:
 
     def close(self) -> None:
         """The process ends, and its files go."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-            try:
-                self._process.wait(STOP_S_MAX)
-            except subprocess.TimeoutExpired:
-                self.kill()
+        self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _answers(self) -> bool:
@@ -93,15 +103,24 @@ class Server:
 
 
 class Redis(Server):
-    """redis-server without persistence."""
+    """redis-server, without persistence unless it is `durable`: then every write is synced before its reply."""
 
     name = "redis"
+
+    def __init__(self, durable: bool = False) -> None:
+        super().__init__()
+        self.durable = durable
 
     def command(self) -> list[str]:
         program = shutil.which("redis-server")
         if program is None:
             raise CannotStart("redis-server is not installed (Debian: apt install redis-server)")
-        settings = ("--save", "", "--appendonly", "no", "--bind", HOST, "--dir", str(self.folder))
+        log = (
+            ("--appendonly", "yes", "--appendfsync", "always")
+            if self.durable
+            else ("--appendonly", "no")
+        )
+        settings = (*log, "--save", "", "--bind", HOST, "--dir", str(self.folder))
         return [program, "--port", str(self.port), *settings]
 
 
@@ -110,17 +129,17 @@ class Mansio(Server):
 
     name = "mansio"
 
-    def __init__(self, durable: bool = False, program: tuple[str, ...] = ()) -> None:
-        """`program`: how it is called, this interpreter's if empty."""
+    def __init__(self, durable: bool = False, options: tuple[str, ...] = ()) -> None:
+        """`options`: more of them for `mansio serve`."""
         super().__init__()
         self.durable = durable
-        self._program = program or (sys.executable, "-m", "mansio")
+        self._options = options
         self._amqp_port = free_port()
 
     def command(self) -> list[str]:
         log = ["--data-dir", str(self.folder / "data")] if self.durable else ["--in-memory"]
         ports = ["--port", str(self._amqp_port), "--redis-port", str(self.port)]
-        return [*self._program, "serve", *ports, *log]
+        return [sys.executable, "-m", "mansio", "serve", *ports, *log, *self._options]
 
 
 def is_installed() -> bool:
