@@ -60,7 +60,9 @@ def bracket(pattern: bytes, p: int, byte: int) -> tuple[bool, int]:
 
 
 PATTERNS = st.lists(
-    st.sampled_from([b"*", b"?", b"a", b"b", b"-", b"\\", b"[", b"]", b"^", b"[a-c]", b"\xff", b"."]),
+    st.sampled_from(
+        [b"*", b"?", b"a", b"b", b"-", b"\\", b"[", b"]", b"^", b"[a-c]", b"\xff", b"."]
+    ),
     max_size=8,
 ).map(b"".join)
 NAMES = st.lists(st.sampled_from([b"a", b"b", b"c", b"-", b"\\", b"]", b"\xff", b"\n", b"."])).map(
@@ -81,7 +83,14 @@ def test_it_is_what_redis_says(pattern: bytes, name: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "literal"),
-    [(b"news", b"news"), (b"a\\*b", b"a*b"), (b"", b""), (b"a?", None), (b"*", None), (b"[a]", None)],
+    [
+        (b"news", b"news"),
+        (b"a\\*b", b"a*b"),
+        (b"", b""),
+        (b"a?", None),
+        (b"*", None),
+        (b"[a]", None),
+    ],
 )
 def test_it_tells_that_it_matches_only_one_name(pattern: bytes, literal: bytes | None) -> None:
     assert glob(pattern).literal == literal
