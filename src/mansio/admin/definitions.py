@@ -116,7 +116,7 @@ def export_definitions(broker: Broker) -> Document:
             _queue(queue)
             for host in hosts
             for queue in host.queues.values()
-            if queue.logged and (queue.vacancy is None or queue.bindings)
+            if queue.lasting and (queue.vacancy is None or queue.bindings)
         ],
         "exchanges": [
             _exchange(exchange, host)

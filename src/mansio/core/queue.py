@@ -67,6 +67,7 @@ class Queue:
         "in_flight",
         "lease",
         "levels",
+        "logged",
         "low_position",
         "name",
         "next_position",
@@ -96,6 +97,7 @@ class Queue:
         self.vhost = vhost
         self.name = name
         self.durable = durable
+        self.logged = durable and owner is None  # its persistent messages are in the log
         self.auto_delete = auto_delete
         self.owner = owner
         self.arguments: Arguments = arguments or {}
@@ -134,8 +136,8 @@ class Queue:
         """For kinds of queues: `asked` has changed."""
 
     @property
-    def logged(self) -> bool:
-        """Whether persistent messages in it outlive a restart: not in an exclusive queue, whose owner is gone."""
+    def lasting(self) -> bool:
+        """Whether it outlives a restart, where a log is kept: not an exclusive queue, whose owner is gone."""
         return self.durable and self.owner is None
 
     def append(self, run: Run) -> int:

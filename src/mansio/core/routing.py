@@ -76,7 +76,7 @@ class Binding:
         """Whether it outlives a restart: both ends have to."""
         if isinstance(self.destination, Exchange):
             return self.source.durable and self.destination.durable
-        return self.source.durable and self.destination.logged
+        return self.source.durable and self.destination.lasting
 
     @property
     def to_exchange(self) -> bool:
