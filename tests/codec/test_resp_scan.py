@@ -210,6 +210,14 @@ def test_announced_sizes_cost_nothing(codec: Any, head: bytes) -> None:
 
 
 @every_form
+def test_a_long_line_that_is_no_size_yet(codec: Any) -> None:
+    data = b"*1\r\n$" + b"x" * 20_000 + b"\r"
+    assert not read(codec, data).fault
+    assert read(codec, data + b"\n").fault == "Protocol error: invalid bulk length"
+    assert read(codec, data + b"\n", len(data)).fault == "Protocol error: invalid bulk length"
+
+
+@every_form
 def test_what_is_put_together_is_copied_once(codec: Any) -> None:
     """Each read adds what it brought; the bytes before are not read again, and are no part of what is left."""
     scan = codec.Scan()

@@ -21,6 +21,7 @@ cdef inline bytes new_bytes(const uchar* source, Py_ssize_t size):
 
 cdef class Scan:
     cdef public bint trusted
+    cdef public Py_ssize_t line_max, kept_max
     cdef public str fault
     cdef list args
     cdef Py_ssize_t left, size, at, bulk_left

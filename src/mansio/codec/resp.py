@@ -58,6 +58,8 @@ class Scan:
     def __init__(self) -> None:
         self.trusted = True
         """Whether the client has logged in. One that has not is read command by command, with narrow limits."""
+        self.line_max = LINE_BYTES_MAX
+        self.kept_max = KEPT_BYTES
         self.fault = ""
         """What the client is told of bytes that are no command; nothing can be read behind them."""
         self.args: Any = None  # of the command that is read; None: there is none
@@ -166,7 +168,8 @@ class Scan:
             if sizes != [b"$%d" % len(arg) for arg in args]:
                 break
             length = len(pieces[i]) + 2 + sum(map(len, sizes)) + sum(map(len, args)) + 4 * count
-            if self.first is not None and args == self.last and buf[self.model_at] == 42:
+            model = buf[self.model_at : self.model_at + self.model_len]
+            if self.first is not None and length == len(model) and buf.startswith(model, pos):
                 self._again(1)
             else:
                 self._take(args, out)
@@ -241,7 +244,7 @@ class Scan:
     def _inline(self, buf: bytearray, p: Any, pos: int, end: int) -> int:
         """The command of a line: the position behind it, or _WAIT or _FAULT."""
         at = _find(buf, p, 10, pos, end)
-        if (end if at < 0 else at) - pos > LINE_BYTES_MAX:
+        if (end if at < 0 else at) - pos > self.line_max:
             return self._fail("too big inline request")
         if at < 0:
             return _WAIT
@@ -254,7 +257,7 @@ class Scan:
     def _array(self, buf: bytearray, p: Any, pos: int, end: int) -> int:
         """The command of an array: the position behind it, or _WAIT or _FAULT."""
         at = _find(buf, p, 13, pos, end)
-        if (end if at < 0 else at) - pos > LINE_BYTES_MAX:
+        if (end if at < 0 else at) - pos > self.line_max:
             return self._fail("too big mbulk count string")
         if at < 0 or at + 2 > end:
             return _WAIT
@@ -275,7 +278,7 @@ class Scan:
         while self.left:
             self.at = pos
             at = _find(buf, p, 13, pos, end)
-            if (end if at < 0 else at) - pos > LINE_BYTES_MAX:
+            if (end if at < 0 else at) - pos > self.line_max:
                 return self._fail("too big bulk count string")
             if at < 0 or at + 2 > end:
                 return _WAIT
@@ -310,7 +313,7 @@ class Scan:
 
     def _keep(self, buf: bytearray, pos: int, end: int) -> int:
         """The command at `pos` is not whole: where to go on when there is more."""
-        if self.args is None or end - pos <= KEPT_BYTES:
+        if self.args is None or end - pos <= self.kept_max:
             self.args = None
             return pos
         return self._keep_bulk(buf, self.at, end)
@@ -318,8 +321,8 @@ class Scan:
     def _keep_bulk(self, buf: bytearray, pos: int, end: int) -> int:
         """Begins to put together the argument at `pos`, if much of it is there: where to go on."""
         at = buf.find(b"\r", pos, end) + 2
-        if end - pos <= KEPT_BYTES or at < 2:
-            return pos
+        if end - pos <= self.kept_max or at < 2 or at > end:
+            return pos  # it is short, or it is not said yet how long it is
         self.bulk_left = int(buf[pos + 1 : at - 2]) + 2 - (end - at)
         self.bulk = buf[at:end]
         return end
