@@ -9,6 +9,7 @@ from mansio.protocol.resp.arguments import integer, name_of
 from mansio.protocol.resp.command import READ, REPEATS, WRITE, Command, container
 from mansio.protocol.resp.errors import NO_SUCH_KEY, SYNTAX, CommandError
 from mansio.protocol.resp.reply import OK
+from mansio.protocol.resp.session_commands import make_vhost
 
 if TYPE_CHECKING:
     from mansio.protocol.resp.connection import RespConnection
@@ -95,8 +96,10 @@ def copy(client: "RespConnection", args: list[bytes]) -> Any:
     if database == client.database and key == target:
         raise CommandError(SAME)
     keys = readable(client, key)
+    if not keys.exists(key):
+        return 0
     to = _other(client, database, target)
-    if not keys.exists(key) or (to.exists(target) and not replace):
+    if to.exists(target) and not replace:
         return 0
     check_room(client, len(keys.strings.get(key, b"")))
     client.broker.key_moves.copy(keys, key, to, target)
@@ -110,8 +113,10 @@ def move(client: "RespConnection", args: list[bytes]) -> Any:
     if database == client.database:
         raise CommandError(SAME)
     keys = configurable(client, key)
+    if not keys.exists(key):
+        return 0
     to = _other(client, database, key)
-    if not keys.exists(key) or to.exists(key):
+    if to.exists(key):
         return 0
     check_room(client, len(keys.strings.get(key, b"")))
     client.broker.key_moves.copy(keys, key, to, key)
@@ -130,10 +135,9 @@ def _other(client: "RespConnection", database: int, key: bytes) -> Keyspace:
     """The keyspace of a database, once the client may write this key there."""
     if database == client.database:
         return writable(client, key)
+    make_vhost(client, database)
     vhost = client.databases[database]
     broker = client.broker
-    if vhost not in broker.vhosts:
-        raise CommandError(DB_OUT_OF_RANGE)
     broker.users.rights(client.user, vhost).check_write("queue", name_of(key))
     return broker.keyspace(vhost)
 

@@ -41,7 +41,7 @@ def select(client: "RespConnection", args: list[bytes]) -> Any:
     if not 0 <= number < len(client.databases):
         raise CommandError("ERR DB index is out of range")
     if number != client.database or client.session is None:
-        _make_vhost(client, number)
+        make_vhost(client, number)
         try:
             client.enter(client.user, number)
         except BrokerError as error:
@@ -49,7 +49,7 @@ def select(client: "RespConnection", args: list[bytes]) -> Any:
     return OK
 
 
-def _make_vhost(client: "RespConnection", number: int) -> None:
+def make_vhost(client: "RespConnection", number: int) -> None:
     """A database that nobody has used yet is made by the first administrator who selects it, who gets all rights."""
     broker, name = client.broker, client.databases[number]
     if name in broker.vhosts:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 QUEUED_BYTES_MAX: Final = 256 << 20
 """What the commands of one transaction may hold: all of it goes into one entry of the log."""
 ABORTED: Final = "EXECABORT Transaction discarded because of previous errors."
+MISSPELT: Final = (
+    "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command"
+)
 NOT_ALLOWED: Final = "ERR Command not allowed inside a transaction"
 TOO_LARGE: Final = "ERR the commands of the transaction have more than 256 MiB"
 
@@ -72,6 +75,9 @@ def forget(client: "RespConnection") -> None:
 def exec_(client: "RespConnection", args: list[bytes]) -> Any:
     """EXEC"""
     transaction = client.transaction
+    if len(args) != 1:  # redis-server says so itself, and throws the transaction away
+        forget(client)
+        raise CommandError(MISSPELT)
     if transaction is None:
         raise CommandError("ERR EXEC without MULTI")
     if transaction.failed:
@@ -143,7 +149,7 @@ def unwatch(client: "RespConnection", args: list[bytes]) -> Any:
 
 COMMANDS: Final = [
     Command("multi", multi, 1, NOW),
-    Command("exec", exec_, 1, NOW),
+    Command("exec", exec_, -1, NOW),
     Command("discard", discard, 1, NOW),
     Command("watch", watch, -2, NOW | READ, 1, -1, 1),
     Command("unwatch", unwatch, 1),
