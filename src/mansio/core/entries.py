@@ -14,17 +14,14 @@ from mansio.core.records import encode_topology
 from mansio.core.routing import Route
 from mansio.core.run import Run, Span, lay_out
 from mansio.core.stream_ids import id_at, index_of
+from mansio.core.stream_marks import MARK, marks_of
 
 if TYPE_CHECKING:
     from mansio.core.broker import Broker
-    from mansio.core.session import Session
     from mansio.core.stream import Stream
 
 NODE: Final = 100
 """Entries that a trim which is not exact takes at a time (stream-node-max-entries of redis-server 7.0.15)."""
-
-MARK: Final = "mark stream"
-"""The change of topology that says what of a stream its entries do not tell."""
 
 Slice = tuple[Run, int, int]
 """Entries [start, stop) of a run."""
@@ -59,6 +56,21 @@ class Entries:
         batch.ids.append(id)
         batch.data_bytes += len(frames)
         stream.last_id = id
+
+    def add_row(self, stream: "Stream", frames: list[bytes], first: int) -> None:
+        """Several entries, with ids from this one on."""
+        self.add(stream, frames[0], first)
+        batch = stream.batch
+        assert batch is not None
+        batch.frames += frames[1:]
+        batch.ids.extend(range(first + 1, first + len(frames)))
+        batch.data_bytes += sum(map(len, frames)) - len(frames[0])
+        stream.last_id = first + len(frames) - 1
+
+    def turned_for(self, stream: "Stream") -> None:
+        """Those who wait for the stream get what was added, before anybody does anything else."""
+        self.flush(stream)
+        self._broker.streams.watching.serve()
 
     def flush_all(self) -> None:
         """The turn, or a transaction, ends."""
@@ -148,9 +160,10 @@ class Entries:
         found = self.slices(stream, stream.first, stream.next_position, 1)
         return id_at(found[0][0], found[0][1]) if found else 0
 
-    def exists_between(self, stream: "Stream", low: int, high: int) -> bool:
-        """Whether the highest id that was deleted lies there, so that counting from there would be a guess."""
-        return bool(stream.deleted_id) and low <= stream.deleted_id <= high
+    def newest_id(self, stream: "Stream") -> int:
+        """The id of the newest entry; 0 when there is none."""
+        found = self.slices(stream, stream.first, stream.next_position, 1, True)
+        return id_at(found[0][0], found[0][1]) if found else 0
 
     # -- out
 
@@ -234,6 +247,7 @@ class Entries:
     def turned(self) -> None:
         """The turn ends."""
         self.flush_all()
+        self._broker.streams.watching.serve()
         marked, self._marked = self._marked, {}
         for stream in marked:
             if not stream.deleted:
@@ -242,12 +256,12 @@ class Entries:
         self.unwritten = False
 
     def set_id(self, stream: "Stream", last: int, added: int, deleted: int) -> None:
-        """XSETID: -1 for what stays."""
+        """XSETID: -1, or 0 for the highest that was deleted, for what stays."""
         self.flush(stream)
         stream.last_id = last
         if added >= 0:
             stream.added = added - stream.next_position
-        if deleted >= 0:
+        if deleted:
             stream.deleted_id = deleted
         self.mark(stream)
 
@@ -259,27 +273,6 @@ class Entries:
         stream.last_id = stream.deleted_id = 0
         stream.added = -stream.next_position
         self.mark(stream)
-
-    def seen(self, session: "Session", stream: "Stream") -> None:
-        """The session is told what is there: its reply waits for what is not durable yet."""
-        if stream.committed < stream.next_position or stream.batch is not None:
-            self._broker.confirms.changed(session)
-
-
-def marks_of(stream: "Stream") -> dict[str, Any]:
-    """What a record says of a stream that its entries do not."""
-    return {
-        "last": stream.last_id,
-        "deleted": stream.deleted_id,
-        "added": stream.added,
-        "released": stream.released,
-    }
-
-
-def set_marks(stream: "Stream", marks: dict[str, Any]) -> None:
-    """The same, back from a record."""
-    stream.last_id, stream.deleted_id = marks["last"], marks["deleted"]
-    stream.added, stream.released = marks["added"], marks["released"]
 
 
 def _alive(stream: "Stream", start: int, stop: int) -> int:

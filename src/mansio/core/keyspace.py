@@ -14,6 +14,8 @@ from mansio.core.errors import BrokerError
 from mansio.core.items import Items
 from mansio.core.key_expiry import KeyExpiry
 from mansio.core.key_scan import KeyScan
+from mansio.core.stream import Stream
+from mansio.core.stream_keys import drop_stream
 
 if TYPE_CHECKING:
     from mansio.core.broker import Broker
@@ -202,8 +204,10 @@ class Keyspace:
         return True
 
     def drop_queue(self, queue: "Queue") -> None:
-        """What is in it goes, and so does the queue itself if nobody has declared it, or it is a stream."""
-        if is_declared(queue) and not queue.keeps:
+        """What is in it goes, and so does the queue itself if nobody has declared it."""
+        if isinstance(queue, Stream):
+            drop_stream(self._broker, queue)
+        elif is_declared(queue):
             self._broker.settling.drop_ready(queue)
         else:
             self._broker.definitions.drop_queue(queue)
@@ -295,6 +299,8 @@ class Keyspace:
             return changes, kind is STRING
         queue = self._queue_of(key)
         assert queue is not None
+        if isinstance(queue, Stream):
+            self._broker.streams.entries.flush(queue)
         first = -1
         if queue.ready:
             span = queue.ready[0]

@@ -24,7 +24,9 @@ class Keyspaces:
         found = self._by_vhost.get(vhost)
         if found is None:
             broker = self._broker
-            found = Keyspace(broker, broker.vhosts[vhost], Items(broker, vhost))
+            items = Items(broker, vhost)
+            found = Keyspace(broker, broker.vhosts[vhost], items)
+            broker.streams.reading.equip(vhost, items)
             self._by_vhost[vhost] = found
         return found
 

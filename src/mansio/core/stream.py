@@ -16,7 +16,7 @@ others, in `gaps`. A run of which nothing is left is given up.
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from mansio.core.gaps import Gaps
 from mansio.core.paging import Pages
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from mansio.core.batch import Batch
     from mansio.core.group import Group
     from mansio.core.packing import Packing
+    from mansio.core.read_group import ReadGroups
     from mansio.core.routing import Route
+    from mansio.core.watching import Watcher
 
 
 class Cut(NamedTuple):
@@ -92,6 +94,7 @@ class Stream(Queue):
         "missing",
         "packed",
         "packing",
+        "readers",
         "released",
         "removed",
         "route",
@@ -114,7 +117,8 @@ class Stream(Queue):
         self.last_id = self.deleted_id = self.added = 0
         self.batch: Batch | None = None
         self.route: Route | None = None  # of entries that Redis clients add
-        self.watchers: Any = None  # who waits for entries
+        self.readers: ReadGroups | None = None  # groups of Redis clients
+        self.watchers: dict[Watcher, None] | None = None  # who waits for entries
         self.packed = 0  # the number of the first run that may be packed; see packing.py
         self.packing: Packing | None = None
         self.pages = Pages(oldest_first=True)

@@ -10,11 +10,13 @@ from mansio.core.errors import PreconditionFailed, Unsupported, unsupported
 from mansio.core.group import Group
 from mansio.core.inflight import Piece
 from mansio.core.packing import Packer
+from mansio.core.reading import Reading
 from mansio.core.rota import ROTA, Rota
 from mansio.core.run import Run, Span
 from mansio.core.stream import Reader, Stream
 from mansio.core.stream_cuts import Cuts
 from mansio.core.stream_ids import compact, number
+from mansio.core.watching import Watching
 
 if TYPE_CHECKING:
     from mansio.core.broker import Broker
@@ -41,12 +43,15 @@ class Retainer:
 
 
 class Streams:
-    """The Broker's streams, by id. `entries`: as Redis clients have them; `cuts`: what goes."""
+    """The Broker's streams, by id. `entries`: as Redis clients have them; `cuts`: what goes; `reading`: groups of Redis
+    clients; `watching`: those of them that wait."""
 
     def __init__(self, broker: "Broker") -> None:
         self._broker = broker
         self.entries = Entries(broker)
         self.cuts = Cuts(broker)
+        self.reading = Reading(broker)
+        self.watching = Watching(broker)
         self._packer = Packer(broker)
         self._retainers: dict[int, Retainer] = {}
         self._rotas: dict[tuple[str, str], Rota] = {}  # by virtual host and name of the group
@@ -58,16 +63,30 @@ class Streams:
         """There is one more queue: a stream, a group, or one that has nothing to do with either."""
         if isinstance(queue, Stream):
             self._retainers[queue.id] = Retainer(self, queue)
+            self.watching.made(queue)
         elif isinstance(queue, Group):
             self._made_group(queue)
 
     def gone(self, queue: "Queue") -> None:
         """It is deleted, and its consumers are cancelled."""
         if isinstance(queue, Stream):
+            self.reading.drop_all(queue)
+            self.watching.gone(queue)
             self._retainers.pop(queue.id, None)
             self._packer.gone(queue)
         elif isinstance(queue, Group):
             self._gone_group(queue)
+
+    def by_id(self, id: int) -> Stream | None:
+        """The stream with this id."""
+        found = self._retainers.get(id)
+        return None if found is None else found.stream
+
+    def named(self, vhost: str, name: str) -> Stream | None:
+        """The stream of this name; None for what is none."""
+        host = self._broker.vhosts.get(vhost)
+        found = None if host is None else host.queues.get(name)
+        return found if isinstance(found, Stream) else None
 
     def rearmed(self, stream: Stream) -> None:
         """Its retention has changed: it is looked at in this turn."""
@@ -99,6 +118,8 @@ class Streams:
         broker.journal.publish(entry)
         if broker.paging.budget_bytes:
             broker.paging.arrived(entry, (stream,))
+        if stream.watchers is not None:
+            self.watching.stir(stream)
 
     def placed(self, run: Run) -> None:
         """A run is durable; if it is one of a stream, its readers may have it."""

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from mansio.core.access_records import users_fields, vhost_fields
 from mansio.core.deduplication import Window
-from mansio.core.entries import marks_of
 from mansio.core.group import Group
 from mansio.core.names import PREDECLARED_EXCHANGES
 from mansio.core.policies import policies_fields
@@ -14,6 +13,7 @@ from mansio.core.queue import Queue
 from mansio.core.records import pack_table
 from mansio.core.routing import Binding, Exchange
 from mansio.core.stream import Stream
+from mansio.core.stream_marks import marks_of
 
 if TYPE_CHECKING:
     from mansio.core.broker import Broker

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 from mansio.core.access_records import RESTORE, restore_users
 from mansio.core.deduplication import REMEMBER, restore_ids
 from mansio.core.delays import Delays
-from mansio.core.entries import MARK, set_marks
 from mansio.core.group import SOURCE, Group
 from mansio.core.history import RECENT_HISTORY, History
 from mansio.core.key_moves import rename
@@ -14,6 +13,7 @@ from mansio.core.queue import Queue
 from mansio.core.records import SNAPSHOT, Damaged, unpack_table
 from mansio.core.routing import Exchange
 from mansio.core.stream import Stream
+from mansio.core.stream_marks import MARK, set_marks
 from mansio.core.topology_records import PREDECLARED
 from mansio.core.vacancy import Vacancy
 

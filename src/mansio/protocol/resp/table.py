@@ -16,6 +16,10 @@ from mansio.protocol.resp import (
     ranges,
     server_commands,
     session_commands,
+    stream_groups,
+    stream_info,
+    stream_reading,
+    streams,
     strings,
     transactions,
 )
@@ -40,6 +44,10 @@ _FAMILIES: Final = (
     ranges,
     server_commands,
     session_commands,
+    stream_groups,
+    stream_info,
+    stream_reading,
+    streams,
     strings,
     transactions,
 )
