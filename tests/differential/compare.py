@@ -11,6 +11,8 @@ from tests.resp_client import Map, RespError, Set, parse
 CLOCK_ID: Final = re.compile(rb"\A(\d{13})-\d+\Z")
 """An id that was made of the time, in milliseconds."""
 CLOCK_IDS: Final = re.compile(r"\b\d{13}-\d+\b")
+QUEUED: Final = b"+QUEUED\r\n"
+OK: Final = b"+OK\r\n"
 TIME_MS: Final = 1_000_000_000_000
 SLACK_S: Final = 5
 SLACK_MS: Final = SLACK_S * 1000
@@ -27,6 +29,26 @@ SERVERS_OWN: Final = frozenset((b"server", b"version", b"id", b"modules"))
 LEAVING: Final = frozenset((b"unsubscribe", b"punsubscribe", b"sunsubscribe"))
 
 Args = Sequence[Arg]
+
+
+class Transactions:
+    """What clients have queued between MULTI and EXEC, so that EXEC's replies can be told apart."""
+
+    def __init__(self) -> None:
+        self._queued: dict[int, list[Args]] = {}
+
+    def before(self, client: int, args: Args) -> Sequence[Args]:
+        """The commands whose replies stand in the reply to this one."""
+        return self._queued.get(client, ()) if _word(args, 0) == b"EXEC" else ()
+
+    def heard(self, client: int, args: Args, reply: bytes) -> None:
+        """Takes note of a reply."""
+        if reply == QUEUED:
+            self._queued.setdefault(client, []).append(args)
+            return
+        name = _word(args, 0)
+        if (name == b"MULTI" and reply == OK) or (name == b"EXEC" and reply[:1] != b"-"):
+            self._queued.pop(client, None)
 
 
 def same(args: Args, a: bytes, b: bytes, queued: Sequence[Args] = ()) -> bool:

@@ -75,6 +75,7 @@ class Line:
 
     def __init__(self, text: str, words: dict[str, Draw]) -> None:
         weight, _, rest = text.strip().partition(" ")
+        self.text = rest
         self.weight = int(weight)
         self._words = words
         self._tokens = rest.replace("[", " [ ").replace("]", " ] ").split()

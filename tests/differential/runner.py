@@ -11,8 +11,6 @@ from tests.differential.steps import Arg, Scenario, Step
 
 GROUP: Final = 40  # commands in one write
 WAITERS_MAX: Final = 3
-QUEUED: Final = b"+QUEUED\r\n"
-OK: Final = b"+OK\r\n"
 
 Plant = Callable[[Sequence[Arg], bytes], bytes]
 
@@ -48,13 +46,13 @@ class Runner:
         self._at = 0
         self._waiting: dict[int, Step] = {}
         self._gone: set[int] = set()
-        self._queued: dict[int, list[tuple[Arg, ...]]] = {}
+        self._transactions = compare.Transactions()
 
     def run(self, scenario: Scenario) -> Different | None:
         """The first difference, or None."""
         for side in self.sides:
             side.begin(scenario)
-        self._waiting, self._gone, self._queued = {}, set(), {}
+        self._waiting, self._gone, self._transactions = {}, set(), compare.Transactions()
         for at, steps in self._groups(scenario):
             self._at = at
             client = steps[0].client
@@ -151,17 +149,14 @@ class Runner:
         name = step.name()
         if redis == GONE:
             self._gone.add(client)
-        if redis == QUEUED:
-            self._queued.setdefault(client, []).append(args)
-        elif redis != mansio:
-            queued = self._queued.get(client, ()) if name == b"EXEC" else ()
+        if redis != mansio:
+            queued = self._transactions.before(client, args)
             if not compare.same(args, redis, mansio, queued):
                 excuse = known.excuse_for(args, redis, mansio)
                 if excuse is None:
                     return Different(self._at + offset, client, step, (redis,), (mansio,))
                 self.excused[excuse.title] += 1
-        if (name == b"MULTI" and redis == OK) or (name == b"EXEC" and redis[:1] != b"-"):
-            self._queued.pop(client, None)
+        self._transactions.heard(client, args, redis)
         if name == b"XADD" and redis.startswith(b"$") and b"*" in args:
             for side, raw in zip(self.sides, (redis, mansio), strict=True):
                 side.entries.append(raw.split(b"\r\n")[1])

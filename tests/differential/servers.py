@@ -44,14 +44,19 @@ class Server:
         """How it is started."""
         raise NotImplementedError
 
-    def start(self) -> None:
-        """Returns when it answers. Errors: CannotStart."""
+    def spawn(self) -> None:
+        """Without waiting for anything. It leads a process group of its own."""
         with open(self.folder / "output", "ab") as output:
             self._process = subprocess.Popen(
                 self.command(),
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=ROOT,
                 start_new_session=True,
             )  # fmt: skip
+
+    def start(self) -> None:
+        """Returns when it answers. Errors: CannotStart."""
+        self.spawn()
+        assert self._process is not None
         deadline = time.monotonic() + START_S_MAX
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
