@@ -325,6 +325,8 @@ class Broker(Connecting):
         """Hands out what can be delivered; answers the turn's records."""
         settling = self.settling
         settling.now_ms = self.now_ms
+        if self.lists.gathered:
+            self.lists.flush()
         if self.deadlines.next_ms <= self.now_ms:
             self.deadlines.fire(self.now_ms)
         if self.streams.entries.unwritten:

@@ -29,10 +29,26 @@ if TYPE_CHECKING:
     from mansio.core.session import Channel, Session
 
 
+class Gathered:
+    """What was pushed to the end of one queue in this turn by clients with the same rights, which become one run."""
+
+    __slots__ = ("before", "pressing", "queue", "size_bytes", "values")
+
+    def __init__(self, queue: Queue, pressing: bool) -> None:
+        self.queue = queue
+        self.before = queue.ready_count
+        self.pressing = pressing  # whoever pushes there should slow down
+        self.values: list[bytes] = []
+        self.size_bytes = 0  # reserved for them in the log
+
+
 class Lists:
     """The Broker's queues as lists. `left`: which end is meant."""
 
     def __init__(self, broker: "Broker") -> None:
+        self.gathered: dict[Any, Gathered] = {}
+        """By what pushes have in common. Whoever looks at a list, but to push, calls `flush` before."""
+        self._gathering: dict[Queue, Any] = {}  # the keys of these
         self.ready: list[Queue] = []
         """Something came into these, for which clients wait; whoever drives a front has `waiting.serve` called."""
         self._broker = broker
@@ -91,6 +107,8 @@ class Lists:
     ) -> int:
         """Puts values to one end, one after the other; how many elements there are then. PreconditionFailed: it is
         full and refuses them; nothing has changed."""
+        if queue in self._gathering:
+            self._flush_one(queue)
         front = queue.head_left is left and not queue.keeps
         if front:
             values = values[::-1]
@@ -100,6 +118,30 @@ class Lists:
         if queue.bound is not None and queue.waiters is None:
             self._broker.bring_up_to_date(queue)
         return queue.ready_count
+
+    def gather(self, key: Any, queue: Queue, left: bool) -> Gathered | None:
+        """Pushes with this key, see `gathered`, go on to a queue that is no stream; None where each has to be a run of
+        its own."""
+        if queue.head_left is left or queue.bound is not None or queue.waiters is not None:
+            return None
+        if queue in self._gathering:
+            self._flush_one(queue)
+        pressing = queue.crowded or self._broker.journal.behind
+        found = self.gathered[key] = Gathered(queue, pressing)
+        self._gathering[queue] = key
+        return found
+
+    def flush(self) -> None:
+        """What was gathered goes to the queues."""
+        for queue in list(self._gathering):
+            self._flush_one(queue)
+
+    def _flush_one(self, queue: Queue) -> None:
+        gathered = self.gathered.pop(self._gathering.pop(queue))
+        self._broker.journal.room_bytes += gathered.size_bytes
+        if gathered.values:
+            route = Route("", queue.name, (queue,))
+            self.enter(queue, self._broker.letters.contents(gathered.values, route), False)
 
     def check_room(self, queue: Queue, run: Run) -> None:
         """PreconditionFailed where the queue is full and refuses the run."""
@@ -157,6 +199,8 @@ class Lists:
         """How many elements at one end are in memory, at most `n`; what is not is asked for if that is the first one,
         and the queue is looked at again then."""
         head = queue.head_left is left
+        if n == 1 and (queue.ready[0] if head else queue.last()).run.data:
+            return 1
         found = 0
         for span in queue.spans() if head else cuts.backwards(queue):
             if not span.run.data:

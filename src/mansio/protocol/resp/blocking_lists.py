@@ -22,7 +22,7 @@ from mansio.protocol.resp.errors import (
     refusal,
 )
 from mansio.protocol.resp.list_access import bulk, changed, load, look_up, recall, target
-from mansio.protocol.resp.lists import move, several, side
+from mansio.protocol.resp.list_ends import move, several, side
 from mansio.protocol.resp.patience import until_ms
 from mansio.protocol.resp.reply import NO_REPLY, NULL_ARRAY, Raw
 

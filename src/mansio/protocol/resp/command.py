@@ -29,6 +29,9 @@ REPEATS: Final = 128
 ADMIN: Final = 256
 """It concerns the server: MONITOR does not show it."""
 
+GATHERS: Final = 512
+"""It pushes, and may do so to what was gathered of pushes: see `core.lists`."""
+
 RowHandler = Callable[
     [Any, list[bytes], int, list[bytes] | None, list[int] | None], tuple[bytes, int]
 ]

@@ -16,7 +16,16 @@ from mansio.core.recall import Recall
 from mansio.core.session import Session
 from mansio.protocol.resp import errors, table
 from mansio.protocol.resp.clients import Clients, clients_of
-from mansio.protocol.resp.command import NO_AUTH, NOW, READ, REPEATS, SUBSCRIBED, WRITE, Command
+from mansio.protocol.resp.command import (
+    GATHERS,
+    NO_AUTH,
+    NOW,
+    READ,
+    REPEATS,
+    SUBSCRIBED,
+    WRITE,
+    Command,
+)
 from mansio.protocol.resp.errors import CommandError, MustWait
 from mansio.protocol.resp.output import OFF, SKIP, SKIP_NEXT, UNREAD_BYTES_MAX, Output
 from mansio.protocol.resp.patience import Patience
@@ -141,6 +150,8 @@ class Executing(Output):
             done = min(times, max(REPLY_BYTES_PER_TURN // len(data), 1))
             self.send_raw(data * done)
         else:
+            if self.broker.lists.gathered and not command.flags & GATHERS:
+                self.broker.lists.flush()
             try:
                 self.wait_for_log(command.flags)
                 data, done = command.rows(self, args, times, values, counts)
@@ -208,6 +219,8 @@ class Executing(Output):
     def reply_to(self, command: Command, args: list[bytes]) -> Any:
         """Executes a command that may be executed, also one of a transaction: its reply. MustWait."""
         self.last_command = command
+        if self.broker.lists.gathered and not command.flags & GATHERS:
+            self.broker.lists.flush()
         try:
             flags = command.flags
             if flags & (WRITE | READ):
