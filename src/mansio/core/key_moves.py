@@ -3,7 +3,9 @@
 from typing import TYPE_CHECKING
 
 from mansio.core.errors import BrokerError
-from mansio.core.keyspace import NONE, STRING, is_declared, is_key
+from mansio.core.keyspace import LIST, NONE, STRING, is_declared, is_key
+from mansio.core.list_copies import read_list, write_list
+from mansio.core.recall import Recall
 from mansio.core.records import encode_topology
 
 if TYPE_CHECKING:
@@ -45,10 +47,10 @@ class KeyMoves:
             raise Immovable(f"queue '{queue.name}' was declared over AMQP and keeps its name")
         keys.delete(new)
         name = new.decode("utf-8", "surrogateescape")
-        about = {"do": "rename queue", "vhost": host.name, "name": queue.name, "to": name}
-        self._broker.journal.write(encode_topology(about))
         if name in host.queues:
             self._broker.definitions.drop_queue(host.queues[name])
+        about = {"do": "rename queue", "vhost": host.name, "name": queue.name, "to": name}
+        self._broker.journal.write(encode_topology(about))
         rename(host, queue, name)
         if queue.waiters is not None:
             self._broker.lists.ready.append(queue)
@@ -64,11 +66,26 @@ class KeyMoves:
         if queue is not None and is_declared(queue) and (is_key(queue) or not hiding):
             raise Immovable(f"queue '{queue.name}' was declared over AMQP and keeps its name")
 
-    def copy(self, keys: "Keyspace", source: bytes, to: "Keyspace", target: bytes) -> None:
-        """There is a key `source`, and none `target`. Immovable for lists and streams."""
-        if keys.kind_of(source) is not STRING:
-            raise Immovable("lists and streams cannot be copied")
-        to.set(target, keys.strings[source], keys.time_of(source) or 0)
+    def copy(
+        self, keys: "Keyspace", source: bytes, to: "Keyspace", target: bytes, recall: Recall
+    ) -> None:
+        """There is a key `source`; `target`, if it is there, is replaced. Immovable for streams. MustWait."""
+        kind = keys.kind_of(source)
+        when_ms = keys.time_of(source) or 0
+        if kind is STRING:
+            to.set(target, keys.strings[source], when_ms)
+            return
+        queue = keys.queue_of(source)
+        if queue is None or kind is not LIST:
+            raise Immovable("streams cannot be copied")
+        self._check_free(to, target, True)
+        elements = read_list(self._broker, queue, recall)
+        to.delete(target)
+        name = target.decode("utf-8", "surrogateescape")
+        write_list(self._broker, to.vhost, name, elements, queue.head_left)
+        to.touched(target)
+        if when_ms:
+            to.expire(target, when_ms)
 
     def flush(self, keys: "Keyspace") -> None:
         """No keys any more, but for streams that were declared over AMQP: of their queues only the messages go."""

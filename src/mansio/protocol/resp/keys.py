@@ -8,6 +8,7 @@ from mansio.protocol.resp.access import check_room, configurable, readable, writ
 from mansio.protocol.resp.arguments import integer, name_of
 from mansio.protocol.resp.command import READ, REPEATS, WRITE, Command, container
 from mansio.protocol.resp.errors import NO_SUCH_KEY, SYNTAX, CommandError
+from mansio.protocol.resp.list_access import forget, load, recall
 from mansio.protocol.resp.reply import OK
 from mansio.protocol.resp.session_commands import make_vhost
 
@@ -101,13 +102,12 @@ def copy(client: "RespConnection", args: list[bytes]) -> Any:
     to = _other(client, database, target)
     if to.exists(target) and not replace:
         return 0
-    check_room(client, len(keys.strings.get(key, b"")))
-    client.broker.key_moves.copy(keys, key, to, target)
+    _copy(client, args, to, target)
     return 1
 
 
 def move(client: "RespConnection", args: list[bytes]) -> Any:
-    """MOVE key database: strings only"""
+    """MOVE key database"""
     key = args[1]
     database = _database(client, args[2])
     if database == client.database:
@@ -118,10 +118,29 @@ def move(client: "RespConnection", args: list[bytes]) -> Any:
     to = _other(client, database, key)
     if to.exists(key):
         return 0
-    check_room(client, len(keys.strings.get(key, b"")))
-    client.broker.key_moves.copy(keys, key, to, key)
+    _copy(client, args, to, key)
     keys.delete(key)
     return 1
+
+
+def _copy(client: "RespConnection", args: list[bytes], to: Keyspace, target: bytes) -> None:
+    keys, key = client.keys, args[1]
+    queue = None if key in keys.strings else keys.queue_of(key)
+    if queue is None:
+        check_room(client, len(keys.strings[key]))
+    else:
+        if not client.rights.everything:
+            client.broker.users.rights(client.user, to.vhost).check_configure(
+                "queue", name_of(target)
+            )
+        check_room(client, sum([span.run.data_bytes for span in queue.spans()]))
+    client.broker.key_moves.copy(keys, key, to, target, recall(client, args))
+    forget(client)
+
+
+def load_all(client: "RespConnection", args: list[bytes]) -> None:
+    """Before a transaction with COPY or MOVE: a list has to be in memory; MustWait."""
+    load(client, args[1], True)
 
 
 def _database(client: "RespConnection", text: bytes) -> int:
@@ -306,8 +325,8 @@ COMMANDS: Final = [
     Command("type", type_, 2, READ | REPEATS, 1, 1, 1),
     Command("rename", rename, 3, WRITE, 1, 2, 1),
     Command("renamenx", renamenx, 3, WRITE, 1, 2, 1),
-    Command("copy", copy, -3, WRITE, 1, 2, 1),
-    Command("move", move, 3, WRITE, 1, 1, 1),
+    Command("copy", copy, -3, WRITE, 1, 2, 1, load_all),
+    Command("move", move, 3, WRITE, 1, 1, 1, load_all),
     Command("dbsize", dbsize, 1, READ | REPEATS),
     Command("randomkey", randomkey, 1, READ),
     Command("keys", keys, 2, READ),
