@@ -52,9 +52,11 @@ def target(client: "RespConnection", key: bytes, head_left: bool) -> Queue:
 
 
 def changed(client: "RespConnection", key: bytes, queue: Queue) -> None:
-    """Something was taken out of a list: an empty one is no key any more."""
+    """Something was taken out of a list, or might have been: an empty one is no key any more."""
     if not queue.ready_count:
         client.keys.gone(key)
+    elif client.keys.watched:
+        client.keys.touched(key)
 
 
 def check_room(client: "RespConnection", values: Sequence[bytes]) -> None:
