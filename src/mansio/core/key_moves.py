@@ -7,6 +7,7 @@ from mansio.core.keyspace import LIST, NONE, STRING, is_declared, is_key
 from mansio.core.list_copies import read_list, write_list
 from mansio.core.recall import Recall
 from mansio.core.records import encode_topology
+from mansio.core.stream import Stream
 
 if TYPE_CHECKING:
     from mansio.core.broker import Broker
@@ -46,12 +47,16 @@ class KeyMoves:
         if is_declared(queue):
             raise Immovable(f"queue '{queue.name}' was declared over AMQP and keeps its name")
         keys.delete(new)
+        if isinstance(queue, Stream):
+            self._broker.streams.leave_name(queue)
         name = new.decode("utf-8", "surrogateescape")
         if name in host.queues:
             self._broker.definitions.drop_queue(host.queues[name])
         about = {"do": "rename queue", "vhost": host.name, "name": queue.name, "to": name}
         self._broker.journal.write(encode_topology(about))
         rename(host, queue, name)
+        if isinstance(queue, Stream):
+            self._broker.streams.watching.made(queue)
         if queue.waiters is not None:
             self._broker.lists.ready.append(queue)
         self._broker.policies.apply(queue)

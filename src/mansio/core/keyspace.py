@@ -15,7 +15,7 @@ from mansio.core.items import Items
 from mansio.core.key_expiry import KeyExpiry
 from mansio.core.key_scan import KeyScan
 from mansio.core.stream import Stream
-from mansio.core.stream_keys import drop_stream
+from mansio.core.stream_keys import MADE_BY, reset_stream
 
 if TYPE_CHECKING:
     from mansio.core.broker import Broker
@@ -205,8 +205,8 @@ class Keyspace:
 
     def drop_queue(self, queue: "Queue") -> None:
         """What is in it goes, and so does the queue itself if nobody has declared it."""
-        if isinstance(queue, Stream):
-            drop_stream(self._broker, queue)
+        if is_declared(queue) and isinstance(queue, Stream):
+            reset_stream(self._broker, queue)
         elif is_declared(queue):
             self._broker.settling.drop_ready(queue)
         else:
@@ -322,4 +322,5 @@ def key_of(queue: "Queue") -> bytes:
 
 def is_declared(queue: "Queue") -> bool:
     """Whether it was declared over AMQP, or is used from there: it stays when it is empty, and keeps its name."""
-    return queue.vacancy is None or bool(queue.consumers or queue.bindings)
+    made = queue.vacancy is not None or MADE_BY in queue.arguments
+    return not made or bool(queue.consumers or queue.bindings)

@@ -22,6 +22,7 @@ from mansio.core.queue import Queue
 from mansio.core.recall import Recall
 from mansio.core.routing import Route
 from mansio.core.run import Run, Span
+from mansio.core.stream_keys import MADE_BY
 from mansio.core.vacancy import declare_list, make_list
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Lists:
     def target(self, session: "Session", name: str, head_left: bool) -> Queue:
         """Where a push goes; it is made if there is none. A stream that was declared takes what is appended."""
         queue = self._broker.vhosts[session.vhost].queues.get(name)
-        if queue is not None and queue.keeps and queue.vacancy is None:
+        if queue is not None and queue.keeps and MADE_BY not in queue.arguments:
             return queue
         queue = self.find(session, name)
         if queue is None:

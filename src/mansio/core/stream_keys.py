@@ -41,11 +41,8 @@ def make_stream(broker: "Broker", session: "Session", name: str) -> Stream:
     return stream
 
 
-def drop_stream(broker: "Broker", stream: Stream) -> None:
-    """DEL: it goes; one that was declared over AMQP is empty and has forgotten its ids and groups, and stays."""
-    if MADE_BY in stream.arguments:
-        broker.definitions.drop_queue(stream)
-        return
+def reset_stream(broker: "Broker", stream: Stream) -> None:
+    """DEL of one that was declared over AMQP: it is empty and has forgotten its ids and groups, and stays."""
     broker.streams.reading.drop_all(stream)
     broker.streams.watching.gone(stream)
     broker.streams.entries.reset(stream)

@@ -88,6 +88,13 @@ class Streams:
         found = None if host is None else host.queues.get(name)
         return found if isinstance(found, Stream) else None
 
+    def leave_name(self, stream: Stream) -> None:
+        """It gets another name: for who waits for this one it is gone."""
+        self.entries.flush(stream)
+        stream.route = None
+        self.watching.gone(stream)
+        stream.watchers = None
+
     def rearmed(self, stream: Stream) -> None:
         """Its retention has changed: it is looked at in this turn."""
         self._broker.deadlines.at(self._broker.now_ms, self._retainers[stream.id])

@@ -59,9 +59,11 @@ class Watching:
                     stream.watchers = None
 
     def made(self, stream: "Stream") -> None:
-        """There is a stream that somebody may have waited for."""
+        """There is a stream of this name, for which somebody may have waited."""
         if self._watchers:
             stream.watchers = self._watchers.get((stream.vhost, stream.name))
+            if stream.watchers and stream.ready_count:
+                self.stir(stream)
 
     def stir(self, stream: "Stream") -> None:
         """Something has come into a stream that is watched, or may be read by now."""

@@ -57,16 +57,10 @@ def create(client: "RespConnection", key: bytes) -> Stream:
     name = name_of(key)
     other = client.broker.vhosts[client.session.vhost].queues.get(name)
     if other is not None:  # an empty one, which is no key
-        raise WrongKind(name)
+        if other.vacancy is None or not other.vacancy.vacant:
+            raise WrongKind(name)
+        client.broker.definitions.drop_queue(other)
     return make_stream(client.broker, client.session, name)
-
-
-def changed(client: "RespConnection", key: bytes) -> None:
-    """Something of a stream has changed of which its entries do not tell."""
-    assert client.session is not None
-    keyspace = client.broker.keyspace(client.session.vhost)
-    if keyspace.watched:
-        keyspace.touched(key)
 
 
 def check_room(client: "RespConnection", size: int) -> None:

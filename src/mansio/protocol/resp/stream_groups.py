@@ -11,7 +11,6 @@ from mansio.protocol.resp.reply import NULL_ARRAY, OK
 from mansio.protocol.resp.stream_access import (
     ENTRY_BYTES,
     array_of,
-    changed,
     check_room,
     create,
     encode_ids,
@@ -87,7 +86,6 @@ def group_create(client: "RespConnection", args: list[bytes]) -> Any:
         stream = create(client, args[2])
     if not client.broker.streams.reading.create(stream, args[3], last, read):
         raise CommandError("BUSYGROUP Consumer Group name already exists")
-    changed(client, args[2])
     return OK
 
 
@@ -97,7 +95,6 @@ def group_set_id(client: "RespConnection", args: list[bytes]) -> Any:
     group = _group(client, args)
     last = group.stream.last_id if args[4] == b"$" else any_id(args[4])
     client.broker.streams.reading.set_id(group, last, read)
-    changed(client, args[2])
     return OK
 
 
@@ -112,7 +109,6 @@ def group_destroy(client: "RespConnection", args: list[bytes]) -> Any:
         return 0
     streams.reading.destroy(group)
     streams.watching.group_gone(stream, args[3])
-    changed(client, args[2])
     return 1
 
 
@@ -122,7 +118,6 @@ def group_create_consumer(client: "RespConnection", args: list[bytes]) -> Any:
     if args[4] in group.consumers:
         return 0
     client.broker.streams.reading.consumer(group, args[4])
-    changed(client, args[2])
     return 1
 
 
@@ -132,7 +127,6 @@ def group_delete_consumer(client: "RespConnection", args: list[bytes]) -> Any:
     consumer = group.consumers.get(args[4])
     if consumer is None:
         return 0
-    changed(client, args[2])
     return client.broker.streams.reading.remove(group, consumer)
 
 
