@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import takewhile, zip_longest
 from random import Random, SystemRandom
 from typing import Final
@@ -19,12 +20,16 @@ from tests.differential.families import FAMILIES, TABLES
 from tests.differential.runner import Different, Plant, Runner
 from tests.differential.scenario import Generator
 from tests.differential.servers import CannotStart, Mansio, Redis, Server
-from tests.differential.shrink import shrunk
+from tests.differential.shrink import Play, shrunk
 from tests.differential.side import Side, Stuck
 from tests.differential.steps import Scenario, shown
 
 SCENARIO: Final = 800
 SEEDS_MAX: Final = 1 << 32
+TRIES: Final = 400
+"""Scenarios that may be played to shrink one."""
+DURABLE_TRIES: Final = 100
+"""The same where each one starts servers."""
 PROGRESS_S: Final = 10.0
 
 
@@ -61,8 +66,7 @@ def compare(
     """Plays scenarios on two running servers until there were enough commands or differences."""
     sides = Side("redis", redis.port), Side("mansio", mansio.port)
     runner = Runner(*sides, plant)
-    if plan.durable:
-        runner.restart = lambda: restart(sides[1], mansio)
+    restarting = (lambda: restart(sides[1], mansio)) if plan.durable else None
     missing = sides[1].lacks(
         {line.name.lower() for lines in TABLES.values() for line in lines if line.name.isupper()}
     )
@@ -74,11 +78,17 @@ def compare(
         while runner.commands < plan.commands and len(kinds) < plan.keep:
             scenario = generator.scenario(SCENARIO)
             outcome.scenarios += 1
+            runner.restart = restarting
             different = runner.run(scenario)
             if different is not None and different.kind() not in kinds:
                 kinds.add(different.kind())
-                small = shrunk(runner.run, scenario, different)
-                report = told(runner, small, outcome.scenarios, different)
+                play, tries = runner.run, TRIES
+                if different.at < len(scenario.steps):
+                    runner.restart = None
+                elif restarting is not None:
+                    play, tries = partial(play_anew, runner, mansio), DURABLE_TRIES
+                small = shrunk(play, scenario, different, tries)
+                report = told(play, small, outcome.scenarios, different)
                 outcome.findings.append(report)
                 say(report)
             if (now := time.monotonic()) - shown_s > PROGRESS_S:
@@ -97,22 +107,37 @@ def compare(
     return outcome
 
 
-def restart(side: Side, server: Server) -> None:
-    """The server is killed, and comes back with what it had promised to keep."""
+def play_anew(runner: Runner, server: Server, scenario: Scenario) -> Different | None:
+    """On a server that remembers nothing of other scenarios."""
+    restart(runner.mansio, server, empty=True)
+    return runner.run(scenario)
+
+
+def restart(side: Side, server: Server, empty: bool = False) -> str:
+    """The server is killed, and comes back with what it had promised to keep; if not, why, and it comes back empty."""
     server.kill()
-    server.start()
+    if empty:
+        server.forget()
+    try:
+        server.start()
+        fault = ""
+    except CannotStart as error:
+        fault = str(error)
+        server.forget()
+        server.start()
     side.restarted(server.port)
+    return fault
 
 
-def told(runner: Runner, scenario: Scenario, number: int, first: Different) -> str:
+def told(play: Play, scenario: Scenario, number: int, first: Different) -> str:
     """The steps of a shrunk scenario, and the replies that are not the same."""
-    different = runner.run(scenario) or first
+    different = play(scenario) or first
     protocols = ", ".join(f"{i}: RESP{n}" for i, n in enumerate(scenario.protocols))
     lines = [f"difference in scenario {number} (clients {protocols}):"]
     lines += [f"  {step}" for step in scenario.steps]
     if different is first:
         lines.append("  (it did not come again when this was repeated)")
-    lines.append(f"on {different.step}, client {different.client} heard")
+    lines.append(f"on {different.step}: client {different.client} heard")
     pairs = zip_longest(different.redis, different.mansio, fillvalue=b"")
     same = len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
     for name, raws in (("Redis ", different.redis), ("Mansio", different.mansio)):

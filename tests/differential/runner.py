@@ -41,7 +41,8 @@ class Runner:
         self.commands = 0
         self.asked: Counter[bytes] = Counter()
         self.excused: Counter[str] = Counter()
-        self.restart: Callable[[], None] | None = None
+        self.restart: Callable[[], str] | None = None
+        """Called at the end of each scenario; answers what is wrong."""
         self._plant = plant
         self._at = 0
         self._waiting: dict[int, Step] = {}
@@ -183,8 +184,9 @@ class Runner:
             found = self._play(subscriber, [Step(subscriber, (b"PING",))], True)
             if found is not None:
                 return found
-        if self.restart is not None:
-            self.restart()
+        if self.restart is not None and (fault := self.restart()):
+            again = Step(0, (b"RESTART",))
+            return Different(self._at, 0, again, (b"+OK\r\n",), (fault[-1500:].encode(),))
         return self._look()
 
     def _look(self) -> Different | None:

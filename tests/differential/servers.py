@@ -63,6 +63,10 @@ class Server:
                 raise CannotStart(f"{self.name} did not start:\n{self.output()[-2000:]}")
             time.sleep(0.01)
 
+    def forget(self) -> None:
+        """What it has stored is gone; it must not run."""
+        shutil.rmtree(self.folder / "data", ignore_errors=True)
+
     def output(self) -> str:
         """What it has written so far."""
         return (self.folder / "output").read_text(errors="replace")
