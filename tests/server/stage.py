@@ -12,6 +12,8 @@ from mansio.log.base import Bounds, LogError
 from mansio.log.memory import MemoryLog
 from mansio.protocol.amqp.connection import PROTOCOL_HEADER
 from mansio.protocol.amqp.letters import AmqpLetters
+from mansio.protocol.base import Authenticator, Peer
+from mansio.protocol.resp.connection import RespConnection
 from mansio.server.connection import Connection, MakeFront
 from mansio.server.tasks import Tasks
 from mansio.server.turn import Turn
@@ -228,6 +230,20 @@ class Stage:
         actor.say(1, m.ChannelOpen())
         self.turn.end()
         assert actor.names()[-1] == "channel.open-ok"
+        return actor
+
+    def redis(self, address: str = "127.0.0.1", default_user: str = "guest") -> Actor:
+        """A Redis client that has said nothing yet."""
+
+        def make(peer: Peer, door: Authenticator) -> RespConnection:
+            now_ns = self.clock.now_ns()
+            return RespConnection(
+                self.broker, door, peer, self.turn.speaking, now_ns, default_user=default_user
+            )
+
+        self.address = address
+        actor = Actor(self, make)
+        self.address = "127.0.0.1"
         return actor
 
     async def until(self, condition: Callable[[], bool]) -> None:

@@ -62,7 +62,7 @@ def test_a_broker_in_a_known_state() -> None:
         await stage.settle()
         found = samples(stage)
         expected = {
-            "connections": 2, "connections_opened_total": 2, "connections_closed_total": 0,
+            "connections amqp": 2, "connections redis": 0, "connections_opened_total": 2, "connections_closed_total": 0,
             "channels": 1, "channels_opened_total": 2, "channels_closed_total": 1,
             "queues": 1, "consumers": 0, "messages_ready": 3, "messages_unacknowledged": 1,
             "messages_published_total": 6, "messages_routed_total": 5,
@@ -80,6 +80,22 @@ def test_a_broker_in_a_known_state() -> None:
         assert found["log_live_bytes"] + found["log_garbage_bytes"] == total
         assert found["log_appended_bytes_total"] == total
         assert found["log_append_seconds_count"] == found["log_appended_entries_total"]
+
+    play(scene)
+
+
+def test_redis_clients() -> None:
+    async def scene(stage: Stage) -> None:
+        stage.actor()
+        known, gone, nobody = stage.redis(), stage.redis(), stage.redis("192.0.2.7")
+        for client in (known, gone, nobody):
+            client.send(b"PING\r\n")
+        known.send(b"SELECT 1\r\nNONSENSE\r\n")
+        gone.connection.connection_lost(None)
+        await stage.settle()
+        found = samples(stage)
+        assert found["connections amqp"] == found["connections redis"] == 1
+        assert found["redis_commands_total"] == 5
 
     play(scene)
 
@@ -279,10 +295,10 @@ def test_counters_of_a_process_move(start_broker: BrokerStarter, free_port: int)
         assert found["messages_published_total"] == found["messages_confirmed_total"] == 10
         assert found["messages_delivered_total"] == 10
         assert found["messages_unacknowledged"] == 3
-        assert (found["connections"], found["channels"], found["consumers"]) == (1, 1, 1)
+        assert (found["connections amqp"], found["channels"], found["consumers"]) == (1, 1, 1)
         assert found["log_appended_entries_total"] > before["log_appended_entries_total"]
         assert found["log_append_seconds_sum"] > before["log_append_seconds_sum"]
-    found = wait_for(free_port, lambda found: found["connections"] == 0)
+    found = wait_for(free_port, lambda found: found["connections amqp"] == 0)
     assert found["messages_ready"] == 3
     assert broker.stop() == 0
 

@@ -5,26 +5,12 @@ import logging
 import pytest
 
 from mansio.core.limits import Limits
-from mansio.protocol.base import Authenticator, Peer
 from mansio.protocol.resp.connection import RespConnection
 from mansio.server.connection import STRANGER_BYTES, STRANGER_WRITE_BYTES, WRITE_HIGH_BYTES
 from mansio.server.turn import STRANGERS_PER_TURN
 from tests.server.stage import Actor, Stage, play
 
 REMOTE = "192.0.2.7"
-
-
-def redis(stage: Stage, address: str = "127.0.0.1", default_user: str = "guest") -> Actor:
-    """A client that has said nothing yet."""
-
-    def make(peer: Peer, door: Authenticator) -> RespConnection:
-        broker, now_ns = stage.broker, stage.clock.now_ns()
-        return RespConnection(
-            broker, door, peer, stage.turn.speaking, now_ns, default_user=default_user
-        )
-
-    stage.address = address
-    return Actor(stage, make)
 
 
 def front_of(actor: Actor) -> RespConnection:
@@ -42,7 +28,7 @@ async def lose(stage: Stage, actor: Actor, error: Exception | None = None) -> No
 
 def test_a_client_of_this_machine_is_nobodys_stranger() -> None:
     async def scene(stage: Stage) -> None:
-        actor = redis(stage)
+        actor = stage.redis()
         visitors = stage.turn.visitors
         assert visitors.strangers == 0 and actor.transport.high == WRITE_HIGH_BYTES
         actor.send(b"PING\r\n")
@@ -60,9 +46,9 @@ def test_strangers_are_not_counted_when_they_need_not_log_in(
     monkeypatch.setattr("mansio.server.visitors.STRANGERS_PER_ADDRESS", 1)
 
     async def scene(stage: Stage) -> None:
-        known = [redis(stage) for _ in range(3)]
+        known = [stage.redis() for _ in range(3)]
         assert not any(actor.transport.closing for actor in known)
-        first, second = redis(stage, REMOTE), redis(stage, REMOTE)
+        first, second = stage.redis(REMOTE), stage.redis(REMOTE)
         assert not first.transport.closing and second.transport.closing
 
     play(scene)
@@ -70,7 +56,7 @@ def test_strangers_are_not_counted_when_they_need_not_log_in(
 
 def test_a_stranger_has_only_so_much_time() -> None:
     async def scene(stage: Stage) -> None:
-        actor, known = redis(stage, REMOTE), redis(stage)
+        actor, known = stage.redis(REMOTE), stage.redis()
         limit_ns = Limits().handshake_ns
         stage.clock.ns += limit_ns - 1
         actor.send(b"PING\r\n")
@@ -91,7 +77,7 @@ def test_a_stranger_has_only_so_much_time() -> None:
 
 def test_a_strangers_end_is_told_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     async def scene(stage: Stage) -> None:
-        redis(stage, REMOTE)
+        stage.redis(REMOTE)
         stage.clock.ns += Limits().handshake_ns + 1
         stage.turn.tick()
         await stage.settle()
@@ -103,7 +89,7 @@ def test_a_strangers_end_is_told_in_the_log(caplog: pytest.LogCaptureFixture) ->
 
 def test_strangers_are_read_a_little_at_a_time_and_looked_at_in_turn() -> None:
     async def scene(stage: Stage) -> None:
-        actors = [redis(stage, REMOTE) for _ in range(STRANGERS_PER_TURN + 1)]
+        actors = [stage.redis(REMOTE) for _ in range(STRANGERS_PER_TURN + 1)]
         assert len(actors[0].connection.get_buffer(-1)) == STRANGER_BYTES
         for actor in actors:
             stage.clock.ns += 1
@@ -118,7 +104,7 @@ def test_strangers_are_read_a_little_at_a_time_and_looked_at_in_turn() -> None:
 
 def test_a_stranger_that_does_not_read_is_not_read_from() -> None:
     async def scene(stage: Stage) -> None:
-        actor = redis(stage, REMOTE)
+        actor = stage.redis(REMOTE)
         actor.transport.stuck = True
         asked = 0
         while actor.transport.reading and asked < 1000:
@@ -134,7 +120,7 @@ def test_a_stranger_that_does_not_read_is_not_read_from() -> None:
 
 def test_what_left_is_not_handed_back() -> None:
     async def scene(stage: Stage) -> None:
-        actor, back = redis(stage), list[str]()
+        actor, back = stage.redis(), list[str]()
         front = front_of(actor)
         front.send_raw(b"$1\r\na\r\n")
         front.hand_over(lambda: back.append("a"))
@@ -151,7 +137,7 @@ def test_what_left_is_not_handed_back() -> None:
 @pytest.mark.parametrize("how", ["tick", "resumed"])
 def test_what_leaves_late_is_kept_until_then(how: str) -> None:
     async def scene(stage: Stage) -> None:
-        actor, back = redis(stage), list[str]()
+        actor, back = stage.redis(), list[str]()
         front = front_of(actor)
         actor.transport.stuck = True
         size = 10 if how == "tick" else WRITE_HIGH_BYTES + 1
@@ -172,7 +158,7 @@ def test_what_leaves_late_is_kept_until_then(how: str) -> None:
 
 def test_what_has_not_left_is_handed_back_the_latest_first() -> None:
     async def scene(stage: Stage) -> None:
-        actor, back = redis(stage), list[str]()
+        actor, back = stage.redis(), list[str]()
         front = front_of(actor)
         front.send_raw(b"$1\r\na\r\n")
         front.hand_over(lambda: back.append("a"))
@@ -192,7 +178,7 @@ def test_what_has_not_left_is_handed_back_the_latest_first() -> None:
 
 def test_what_waits_for_the_log_has_not_left() -> None:
     async def scene(stage: Stage) -> None:
-        actor, back = redis(stage), list[str]()
+        actor, back = stage.redis(), list[str]()
         front = front_of(actor)
         front.send_raw(b"+OK\r\n")
         front.hold()
@@ -211,7 +197,7 @@ def test_a_connection_that_is_aborted_has_not_flushed() -> None:
     async def scene(stage: Stage) -> None:
         back = list[str]()
         for name, aborted in (("a", True), ("b", False)):
-            actor = redis(stage)
+            actor = stage.redis()
             actor.transport.stuck = True
             front_of(actor).send_raw(b"$1\r\nx\r\n")
             front_of(actor).hand_over(lambda name=name: back.append(name))  # type: ignore[misc]
@@ -229,12 +215,50 @@ def test_a_connection_that_is_aborted_has_not_flushed() -> None:
 
 def test_the_end_of_a_client_that_waits_is_noticed_at_once() -> None:
     async def scene(stage: Stage) -> None:
-        actor, cancelled = redis(stage), list[str]()
+        actor, cancelled = stage.redis(), list[str]()
         front_of(actor).block(lambda: cancelled.append("a"))
         actor.send(b"PING\r\n")
         await stage.settle()
         assert actor.transport.reading and actor.transport.take() == b""
         await lose(stage, actor)
         assert cancelled == ["a"] and not stage.broker.sessions
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("first", "reason"),
+    [
+        (b"AMQP\0\0\x09\x01", "it speaks AMQP"),
+        (b"\x16\x03\x01\x02\0\x01", "it speaks TLS"),
+        (b"POST / HTTP/1.1\r\nPING\r\n", "it speaks HTTP"),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\nPING\r\n", "it speaks HTTP"),
+    ],
+)
+def test_other_protocols_are_told_apart(
+    first: bytes, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scene(stage: Stage) -> None:
+        actor = stage.redis()
+        actor.send(first)
+        await stage.settle()
+        assert actor.transport.gone and b"PONG" not in actor.transport.take()
+
+    with caplog.at_level(logging.WARNING):
+        play(scene)
+    assert reason in caplog.text
+
+
+def test_the_beginning_of_a_command_is_waited_for() -> None:
+    async def scene(stage: Stage) -> None:
+        for whole, reply in (
+            (b"*1\r\n$4\r\nPING\r\n", b"+PONG"),
+            (b"ECHO AMQP\r\n", b"$4\r\nAMQP"),
+        ):
+            actor = stage.redis()
+            for octet in whole:
+                actor.send(bytes((octet,)))
+            await stage.settle()
+            assert actor.transport.take().startswith(reply)
 
     play(scene)

@@ -17,7 +17,8 @@ from prometheus_client.registry import Collector
 
 from mansio.server.census import Census
 from mansio.server.listeners import ListenError, explain
-from mansio.server.metrics import METRICS, Distribution, Metric, Value, build_info, read
+from mansio.server.metric_values import Distribution, Value
+from mansio.server.metrics import METRICS, Metric, build_info, read
 from mansio.server.turn import Turn
 
 READ_TIMEOUT_S: Final = 10.0

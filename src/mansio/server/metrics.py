@@ -7,30 +7,16 @@ rules (unit last, `_total` behind what only rises) and, where there is one, Rabb
 """
 
 import platform
-import sys
-from collections.abc import Callable, Mapping
-from itertools import accumulate
-from math import inf
+from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
 
 from mansio import __version__
 from mansio.codec import amqp
-from mansio.core.limits import NS
-from mansio.server.appends import BOUNDS_S
+from mansio.protocol.resp.clients import clients_of
+from mansio.server import metric_values as values
 from mansio.server.census import Census
-from mansio.server.tls_porter import Porter
+from mansio.server.metric_values import Value
 from mansio.server.turn import Turn
-
-
-class Distribution(NamedTuple):
-    """A histogram: (upper bound in seconds, how many were at most that long), with the sum of all."""
-
-    buckets: list[tuple[float, int]]
-    sum_s: float
-
-
-Value = float | Mapping[str, float] | Distribution | None
-"""Of one metric: a number, numbers by the value of its label, or None when it is not known."""
 
 
 class Metric(NamedTuple):
@@ -58,45 +44,18 @@ def build_info() -> dict[str, str]:
     }
 
 
-def _memory_used(turn: Turn) -> int:
-    broker = turn.broker
-    return broker.memory_bytes + broker.settling.runs * broker.limits.run_bytes
-
-
-def _blocked(turn: Turn) -> dict[str, float]:
-    return {"memory": turn.broker.low_on_memory, "disk": turn.broker.low_on_disk}
-
-
-def _free_bytes(turn: Turn) -> float | None:
-    """Not known of a log in memory, which has no bound of its own."""
-    space = turn.space
-    return None if space is None or space.free_bytes == sys.maxsize else space.free_bytes
-
-
-def _garbage_bytes(turn: Turn) -> int:
-    retention = turn.broker.journal.retention
-    return retention.total_bytes - retention.live_bytes
-
-
-def _append_seconds(turn: Turn) -> Distribution:
-    appends = turn.appends
-    counts = accumulate(appends.took_counts)
-    return Distribution(list(zip((*BOUNDS_S, inf), counts, strict=True)), appends.sum_ns / NS)
-
-
-def _of_porter(read: Callable[[Porter], float | None]) -> Callable[[Turn, Census], Value]:
-    """Not known without TLS."""
-    return lambda turn, _: None if turn.porter is None else read(turn.porter)
-
-
 METRICS: Final = (
     Metric(
-        "connections", "gauge", "Connections that are open.", lambda t, _: len(t.broker.sessions)
+        "connections",
+        "gauge",
+        "Connections that are open, by what they speak.",
+        lambda t, _: values.connections(t),
+        "protocol",
     ),
     Metric(
         "connections_opened_total",
         "counter",
-        "Connections that were opened.",
+        "Connections that were opened; a Redis client's once more with each SELECT.",
         lambda t, _: t.broker.counts.sessions_opened,
     ),
     Metric(
@@ -121,19 +80,19 @@ METRICS: Final = (
         "tls_handshakes_total",
         "counter",
         "TLS handshakes that were done.",
-        _of_porter(lambda porter: porter.handshakes),
+        values.of_porter(lambda porter: porter.handshakes),
     ),
     Metric(
         "tls_handshakes_failed_total",
         "counter",
         "TLS handshakes that failed or took too long.",
-        _of_porter(lambda porter: porter.failures),
+        values.of_porter(lambda porter: porter.failures),
     ),
     Metric(
         "tls_certificate_end_time_seconds",
         "gauge",
         "Unix time when the certificate of the server ends.",
-        _of_porter(lambda porter: porter.valid_until_s),
+        values.of_porter(lambda porter: porter.valid_until_s),
     ),
     Metric(
         "channels",
@@ -207,7 +166,7 @@ METRICS: Final = (
         "memory_used_bytes",
         "gauge",
         "Memory held by messages, with what they cost beside their bytes; what the limit is for.",
-        lambda t, _: _memory_used(t),
+        lambda t, _: values.memory_used(t),
     ),
     Metric(
         "memory_limit_bytes",
@@ -312,10 +271,16 @@ METRICS: Final = (
         lambda t, _: t.broker.counts.acknowledged,
     ),
     Metric(
+        "redis_commands_total",
+        "counter",
+        "Commands of Redis clients that were executed, or refused.",
+        lambda t, _: clients_of(t.broker).commands,
+    ),
+    Metric(
         "publishers_blocked",
         "gauge",
         "Whether publishers are blocked (1) because this runs short.",
-        lambda t, _: _blocked(t),
+        lambda t, _: values.blocked(t),
         "reason",
     ),
     Metric(
@@ -335,7 +300,7 @@ METRICS: Final = (
         "log_free_bytes",
         "gauge",
         "Bytes by which the log may still grow.",
-        lambda t, _: _free_bytes(t),
+        lambda t, _: values.free_bytes(t),
     ),
     Metric(
         "log_segments",
@@ -359,7 +324,7 @@ METRICS: Final = (
         "log_garbage_bytes",
         "gauge",
         "Bytes of the log's entries beside these.",
-        lambda t, _: _garbage_bytes(t),
+        lambda t, _: values.garbage_bytes(t),
     ),
     Metric(
         "log_appended_entries_total",
@@ -372,7 +337,7 @@ METRICS: Final = (
         "log_append_seconds",
         "histogram",
         "Time that it took to append an entry and, as `sync` says, to sync it.",
-        lambda t, _: _append_seconds(t),
+        lambda t, _: values.append_seconds(t),
     ),
     Metric(
         "log_append_errors_total", "counter", "Appends that failed.", lambda t, _: t.appends.errors

@@ -49,4 +49,6 @@ def not_tls(first: bytes, config: Config) -> str:
     if first.startswith(b"AMQP"):
         plain = "" if config.tls_only else f", or connect it to port {config.port}"
         return f"it speaks AMQP without TLS: switch TLS on in the client (amqps://){plain}"
+    if first[:1] == b"*" and first[1:2].isdigit():
+        return "it speaks Redis without TLS: switch TLS on in the client (rediss://), or connect it to redis_port"
     return f"it does not speak TLS; its first bytes are {first.hex()}"

@@ -256,7 +256,8 @@ class Turn:
             shell = self._shells.get(front)
             chunks = front.data_to_send()
             if shell is not None:
-                shell.write(chunks)
+                if chunks or front.closed:
+                    shell.write(chunks)
                 if front.unflushed:
                     shell.watch_flush()
                 session = front.session

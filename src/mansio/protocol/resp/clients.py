@@ -20,6 +20,8 @@ class Clients:
         """How many were executed."""
         self.connected = 0
         """How many clients have ever come."""
+        self.sessions = 0
+        """How many of those that are there are somebody, in a database."""
         self.settings: dict[str, str] = {}
         """What CONFIG SET has set."""
         self.watching = False

@@ -110,6 +110,7 @@ class RespConnection(Executing):
         session = self.broker.open_session(self, user, self.databases[database], self.peer.name)
         self.leave()
         self.session = session
+        self.clients.sessions += 1
         self.channel = self.broker.open_channel(session, 1)
         self.keys = self.broker.keyspace(session.vhost)
         self.rights = session.rights
@@ -127,6 +128,7 @@ class RespConnection(Executing):
         """The session ends."""
         if self.session is not None:
             self.broker.close_session(self.session)
+            self.clients.sessions -= 1
             self.session = self.channel = None
 
     # -- input
@@ -155,6 +157,8 @@ class RespConnection(Executing):
             items: list[Any] = []
             new = scan.scan(buf, pos, end, items)
             if new == pos and not items:
+                if pos == 0 and (reason := not_redis(bytes(buf[:4]))):
+                    self.end(reason)
                 break
             pos = new
             self._pending.extend(items)
@@ -260,6 +264,17 @@ class RespConnection(Executing):
     def expelled(self, why: str) -> None:
         """See `Outbox`."""
         self.end(why)
+
+
+def not_redis(first: bytes) -> str:
+    """Why a connection is closed that begins like this; empty if a Redis client might."""
+    if first.startswith(b"\x16\x03"):
+        return (
+            "it speaks TLS, and this port is one without: connect to redis_tls_port, or without it"
+        )
+    if first == b"AMQP":
+        return "it speaks AMQP, and this port is for Redis clients"
+    return ""
 
 
 def _nothing() -> None:

@@ -49,6 +49,11 @@ Row = tuple[list[bytes], int, list[bytes] | None, list[int] | None]
 """Commands that are alike: see `codec.resp.Scan.scan`."""
 
 
+FOREIGN: Final = (b"post", b"host:")
+"""With these words lines begin that a browser sends: behind them might be commands that a web page has chosen. The
+connection is closed without a word, as redis-server does it."""
+
+
 class Executing(Output):
     """See connection.py, which has the rest."""
 
@@ -183,6 +188,9 @@ class Executing(Output):
 
     def _execute_unusual(self, command: Command | None, args: list[bytes]) -> None:
         """The same for a client in some state, for a command that has subcommands, and for one that there is not."""
+        if command is None and args[0].lower() in FOREIGN:
+            self.end("it speaks HTTP, as a web page might that attacks servers of this machine")
+            return
         try:
             command = resolve(command, args)
             self._check_state(command)
