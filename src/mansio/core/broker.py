@@ -350,6 +350,14 @@ class Broker(Connecting):
         self.blocked = self.low_on_memory or self.low_on_disk
         return records
 
+    def write_gathered(self) -> None:
+        """A transaction ends: what it has pushed, added and set goes into its entry of the log."""
+        if self.lists.gathered:
+            self.lists.flush()
+        if self.streams.entries.unwritten:
+            self.streams.entries.turned()
+        self.keyspaces.flush()
+
     def seal(self, ticket: int) -> None:
         """What was published and committed since the last call waits for the log entry `ticket`."""
         self.confirms.seal(ticket)

@@ -118,7 +118,7 @@ def _execute(client: "RespConnection", transaction: Transaction) -> list[Any]:
                 replies.append(reply)
     finally:
         client.executing = False
-        client.broker.keyspaces.flush()
+        client.broker.write_gathered()
         journal.end()
     return replies
 
