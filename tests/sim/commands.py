@@ -310,16 +310,15 @@ class Commands(Definitions):
             raise Refused(540)
         queue.used_ms = self.now_ms
         self.pump(looking=True)
+        self.looked_over(queue)
         if not queue.ready or queue.head_expired(self.now_ms):
             self.answered("get", queue)
-            queue.fresh = queue.fresh if queue.consumers else 0
             return (m.BasicGetEmpty(),)
         entry = queue.take_head()
         entry.handed += 1
         if method.no_ack:
             self.end(queue, entry, ACKED)
         self.answered("get", queue)
-        queue.fresh = queue.fresh if queue.consumers else 0
         again, entry.delivered = entry.delivered, True
         tag = channel.next_tag
         channel.next_tag += 1

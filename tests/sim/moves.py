@@ -692,7 +692,14 @@ class Moves(Receipts, Streaming):
             late = told and not queue.rejects  # receipts of what was dropped came here
             if not late and not self._may_lag(queue) and self._is_over(queue):
                 raise Violation(f"queue {queue.name} has too much when it is asked")
+        self.looked_over(queue)
+
+    def looked_over(self, queue: Queue) -> None:
+        """Somebody asks what is in the queue: if nobody consumes from it, all that is there now is there to stay."""
+        if not queue.consumers:
             queue.fresh = 0
+            for entry in queue.ready:
+                entry.accepted = True
 
     def end_moves(self) -> None:
         """A phase has ended."""

@@ -7,8 +7,9 @@ from mansio.codec.amqp_properties import Properties, encode_header_payload
 from mansio.codec.amqp_values import Table
 from mansio.log.memory import MemoryStore
 from tests.sim.durable import Durable
-from tests.sim.events import Drop
+from tests.sim.events import Bounded, Drop, Mark
 from tests.sim.model import (
+    COMMANDS,
     DISPATCH,
     LATE,
     NOBODY,
@@ -102,6 +103,33 @@ def test_what_was_delivered_in_the_turn_in_which_it_came_is_not_refused_in_the_n
     oracle.requeue(given_back, LATE)
     oracle.on_event(Drop("q0", 2, 1, "refused", False))
     oracle.cancel(consumer)
+    oracle.end_dispatch(set())
+
+    assert [entry.position for entry in queue.ready] == [0, 1]
+
+
+def test_what_was_there_when_somebody_asked_is_not_refused_later_in_the_turn() -> None:
+    oracle = make_oracle()
+    queue = make_queue(oracle, "q0", {"x-max-length": 1, "x-overflow": "reject-publish"})
+
+    def publish(position: int) -> Entry:
+        message = make_message(position, Properties(message_id=str(position)))
+        entry = queue.make_entry(message, position, oracle.turn, NOBODY, 0, 0, 0)
+        queue.append(entry)
+        return entry
+
+    fetched = publish(0)
+    queue.take_head()
+    queue.in_flight = 1
+    oracle.phase = COMMANDS
+    publish(1)
+    for event in (Mark("look", "q0"), Bounded("q0"), Mark("inquire", "q0")):
+        oracle.on_event(event)
+    oracle.inquire(queue)
+    publish(2)
+    oracle.requeue([Delivery(1, fetched, queue, None)])
+    oracle.phase = DISPATCH
+    oracle.on_event(Drop("q0", 2, 1, "refused", False))
     oracle.end_dispatch(set())
 
     assert [entry.position for entry in queue.ready] == [0, 1]
