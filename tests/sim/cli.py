@@ -12,7 +12,7 @@ from functools import partial
 from multiprocessing import get_context
 from random import SystemRandom
 
-from tests.sim.network import Note
+from tests.sim.network import Note, Storm
 from tests.sim.planted import PLANTED, find
 from tests.sim.world import World
 
@@ -23,30 +23,34 @@ PROGRESS_S = 5.0
 
 @dataclass(slots=True)
 class Result:
-    """How one seed went; `error` is '' if nothing was wrong. `digest`: of every byte that the broker sent."""
+    """How one seed went; `error` is '' if nothing was wrong. `digest`: of every byte that the broker sent. `left`: its
+    letters began to multiply, and that was its end."""
 
     seed: int
     digest: int
     messages: int
     error: str = ""
+    left: bool = False
 
 
 def run(seed: int, steps: int, note: Note | None = None, checking: bool = True) -> Result:
     """Lets one world live and end."""
     world = World(seed, note, checking)
-    error = ""
+    error, left = "", False
     try:
         with world.profile.constants():
             for _ in range(steps):
                 world.step()
             world.finish()
+    except Storm:
+        left = True
     except Exception as exception:  # whatever it is, it is a bug of ours
         where = traceback.extract_tb(exception.__traceback__)[-1]
         place = f"{where.filename.rpartition('/')[2]}:{where.lineno}"
         error = f"step {world.steps}, {type(exception).__name__} at {place}: {exception}"
         if note is not None:
             traceback.print_exc()
-    return Result(seed, world.server.digest, world.operations.published, error)
+    return Result(seed, world.server.digest, world.operations.published, error, left)
 
 
 def run_all(seeds: range, steps: int, jobs: int) -> Iterator[Result]:
@@ -61,10 +65,11 @@ def run_all(seeds: range, steps: int, jobs: int) -> Iterator[Result]:
 def report(seeds: range, steps: int, jobs: int, failures_max: int) -> int:
     """Runs the seeds, prints failures as they come and a line at the end; 1 if there were any."""
     started = shown = time.monotonic()
-    done = failed = messages = 0
+    done = failed = left = messages = 0
     for result in run_all(seeds, steps, jobs):
         done += 1
         messages += result.messages
+        left += result.left
         if result.error:
             failed += 1
             print(f"seed {result.seed}: {result.error}")
@@ -78,7 +83,7 @@ def report(seeds: range, steps: int, jobs: int, failures_max: int) -> int:
             print(f"sim: {done} of {len(seeds)} seeds, {rate:.1f} a second", flush=True)
     seconds = time.monotonic() - started
     print(
-        f"sim: {done} seeds ({seeds.start}:{seeds.stop}) of {steps} steps, {failed} failed, "
+        f"sim: {done} seeds ({seeds.start}:{seeds.stop}) of {steps} steps, {failed} failed, {left} left, "
         f"{messages} messages, {seconds:.0f} s, {done / seconds:.1f} seeds a second"
     )
     return 1 if failed else 0
@@ -117,7 +122,8 @@ def main(arguments: list[str] | None = None) -> int:
         return report_planted(100, options.steps)
     if options.seed is not None:
         result = run(options.seed, options.steps, print if options.verbose else None)
-        print(f"seed {result.seed}: {result.error or 'passed'}, digest {result.digest:08x}")
+        ended = result.error or ("left, letters multiply" if result.left else "passed")
+        print(f"seed {result.seed}: {ended}, digest {result.digest:08x}")
         return 1 if result.error else 0
     if options.seeds:
         first, _, last = options.seeds.partition(":")

@@ -15,7 +15,7 @@ from mansio.log.memory import MemoryStore
 from tests.sim.access_oracle import Oracles
 from tests.sim.client import HEARTBEAT_FRAME, Client
 from tests.sim.durable import Durable
-from tests.sim.events import Event
+from tests.sim.events import Died, Event
 from tests.sim.model import COMMANDS, DISPATCH, RELEASE, TIME, Connection, Violation
 from tests.sim.oracle import Oracle
 from tests.sim.overdue import cancel, give_back
@@ -27,7 +27,14 @@ from tests.sim.wire import Item
 SECOND_NS = 1_000_000_000
 START_MS = 1_700_000_000_000
 """Unix time at which worlds begin."""
+LETTERS_MAX = 1000
+"""Dead letters in one turn: where there are more, they multiply without end. Usual are some 100."""
 Note = Callable[[str], None]
+
+
+class Storm(Exception):
+    """Many queues send what they cannot keep to each other, and each letter becomes as many as there are queues that
+    it has not been in. The broker would do that in all orders of these, as RabbitMQ does, and nothing else."""
 
 
 def unix_ms(now_ns: int) -> int:
@@ -75,6 +82,7 @@ class Network:
         self._tick_ns = self.now_ns
         self._version: list[tuple[str, int]] = []
         self._ended: list[Party] = []
+        self._letters = 0
 
     def _start_server(self) -> Server:
         """A broker on the log as it is."""
@@ -213,6 +221,10 @@ class Network:
     def _on_event(self, vhost: str, event: Event) -> None:
         if self.note:
             self._note(f"    {vhost} {event}")
+        if isinstance(event, Died):
+            self._letters += 1
+            if self._letters > LETTERS_MAX:
+                raise Storm
         oracle = self.oracle.in_vhost(vhost)
         if oracle is not None:
             oracle.on_event(event)
@@ -287,6 +299,7 @@ class Network:
         """The server's turn ends."""
         oracle, server = self.oracle, self.server
         self._note("turn")
+        self._letters = 0
         for party in self.parties:
             party.held = party.held or party.front.paused or party.front.blocked
         oracle.phase = DISPATCH

@@ -28,6 +28,13 @@ def test_a_seed_decides_everything() -> None:
     assert first.digest != run(8, STEPS).digest
 
 
+def test_a_world_whose_letters_multiply_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.sim.network.LETTERS_MAX", 0)
+    results = [run(seed, STEPS) for seed in range(5)]
+    assert any(result.left for result in results)
+    assert not any(result.error for result in results)
+
+
 @pytest.mark.parametrize("checking", [True, False], ids=["checked", "oracle-alone"])
 @pytest.mark.parametrize("bug", PLANTED, ids=lambda bug: bug.name.replace(" ", "-"))
 def test_planted_bug_is_found(bug: Planted, checking: bool) -> None:
