@@ -106,6 +106,17 @@ def test_a_key_that_expires_costs_no_record_and_stays_away() -> None:
     assert writer.values() == {}
 
 
+def test_a_key_that_expires_in_the_turn_that_says_when_stays_away() -> None:
+    writer = Remembering()
+    writer.keys.put(b"a", b"1")
+    writer.turn()
+    writer.keys.expire_string(b"a", 1500)
+    writer.broker.now_ms = 1501
+    writer.turn()
+    writer.restart()
+    assert writer.values() == {}
+
+
 def test_a_value_that_nobody_changes_does_not_keep_the_log() -> None:
     writer = Remembering()
     writer.keys.put(b"old", b"value")

@@ -46,6 +46,7 @@ from mansio.core.policies import Policies
 from mansio.core.queue import Queue
 from mansio.core.receipts import Receipts
 from mansio.core.records import Parts
+from mansio.core.reserving import Reserving
 from mansio.core.rights import Rights
 from mansio.core.routing import Route
 from mansio.core.run import Run
@@ -104,6 +105,7 @@ class Broker(Connecting):
         self.lists = Lists(self)
         self.list_edits = ListEdits(self, self.lists)
         self.waiting_lists = Waiting(self)
+        self.reserving = Reserving(self)
         self._delays: dict[str, Delays] = {}
         self.keyspaces = Keyspaces(self)
         self.channels = Channels()

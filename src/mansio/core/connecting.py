@@ -4,6 +4,7 @@ from mansio.core.confirms import Confirms
 from mansio.core.consuming import Consuming
 from mansio.core.counts import Counts
 from mansio.core.errors import NotAllowed
+from mansio.core.reserving import Reserving
 from mansio.core.session import Channel, Outbox, Session
 from mansio.core.topology import VHost
 from mansio.core.users import MAX_CHANNELS, MAX_CONNECTIONS, Users
@@ -14,6 +15,7 @@ class Connecting(Consuming):
 
     confirms: Confirms
     counts: Counts
+    reserving: Reserving
     sessions: dict[Session, None]
     users: Users
     vhosts: dict[str, VHost]
@@ -82,6 +84,7 @@ class Connecting(Consuming):
         self.settling.requeue(channel.ledger.take_all())
         self.confirms.forget(channel)
         self.overdue.forget(channel)
+        self.reserving.forget(channel)
         if channel.session.channels.pop(channel.number, None) is not None:
             self.counts.channels_closed += 1
             channel.session.rights.user.channels -= 1

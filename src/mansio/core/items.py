@@ -76,11 +76,13 @@ class Shelf:
         self.changed: Callable[[bytes], Any] = _nothing if forgetful else self.pending.setdefault
 
     def forget(self, key: bytes) -> None:
-        """The value is gone, and `restore` would not take it back: nothing needs to be written for it."""
+        """The value is gone, and `restore` would not take it back as it was written last: nothing more needs to be. What
+        has changed since it was written is."""
+        if key in self.pending:
+            return
         batch = self.places.pop(key, None)
         if batch is not None and batch.items is not None:
             batch.items.leave(batch)
-        self.pending.pop(key, None)
 
 
 def _nothing(key: bytes) -> None:

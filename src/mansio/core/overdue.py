@@ -78,7 +78,7 @@ class Watch:
                 late.setdefault(flight.consumer or flight.queue, now_ms - flight.since_ms)
                 continue
             next_ms = min(next_ms or due_ms, due_ms)
-            if young and channel.tx is None:
+            if young and channel.tx is None and not channel.extends:
                 break  # so are those behind it, but where a rollback has brought some back
         for whose, age_ms in late.items():
             self._overdue.give_back(channel, whose, age_ms)

@@ -84,6 +84,7 @@ class Channel:
         "active",
         "confirming",
         "consumers",
+        "extends",
         "ledger",
         "limit",
         "new_consumer_limit",
@@ -115,6 +116,7 @@ class Channel:
             0  # what counts against `limit`: deliveries to consumers, not those of basic.get
         )
         self.active = True  # channel.flow
+        self.extends = False  # some of its deliveries have got more time
         self.confirming = False
         self.published = 0  # since confirm.select
         self.regrouped = False  # they are counted in another order than they came in
