@@ -60,6 +60,11 @@ def test_what_was_chosen_is_known_also_where_it_is_the_default(tmp_path: Path) -
     assert load({}, {}).chosen == frozenset()
 
 
+def test_nobody_need_be_a_redis_client_without_a_password() -> None:
+    assert load({}, {"MANSIO_REDIS_USER": "None"}).redis_user == ""
+    assert load({}, {"MANSIO_REDIS_USER": "app"}).redis_user == "app"
+
+
 def test_databases_of_redis_clients_are_virtual_hosts(tmp_path: Path) -> None:
     databases = load({}, {"MANSIO_REDIS_DATABASES": "0=orders, 15 = /"}).redis_databases
     assert databases == ("orders", *map(str, range(1, 15)), "/")

@@ -17,6 +17,7 @@ from mansio.config_values import (
     KIB,
     MIB,
     databases,
+    name_or_none,
     names,
     one_of,
     seconds,
@@ -154,7 +155,7 @@ SETTINGS: Final[dict[str, Setting]] = {
         "virtual hosts that are the databases of Redis clients",
     ),
     "redis_user": Setting(
-        text_or_none, "a name, or nothing", "who a Redis client of this machine is without AUTH"
+        name_or_none, "a name, or none", "who a Redis client of this machine is without AUTH"
     ),
     "redis_sync": Setting(
         one_of(*REDIS_SYNC),

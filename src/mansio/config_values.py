@@ -97,6 +97,12 @@ def text_or_none(value: object) -> str:
     return value.strip()
 
 
+def name_or_none(value: object) -> str:
+    """Read a name; "none" and an empty text stand for nobody."""
+    name = text_or_none(value)
+    return "" if name.lower() == "none" else name
+
+
 def version(value: object) -> str:
     """Read a version: numbers with points, and whatever stands behind them."""
     if not isinstance(value, str) or not re.fullmatch(r"\d+\.\d+[\w.+-]*", value):

@@ -69,5 +69,5 @@ def test_who_needs_no_password_is_said_also_with_tls() -> None:
     redis = "0.0.0.0:6380"
     asked, user = warnings([], [redis], Users(), GUEST_LOCAL, [redis], "guest")
     assert asked.startswith(f"{redis} can be reached") and "the user 'guest'" in asked
-    assert 'redis_user = ""' in asked and "password that everybody knows" in user
+    assert 'redis_user = "none"' in asked and "password that everybody knows" in user
     assert warnings([], [redis], Users(), GUEST_LOCAL, [redis], "") == [user]

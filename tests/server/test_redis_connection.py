@@ -5,7 +5,8 @@ import logging
 import pytest
 
 from mansio.core.limits import Limits
-from mansio.protocol.resp.connection import RespConnection
+from mansio.protocol.resp import connection
+from mansio.protocol.resp.connection import STRANGER_COMMANDS_MAX, RespConnection
 from mansio.server.connection import STRANGER_BYTES, STRANGER_WRITE_BYTES, WRITE_HIGH_BYTES
 from mansio.server.turn import STRANGERS_PER_TURN
 from tests.server.stage import Actor, Stage, play
@@ -102,7 +103,27 @@ def test_strangers_are_read_a_little_at_a_time_and_looked_at_in_turn() -> None:
     play(scene)
 
 
-def test_a_stranger_that_does_not_read_is_not_read_from() -> None:
+def test_a_stranger_asks_only_so_much(caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(stage: Stage) -> None:
+        actor, known = stage.redis(REMOTE), stage.redis()
+        for each in (actor, known):
+            each.send(b"PING\r\n" * STRANGER_COMMANDS_MAX)
+        await stage.settle()
+        assert actor.transport.take().count(b"NOAUTH") == STRANGER_COMMANDS_MAX
+        for each in (actor, known):
+            each.send(b"PING\r\n" * 3)
+        await stage.settle()
+        assert actor.transport.gone and actor.transport.take().count(b"NOAUTH") == 1
+        assert not known.transport.gone
+
+    with caplog.at_level(logging.WARNING):
+        play(scene)
+    assert "it has not logged in, and asks on" in caplog.text
+
+
+def test_a_stranger_that_does_not_read_is_not_read_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "STRANGER_COMMANDS_MAX", 10_000)
+
     async def scene(stage: Stage) -> None:
         actor = stage.redis(REMOTE)
         actor.transport.stuck = True

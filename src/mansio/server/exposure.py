@@ -18,7 +18,7 @@ KNOWN: Final = (
 BY_PROXY: Final = "He is refused from other machines, but a proxy on this one passes for local"
 UNASKED: Final = (
     "%s can be reached from other machines. Redis clients of this machine need no password to be the user '%s', and"
-    ' what a proxy on this one brings passes for local: redis_user = "" asks everybody for AUTH'
+    ' what a proxy on this one brings passes for local: redis_user = "none" asks everybody for AUTH'
 )
 FROM_ANYWHERE: Final = "ANYBODY CAN LOG IN, since he is not one of loopback_users"
 

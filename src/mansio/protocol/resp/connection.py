@@ -23,6 +23,11 @@ PENDING_BYTES_MAX: Final = 65_536
 """What a client that waits may send before it is not read from: until then its end is noticed at once."""
 
 
+STRANGER_COMMANDS_MAX: Final = 128
+"""Commands of a client that has not logged in before its connection ends: each costs some microseconds, and a crowd
+that only shouts would take more time than those have who are inside."""
+
+
 class RespConnection(Executing):
     """The front of one client. See `protocol.base.Front` for its verbs, `core.session.Outbox` for what it is told."""
 
@@ -64,6 +69,7 @@ class RespConnection(Executing):
         self.id = self.clients.add(self)
         self.topics = Subscriptions(self)
         self._scan = Scan()
+        self._asked = 0  # by somebody who has not logged in
         self._deadline_ns = now_ns + broker.limits.handshake_ns  # for the login
         self.be_nobody()
 
@@ -163,6 +169,10 @@ class RespConnection(Executing):
             pos = new
             self._pending.extend(items)
             self.run()
+            if not self.known:
+                self._asked += 1
+                if self._asked > STRANGER_COMMANDS_MAX and not self.closed:
+                    self.finish("it has not logged in, and asks on")
             if self.blocking or self.waiting:
                 break
         self.tail = bytes(buf[pos:end]) if pos < end and not self.closed else b""
