@@ -8,7 +8,11 @@ from mansio.protocol.resp.command import ADMIN, Command, container
 from mansio.protocol.resp.errors import SYNTAX, CommandError, wrong_subcommand
 from mansio.protocol.resp.output import OFF, SKIP_NEXT
 from mansio.protocol.resp.reply import NO_REPLY, OK, Verbatim
-from mansio.protocol.resp.session_commands import check_administrator, check_name
+from mansio.protocol.resp.session_commands import (
+    check_administrator,
+    check_name,
+    is_administrator,
+)
 
 if TYPE_CHECKING:
     from mansio.protocol.resp.connection import RespConnection
@@ -74,17 +78,24 @@ def info(client: "RespConnection", args: list[bytes]) -> Any:
 
 def list_(client: "RespConnection", args: list[bytes]) -> Any:
     """CLIENT LIST [TYPE NORMAL|MASTER|REPLICA|PUBSUB] [ID client-id [client-id ...]]"""
-    found = list(client.clients)
+    found = _visible(client)
     if len(args) == 4 and args[2].upper() == b"TYPE":
         kind = _check_type(args[3])
         found = [each for each in found if _kind(each) == kind]
     elif len(args) > 3 and args[2].upper() == b"ID":
         ids = [integer(arg, "ERR Invalid client ID") for arg in args[3:]]
-        found = [each for number in ids if (each := client.clients.get(number)) is not None]
+        found = [each for number in ids for each in found if each.id == number]
     elif len(args) > 2:
         raise CommandError(SYNTAX)
     lines = [describe(each, client.now_ns) + "\n" for each in found]
     return Verbatim("".join(lines))
+
+
+def _visible(client: "RespConnection") -> "list[RespConnection]":
+    """All clients, for who is no administrator those of the same user."""
+    if is_administrator(client):
+        return list(client.clients)
+    return [each for each in client.clients if each.user == client.user]
 
 
 def set_name(client: "RespConnection", args: list[bytes]) -> Any:

@@ -89,7 +89,7 @@ class Clients:
     def check_pause(self, client: Any, command: Command) -> None:
         """MustWait as long as clients are paused, those that write or all."""
         if self._paused_until_ms > self._broker.now_ms:
-            if self._paused_all or command.flags & WRITE:
+            if self._paused_all or command.flags & WRITE or command.name == "exec":
                 self._held.append(client)
                 raise MustWait
 

@@ -19,6 +19,8 @@ from mansio.protocol.resp.watching import Watched
 DATABASES: Final = ("/", *map(str, range(1, 16)))
 """The virtual hosts of SELECT 0 to 15: number 3 is "3", so that a URL's path means the same in Redis and in AMQP."""
 
+DEFAULT_NAME: Final = "default"
+"""The user of a Redis server that has no others."""
 PENDING_BYTES_MAX: Final = 65_536
 """What a client that waits may send before it is not read from: until then its end is noticed at once."""
 
@@ -98,7 +100,10 @@ class RespConnection(Executing):
             self.looked()  # SELECT may lead to where he may be
 
     def log_in(self, user: str, password: str, then: Any) -> None:
-        """Begins to check a password: `then(accepted)` answers the reply of the command, which waits until then."""
+        """Begins to check a password: `then(accepted)` answers the reply of the command, which waits until then. Who is
+        called default is the default user, as clients call him of whom they know the password only."""
+        if user == DEFAULT_NAME and self.broker.users.find(user) is None:
+            user = self.default_user
 
         def done(verdict: Verdict) -> None:
             if self.closed:
@@ -223,7 +228,7 @@ class RespConnection(Executing):
     def tick(self, now_ns: int) -> None:
         """See `Front`."""
         self.now_ns = now_ns
-        if self._crowded_ns:
+        if self._crowded_ns >= 0:
             self._look_for_crowd()
         if self.known or self.closed:
             self._deadline_ns = now_ns + self.broker.limits.handshake_ns

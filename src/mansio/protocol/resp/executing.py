@@ -264,6 +264,8 @@ class Executing(Output):
 
     def unblock_with(self, reply: Any) -> None:
         """The command that waits has its reply. What is pending goes on in the next pass."""
+        if self._finishing is not None:
+            return
         self.blocking = False
         self._cancel = None
         self.answer(encode(reply, self.proto))

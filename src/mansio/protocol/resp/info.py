@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mansio import __version__
 from mansio.core.channels import CHANNEL, PATTERN, SHARD
-from mansio.core.keyspace import is_key
-from mansio.protocol.resp.arguments import key_of
 from mansio.protocol.resp.command import Command
 from mansio.protocol.resp.reply import Verbatim
 from mansio.protocol.resp.session_commands import REDIS_VERSION
@@ -99,9 +97,7 @@ def _keyspace(client: "RespConnection") -> Facts:
         if vhost not in broker.vhosts:
             continue
         keyspace = broker.keyspaces.of(vhost)
-        queues = broker.vhosts[vhost].queues
-        lists = [name for name, queue in queues.items() if is_key(queue)]
-        keys = len(keyspace.strings) + sum(key_of(name) not in keyspace.strings for name in lists)
+        keys = keyspace.scan.size()
         if keys:
             found[f"db{number}"] = f"keys={keys},expires={len(keyspace.times)},avg_ttl=0"
     return found

@@ -46,7 +46,7 @@ class Output:
         self._finishing: str | None = None  # why it ends as soon as all is said
         self._taken = 0  # pieces of output that were handed out
         self._pushed_bytes = 0  # of pushes that may wait
-        self._crowded_ns = 0  # since when these are many; 0: they are not
+        self._crowded_ns = -1  # since when these are many; -1: they are not
 
     def end(self, reason: str) -> None:
         """The connection is over."""
@@ -67,15 +67,16 @@ class Output:
         if self._gates or not self.writable:
             self._pushed_bytes += len(data)
             if self._pushed_bytes > PUSHED_BYTES_LONG:
-                self._crowded_ns = self._crowded_ns or self.now_ns
+                if self._crowded_ns < 0:
+                    self._crowded_ns = self.now_ns
                 self._look_for_crowd()
         else:
             self._pushed_bytes = 0
-            self._crowded_ns = 0
+            self._crowded_ns = -1
         self.send_raw(data)
 
     def _look_for_crowd(self) -> None:
-        long = self._crowded_ns and self.now_ns - self._crowded_ns > PUSHED_LONG_NS
+        long = self._crowded_ns >= 0 and self.now_ns - self._crowded_ns > PUSHED_LONG_NS
         if long or self._pushed_bytes > PUSHED_BYTES_MAX:
             size = self._pushed_bytes >> 20
             self._out.clear()

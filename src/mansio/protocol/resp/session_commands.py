@@ -54,8 +54,7 @@ def make_vhost(client: "RespConnection", number: int) -> None:
     broker, name = client.broker, client.databases[number]
     if name in broker.vhosts:
         return
-    user = broker.users.find(client.user)
-    if user is None or ADMINISTRATOR not in user.tags:
+    if not is_administrator(client):
         raise CommandError(
             f"ERR database {number} is virtual host '{name}', which there is not yet: an administrator makes it by "
             f"SELECT {number} or `mansio vhost add {name}`"
@@ -164,14 +163,17 @@ def who_am_i(client: "RespConnection", args: list[bytes]) -> Any:
     return client.user.encode("utf-8", "surrogateescape")
 
 
+def is_administrator(client: "RespConnection") -> bool:
+    """Whether the user of the client is an administrator."""
+    user = client.broker.users.find(client.user)
+    return user is not None and ADMINISTRATOR in user.tags
+
+
 def check_administrator(client: "RespConnection", name: str) -> None:
     """CommandError unless the client is an administrator."""
-    user = client.broker.users.find(client.user)
-    if user is None or ADMINISTRATOR not in user.tags:
-        raise CommandError(f"{NO_PERMISSION_TO_RUN} '{name}' command")
+    if not is_administrator(client):
+        raise CommandError(f"NOPERM this user has no permissions to run the '{name}' command")
 
-
-NO_PERMISSION_TO_RUN: Final = "NOPERM this user has no permissions to run the"
 
 COMMANDS: Final = [
     Command("ping", ping, -1, SUBSCRIBED | REPEATS),

@@ -125,9 +125,12 @@ def _execute(client: "RespConnection", transaction: Transaction) -> list[Any]:
 
 def _reply(client: "RespConnection", command: Command, args: list[bytes]) -> Any:
     try:
-        return client.reply_to(command, args)
+        reply = client.reply_to(command, args)
     except MustWait:
         return CommandError(DISK_FULL)
+    if client.clients.watching:
+        client.clients.tell_monitors(client, command, args)
+    return reply
 
 
 def watch(client: "RespConnection", args: list[bytes]) -> Any:
