@@ -38,7 +38,8 @@ class Side:
     def begin(self, scenario: Scenario) -> None:
         """An empty server, and the scenario's clients."""
         self.end()
-        self._control.ask("FLUSHALL")
+        if (reply := self._control.ask("FLUSHALL")) != "OK":
+            raise Stuck(f"{self.name}: FLUSHALL was answered {reply!r}")
         self.entries = []
         for protocol in scenario.protocols:
             client = RespClient(self.port, PATIENCE_S)

@@ -76,8 +76,8 @@ class Shelf:
         self.changed: Callable[[bytes], Any] = _nothing if forgetful else self.pending.setdefault
 
     def forget(self, key: bytes) -> None:
-        """The value is gone, and `restore` would not take it back as it was written last: nothing more needs to be. What
-        has changed since it was written is."""
+        """The value is gone, and `restore` would not take it back as it was written last. What has changed
+        since then is written."""
         if key in self.pending:
             return
         batch = self.places.pop(key, None)
