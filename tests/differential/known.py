@@ -23,8 +23,10 @@ def _counts_commands(args: Sequence[Arg], redis: bytes, mansio: bytes) -> bool:
 
 
 def _ends_at_a_nul(args: Sequence[Arg], redis: bytes, mansio: bytes) -> bool:
-    shown = re.compile(rb"(-[^\r\n\0]*)\0[^\r\n]*")
-    return b"-" in redis and shown.sub(rb"\1", mansio) == redis
+    """Each word that is quoted, or all of the rest."""
+    word = re.compile(rb"('[^'\r\n\0]*)\0[^'\r\n]*'")
+    rest = re.compile(rb"(-[^\r\n\0]*)\0[^\r\n]*")
+    return b"-" in redis and redis in (word.sub(rb"\1'", mansio), rest.sub(rb"\1", mansio))
 
 
 KNOWN: Final[tuple[Difference, ...]] = (
