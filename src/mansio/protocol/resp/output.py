@@ -58,7 +58,7 @@ class Output:
         """Whole replies to the client."""
         self._out.append(data)
         self.said_bytes += len(data)
-        if not self._announced:
+        if not (self._announced or self._gates):  # behind a gate it is `release` that wakes
             self._announced = True
             self._announce.append(self)
 
@@ -97,8 +97,9 @@ class Output:
         else:
             free = self._gates[0]
             out = self._out[:free]
-            del self._out[:free]
-            self._gates = deque(gate - free for gate in self._gates)
+            if free:
+                del self._out[:free]
+                self._gates = deque(gate - free for gate in self._gates)
         self._taken += len(out)
         if not self.writable:
             self.unread_bytes += sum(map(len, out))
