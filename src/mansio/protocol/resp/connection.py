@@ -86,6 +86,7 @@ class RespConnection(Executing):
         """Back to how it began: the default user, if it comes from this machine."""
         self.leave()
         self.user, self.database, self.known = "", 0, False
+        self._scan.trusted = False
         if self.peer.loopback and self.broker.users.find(self.default_user) is not None:
             self.be(self.default_user)
         self.looked()
@@ -94,6 +95,7 @@ class RespConnection(Executing):
         """The client is this user from now on, in the database where it is if he may be there."""
         self.leave()
         self.user, self.known = user, True
+        self._scan.trusted = True
         try:
             self.enter(user, self.database)
         except BrokerError:
@@ -156,15 +158,20 @@ class RespConnection(Executing):
         if self._pending or self.blocking or self.waiting:
             self.tail = bytes(buf[:end])
             self.paused = end > PENDING_BYTES_MAX
+        elif self.unusual:
+            self._read(buf, 0, end)
         else:
-            self._read(buf, end)
+            items: list[Any] = []
+            pos = self._scan.scan(buf, 0, end, items)
+            self._pending.extend(items)
+            self.run()
+            if pos < end or self.tail or self.closed:
+                self._read(buf, pos, end)
 
-    def _read(self, buf: bytearray, end: int) -> None:
-        """Executes what the buffer holds, as far as it goes."""
+    def _read(self, buf: bytearray, pos: int, end: int) -> None:
+        """Executes what the buffer holds from `pos` on, as far as it goes."""
         scan = self._scan
-        pos = 0
         while pos < end and not (scan.fault or self._pending or self.closed):
-            scan.trusted = self.known
             items: list[Any] = []
             new = scan.scan(buf, pos, end, items)
             if new == pos and not items:
@@ -202,7 +209,7 @@ class RespConnection(Executing):
             self.paused = False
             if self.tail or self._scan.fault:
                 tail = bytearray(self.tail)
-                self._read(tail, len(tail))
+                self._read(tail, 0, len(tail))
 
     # -- the server's looks
 

@@ -33,6 +33,7 @@ from mansio.protocol.resp.reply import (
     NO_REPLY,
     NULL_ARRAY,
     QUEUED,
+    Raw,
     encode,
     encode_error,
     encode_rare,
@@ -183,7 +184,9 @@ class Executing(Output):
         else:
             reply = errors.wrong_number(command.name)
         clients.commands += 1
-        if reply is not NO_REPLY and not self.closed:
+        if type(reply) is Raw:
+            self.send_raw(reply.data)
+        elif reply is not NO_REPLY and not self.closed:
             self.send_raw(encode_reply(reply, self.proto, encode_rare))
 
     def _execute_unusual(self, command: Command | None, args: list[bytes]) -> None:

@@ -46,6 +46,7 @@ NULL_ARRAY: Final = NullArray()
 NO_REPLY: Final = NoReply()
 """The command has answered by itself, or will: it waits for something."""
 OK: Final = Raw(b"+OK\r\n")
+PONG: Final = Raw(b"+PONG\r\n")
 QUEUED: Final = Raw(b"+QUEUED\r\n")
 
 

@@ -8,7 +8,7 @@ from mansio.core.users import ADMINISTRATOR
 from mansio.protocol.resp.arguments import integer
 from mansio.protocol.resp.command import NO_AUTH, NOW, REPEATS, SUBSCRIBED, Command, container
 from mansio.protocol.resp.errors import SYNTAX, WRONG_PASS, CommandError, wrong_number
-from mansio.protocol.resp.reply import NO_REPLY, OK
+from mansio.protocol.resp.reply import NO_REPLY, OK, PONG
 
 if TYPE_CHECKING:
     from mansio.protocol.resp.connection import RespConnection
@@ -27,7 +27,7 @@ def ping(client: "RespConnection", args: list[bytes]) -> Any:
         raise wrong_number("ping")
     if client.subscriptions and client.proto == 2:
         return [b"pong", args[1] if len(args) == 2 else b""]
-    return args[1] if len(args) == 2 else "PONG"
+    return args[1] if len(args) == 2 else PONG
 
 
 def echo(client: "RespConnection", args: list[bytes]) -> Any:
