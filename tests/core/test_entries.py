@@ -8,6 +8,7 @@ import pytest
 from mansio.core.batch import Trim
 from mansio.core.entries import NODE
 from mansio.core.packing import PACK_RUNS
+from mansio.core.records import TOPOLOGY
 from mansio.core.stream import Stream
 from mansio.core.stream_ids import make_id, next_id
 from tests.core.play import Client, make_run
@@ -324,3 +325,42 @@ def test_as_the_model(seed: int) -> None:
     queue = play.queue("g")
     assert queue.ready_count == len(offsets_in(queue)) <= len(model)
     play.stream.groups[0].begin  # noqa: B018
+
+
+def test_what_was_cut_stays_so_when_the_rest_is_carried() -> None:
+    play = Play()
+    run = play.put(*range(10))
+    del run
+    (span,) = play.stream.ready
+    play.broker.streams.entries.trim(play.stream, Trim(False, 6, True, 0))
+    ids = [id for id, _ in found(play)]
+    play.broker.streams.entries.delete(play.stream, ids[2:3])
+    play.turn()
+    before = max(play.log.entries)
+    play.broker.journal.carry(span.run)
+    play.turn()
+    for seq in range(1, before + 1):
+        kept = [each for each in play.log.entries[seq] if each[0] == TOPOLOGY]
+        play.log.entries[seq] = kept
+    assert [number for _, number in found(again(play))] == [4, 5, 7, 8, 9]
+
+
+def test_what_a_group_still_has_does_not_hide_what_is_gone_from_packing() -> None:
+    play = Play()
+    queue = group(play)
+    member = Client(play.broker)
+    member.consume(queue)
+    for number in range(PACK_RUNS):
+        play.put(2 * number, 2 * number + 1)
+    tags = {number: tag for _, tag, number, _ in member.heard.deliveries}
+    for number, tag in tags.items():
+        if number != 1:
+            member.settle(tag)
+    ids = [id for id, _ in found(play)]
+    play.broker.streams.entries.delete(play.stream, ids[:1])
+    first = play.stream.ready[0].run
+    assert first.live == first.count == 2
+    for number in range(PACK_RUNS, PACK_RUNS + 3):
+        play.put(2 * number, 2 * number + 1)
+        member.settle_until(0)
+    assert [number for _, number in found(play)] == list(range(1, 2 * PACK_RUNS + 6))

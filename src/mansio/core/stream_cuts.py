@@ -132,6 +132,7 @@ class Cuts:
             absent += stream.next_position - at
             self._note_gap(stream, at, stream.next_position)
         stream.missing = max(absent - stream.released, 0)
+        stream.released = absent - stream.missing  # some of it has gone in front since
         for group in stream.groups:
             self._withdraw(group, 0, stream.floor)
             for start, stop in stream.gaps or ():

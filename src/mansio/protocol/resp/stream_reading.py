@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 WAITING_COUNT: Final = 1000
 """What a command gets at most that has waited, unless it says how many."""
+ALL: Final = 1 << 62
 NEW: Final = -1
 """The id `>`: what the group has not had yet."""
 
@@ -49,8 +50,7 @@ def xread(client: "RespConnection", args: list[bytes]) -> Any:
     for key, stream, id in zip(asked.keys, streams, asked.ids, strict=True):
         if stream is not None and id < stream.last_id:
             first = entries.offset_of(stream, id + 1)
-            most = asked.most or stream.ready_count
-            slices = entries.slices(stream, first, stream.next_position, most)
+            slices = entries.slices(stream, first, stream.next_position, asked.most or ALL)
             if slices:
                 found.append((key, slices))
     if not found:
@@ -75,7 +75,7 @@ def xreadgroup(client: "RespConnection", args: list[bytes]) -> Any:
     for key, id in zip(asked.keys, asked.ids, strict=True):
         group = group_of(client, key, asked.group)
         if id == NEW:
-            slices = reading.next_slices(group, asked.most or group.stream.ready_count)
+            slices = reading.next_slices(group, asked.most or ALL)
             if slices:
                 found.append((key, group, id, slices))
         else:
