@@ -75,6 +75,7 @@ KEYS: Final = """
 2 RANDOMKEY
 2 DBSIZE
 2 TOUCH key+
+2 MOVE key db
 1 FLUSHDB [SYNC|ASYNC]
 """
 STREAMS: Final = """

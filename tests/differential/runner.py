@@ -31,6 +31,10 @@ class Different:
         return (name, b"".join(self.redis)[:12], b"".join(self.mansio)[:12])
 
 
+class Parted(Exception):
+    """The servers have parted, for a reason that is known."""
+
+
 class Runner:
     """Plays scenarios; `commands` counts what both servers were asked."""
 
@@ -51,6 +55,12 @@ class Runner:
 
     def run(self, scenario: Scenario) -> Different | None:
         """The first difference, or None."""
+        try:
+            return self._run(scenario)
+        except Parted:
+            return None
+
+    def _run(self, scenario: Scenario) -> Different | None:
         for side in self.sides:
             side.begin(scenario)
         self._waiting, self._gone, self._transactions = {}, set(), compare.Transactions()
@@ -156,12 +166,17 @@ class Runner:
                 excuse = known.excuse_for(args, redis, mansio)
                 if excuse is None:
                     return Different(self._at + offset, client, step, (redis,), (mansio,))
-                self.excused[excuse.title] += 1
+                self._excuse(excuse)
         self._transactions.heard(client, args, redis)
         if name == b"XADD" and redis.startswith(b"$") and b"*" in args:
             for side, raw in zip(self.sides, (redis, mansio), strict=True):
                 side.entries.append(raw.split(b"\r\n")[1])
         return None
+
+    def _excuse(self, difference: known.Difference) -> None:
+        self.excused[difference.title] += 1
+        if difference.parts:
+            raise Parted
 
     def _compare_many(
         self, client: int, step: Step, redis: list[bytes], mansio: list[bytes]
@@ -174,7 +189,7 @@ class Runner:
             return None
         excuse = known.excuse_for(step.args, b"".join(redis), b"".join(mansio))
         if excuse is not None:
-            self.excused[excuse.title] += 1
+            self._excuse(excuse)
             return None
         return Different(self._at, client, step, tuple(redis), tuple(mansio))
 
