@@ -50,6 +50,7 @@ STRINGS: Final = """
 4 GETRANGE skey index index
 2 SUBSTR skey index index
 4 SETRANGE skey offset value
+2 LCS skey skey {LEN} {IDX} {MINMATCHLEN few} {WITHMATCHLEN}
 """
 KEYS: Final = """
 6 DEL key+

@@ -38,9 +38,7 @@ def _is_a_browser(args: Sequence[Arg], redis: bytes, mansio: bytes) -> bool:
 
 
 def _is_trimmed_at_once(args: Sequence[Arg], redis: bytes, mansio: bytes) -> bool:
-    return (
-        WAITS in mansio and redis.endswith(b"*0\r\n") and _word(args) in (b"XREAD", b"XREADGROUP")
-    )
+    return redis.endswith(b"*0\r\n") and _word(args) in (b"XREAD", b"XREADGROUP")
 
 
 def _names_a_key_twice(args: Sequence[Arg], redis: bytes, mansio: bytes) -> bool:

@@ -40,7 +40,7 @@ SHARED_MAX: Final = 4096
 SEEN_MAX: Final = 8192
 """Addresses from which users have logged in that are remembered."""
 PAUSES: Final = 9
-"""How much longer than a wrong password took to check nothing is checked behind it: guessing takes a tenth of a core."""
+"""How many times as long as a wrong password took nothing is checked behind it: guessing has a tenth of a core."""
 NICENESS: Final = 15
 """Of the thread that hashes, so that it takes no processor from messages."""
 
