@@ -77,18 +77,22 @@ def record(section: transcripts.Section, server: Server, proto: int) -> None:
         client.close()
 
 
-def main() -> None:
-    paths = [Path(name) for name in sys.argv[1:]] or sorted(transcripts.FOLDER.glob("*.txt"))
+def record_file(path: Path) -> list[transcripts.Section]:
+    """The sections of a transcript, with what a new server answers."""
+    sections = transcripts.read(path)
     server = Server()
     try:
-        for path in paths:
-            sections = transcripts.read(path)
-            for section in sections:
-                for proto in (2, 3):
-                    record(section, server, proto)
-            transcripts.write(path, sections)
+        for section in sections:
+            for proto in (2, 3):
+                record(section, server, proto)
     finally:
         server.stop()
+    return sections
+
+
+def main() -> None:
+    for path in [Path(name) for name in sys.argv[1:]] or sorted(transcripts.FOLDER.glob("*.txt")):
+        transcripts.write(path, record_file(path))
 
 
 if __name__ == "__main__":
