@@ -183,6 +183,19 @@ def test_a_virtual_host_that_is_made_again_has_nothing() -> None:
     assert writer.broker.keyspace("v").get(b"a") is None
 
 
+def test_a_virtual_host_that_goes_keeps_nothing_of_the_log() -> None:
+    writer = Remembering()
+    administration = writer.broker.administration
+    administration.put_vhost("v")
+    writer.broker.keyspace("v").put(b"a", b"1")
+    writer.turn()
+    writer.broker.keyspace("v").put(b"a", b"2")
+    administration.delete_vhost("v")
+    writer.turn()
+    retention = writer.broker.journal.retention
+    assert retention.live_bytes == 0
+
+
 def test_a_forgetful_broker_writes_nothing() -> None:
     writer = Remembering()
     writer.broker.forgetful = True

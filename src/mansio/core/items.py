@@ -253,6 +253,6 @@ class Items:
     def drop_all(self) -> None:
         """The virtual host goes."""
         for shelf in self.shelves.values():
+            shelf.pending.clear()
             for key in list(shelf.places):
                 shelf.forget(key)
-            shelf.pending.clear()
