@@ -260,11 +260,13 @@ def several(args: list[bytes], at: int) -> tuple[list[bytes], bool, int]:
     rest = args[stop + 1 :]
     if not rest:
         return args[at + 1 : stop], left, 1
-    if len(rest) != 2 or rest[0].upper() != b"COUNT":
+    if len(rest) < 2 or rest[0].upper() != b"COUNT":
         raise CommandError(SYNTAX)
     count = integer(rest[1], NO_COUNT)
     if count <= 0:
         raise CommandError(NO_COUNT)
+    if len(rest) > 2:
+        raise CommandError(SYNTAX)
     return args[at + 1 : stop], left, count
 
 

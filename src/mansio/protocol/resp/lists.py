@@ -128,7 +128,8 @@ def lrem(client: "RespConnection", args: list[bytes]) -> Any:
         return 0
     gone = client.broker.list_edits.remove(queue, args[3], count, recall(client, args))
     forget(client)
-    changed(client, args[1], queue)
+    if gone:
+        changed(client, args[1], queue)
     return gone
 
 

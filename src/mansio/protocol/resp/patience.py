@@ -17,7 +17,9 @@ NEGATIVE: Final = "ERR timeout is negative"
 
 def until_ms(text: bytes, now_ms: int) -> int:
     """When a timeout in seconds from now is over, Unix time in ms; NEVER_MS for 0."""
-    seconds = real(text, NO_TIMEOUT)
+    seconds = _hexadecimal(text)
+    if seconds is None:
+        seconds = real(text, NO_TIMEOUT)
     if (
         abs(seconds) * 1000 >= INT_MAX
     ):  # redis-server 7.0.15 has no other word for what does not fit
@@ -26,6 +28,16 @@ def until_ms(text: bytes, now_ms: int) -> int:
     if timeout_ms < 0:
         raise CommandError(NEGATIVE)
     return min(now_ms + timeout_ms, NEVER_MS) if timeout_ms else NEVER_MS
+
+
+def _hexadecimal(text: bytes) -> float | None:
+    """A number such as 0x1p-1, as strtold of the C library reads it; None if it is none."""
+    if b"x" not in text.lower() or text != text.strip():
+        return None
+    try:
+        return float.fromhex(text.decode("ascii"))
+    except (ValueError, OverflowError):
+        return None
 
 
 class Patience:
