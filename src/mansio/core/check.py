@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from mansio.core.check_access import check_access
 from mansio.core.check_delays import check_deferred, check_delays
 from mansio.core.check_items import check_items
+from mansio.core.check_lines import check_line, check_lines
 from mansio.core.check_log import check_retention
 from mansio.core.check_marks import check_marks
 from mansio.core.check_paging import check_paging, is_awaited
@@ -82,6 +83,7 @@ def check(broker: "Broker", topology: bool = True, turn_bytes: int = TURN_BYTES)
             _check_queue(queue, broker, tally)
         for history in host.histories():
             _check_ready(history, tally)
+        check_lines(host)
         if topology:
             check_vhost(host)
             check_policies(host)
@@ -226,6 +228,7 @@ def _check_queue(queue: "Queue", broker: "Broker", tally: _Tally) -> None:
         queue.dirty or _has_expired(queue, broker) or is_awaited(queue, broker)
     ):
         _check_served(queue)
+    check_line(queue, broker)
     check_times(queue, broker)
 
 
