@@ -17,6 +17,7 @@ from setuptools.command.build_ext import build_ext
 SOURCES = {
     "mansio.codec.amqp": Path("src/mansio/codec/amqp.py"),
     "mansio.codec.resp": Path("src/mansio/codec/resp.py"),
+    "mansio.codec.resp_fields": Path("src/mansio/codec/resp_fields.py"),
 }
 
 

@@ -8,7 +8,7 @@ from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
-COMPILED_MODULES = frozenset({"mansio.codec.amqp", "mansio.codec.resp"})
+COMPILED_MODULES = frozenset({"mansio.codec.amqp", "mansio.codec.resp", "mansio.codec.resp_fields"})
 
 
 class SourceFinder(MetaPathFinder):

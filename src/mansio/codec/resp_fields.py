@@ -200,6 +200,18 @@ def _unpack(body: bytes) -> list[bytes] | None:
     return fields if at == len(body) and fields and len(fields) % 2 == 0 else None
 
 
+def encode_ids(first: int, count: int) -> bytes:
+    """The replies that say `count` ids, ms << 64 | number, that follow each other in one ms."""
+    ms = b"%d" % (first >> 64)
+    number = first & 0xFFFFFFFFFFFFFFFF
+    size = len(ms) + 1
+    parts = []
+    for i in range(number, number + count):
+        text = b"%d" % i
+        parts.append(b"$%d\r\n%b-%b\r\n" % (size + len(text), ms, text))
+    return b"".join(parts)
+
+
 def encode_fields(id: bytes, fields: list[bytes]) -> bytes:
     """The reply that says an entry: its id and its fields."""
     parts = [b"*2\r\n$%d\r\n%b\r\n*%d\r\n" % (len(id), id, len(fields))]

@@ -14,6 +14,7 @@ bytes may be *paged out*. What is left of it in memory then is what this class h
 
 from array import array
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING
 from zlib import crc32
 
@@ -212,14 +213,10 @@ def lay_out(frames: Sequence[bytes]) -> tuple[bytes, int, int, bytes | None]:
     """The data, count, stride and ends of a run of these messages."""
     data = b"".join(frames)
     size = len(frames[0])
-    if all(len(each) == size for each in frames):
-        return data, len(frames), size, None
-    ends = array("I")
-    at = 0
-    for each in frames:
-        at += len(each)
-        ends.append(at)
-    return data, len(frames), 0, ends.tobytes()
+    sizes = list(map(len, frames))
+    if sizes.count(size) == len(sizes):
+        return data, len(sizes), size, None
+    return data, len(sizes), 0, array("I", accumulate(sizes)).tobytes()
 
 
 class Span:

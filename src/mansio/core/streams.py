@@ -112,7 +112,9 @@ class Streams:
 
     def enter(self, stream: Stream, run: Run, ids: list[int]) -> None:
         """Entries that have their offsets, and these ids above `last_id`, go to a stream."""
-        run.arrived_ms = max(self._broker.now_ms, stream.last_ms)
+        ms, now_ms = ids[0] >> 64, self._broker.now_ms
+        # By the clock that their ids are of, if that may be: then these are one number.
+        run.arrived_ms = ms if stream.last_ms <= ms <= now_ms else max(now_ms, stream.last_ms)
         run.ids = compact(run.arrived_ms, ids)
         self._broker.counts.routed += run.count
         self._enter(stream, run)

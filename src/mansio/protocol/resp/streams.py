@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, Final
 
-from mansio.codec.resp_fields import encode_entry, encode_row
+from mansio.codec.resp_fields import encode_entry, encode_ids, encode_row
 from mansio.core.stream import Stream
 from mansio.core.stream_ids import ID_MAX, NUMBER_MAX, id_text, make_id, next_id
 from mansio.protocol.resp.arguments import integer
@@ -86,6 +86,12 @@ def _new_id(client: "RespConnection", stream: Stream, asked: AddArguments) -> in
     return id
 
 
+def _fit(client: "RespConnection", stream: Stream, times: int) -> bool:
+    """Whether so many ids follow each other in one ms."""
+    first = next_id(stream.last_id, client.broker.now_ms)
+    return (first & NUMBER_MAX) + times <= NUMBER_MAX and first <= ID_MAX
+
+
 def xadd_row(
     client: "RespConnection",
     args: list[bytes],
@@ -99,7 +105,7 @@ def xadd_row(
     stream = None
     if args[2] == b"*" and len(fields) >= 2 and len(fields) % 2 == 0:
         stream = writable(client, args[1])
-    if stream is None or stream.watchers is not None or times > ID_MAX - stream.last_id:
+    if stream is None or stream.watchers is not None or not _fit(client, stream, times):
         text = xadd(client, args)
         return (b"$-1\r\n" if text is None else b"$%d\r\n%b\r\n" % (len(text), text)), 1
     check_room(client, times * (sum(map(len, fields)) + ENTRY_BYTES))
@@ -109,8 +115,7 @@ def xadd_row(
     offset = entries.next_offset(stream)
     frames = encode_row(fields, offset, times, broker.letters.frame_max)
     entries.add_row(stream, frames, first)
-    texts = [id_text(first + i) for i in range(times)]
-    return b"".join([b"$%d\r\n%b\r\n" % (len(text), text) for text in texts]), times
+    return encode_ids(first, times), times
 
 
 def xlen(client: "RespConnection", args: list[bytes]) -> Any:
