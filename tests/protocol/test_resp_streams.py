@@ -264,3 +264,29 @@ def test_a_queue_that_is_no_key_is_no_stream_either() -> None:
     assert str(redis.ask("XADD q * a b")).startswith("WRONGTYPE")
     redis.pipeline("LPUSH l a", "RPOP l")
     assert redis.ask("XADD l 1-1 a b") == b"1-1", "of a list that is empty nothing is left"
+
+
+def test_a_transaction_reads_what_is_paged_out() -> None:
+    world = LastingRedisWorld(page_bytes=4000, memory_bytes_max=1 << 30)
+    redis = world.redis()
+    for i in range(1, 60):
+        redis.ask(f"XADD s {i}-1 n {'x' * 200}")
+    redis.pipeline("XGROUP CREATE s g 0", "XREADGROUP GROUP g c COUNT 2 STREAMS s >")
+    stream = world.broker.vhosts["/"].queues["s"]
+    commands = [
+        "XRANGE s 1 2",
+        "XREAD COUNT 1 STREAMS s 2",
+        "XREADGROUP GROUP g c COUNT 1 STREAMS s >",
+        "XREADGROUP GROUP g c STREAMS s 1",
+        "XCLAIM s g d 0 1-1",
+        "XAUTOCLAIM s g d 0 0",
+    ]
+    expected = [redis.ask(line) for line in commands[:2]]
+    for i in range(60, 99):
+        redis.ask(f"XADD s {i}-1 n {'x' * 200}")
+    assert not any(stream.ready[i].run.data for i in range(5))
+    *_, replies = redis.pipeline("MULTI", *commands, "EXEC")
+    assert replies[:2] == expected
+    assert [id for id, _ in replies[2][0][1]] == [b"3-1"]
+    assert [id for id, _ in replies[5][1]] == [b"1-1", b"2-1", b"3-1"]
+    assert not any(isinstance(reply, Error) for reply in replies)

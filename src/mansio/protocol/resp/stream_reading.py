@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mansio.core.deadlines import NEVER_MS
+from mansio.core.entries import Slice
 from mansio.core.errors import BrokerError
-from mansio.core.read_group import Consumer, ReadGroup
+from mansio.core.read_group import ReadGroup
 from mansio.core.stream import Stream
 from mansio.core.stream_ids import ID_MAX, id_text
 from mansio.protocol.resp.arguments import INT_MAX, integer, name_of
@@ -44,19 +45,31 @@ class Asked(NamedTuple):
 def xread(client: "RespConnection", args: list[bytes]) -> Any:
     """XREAD [COUNT count] [BLOCK milliseconds] STREAMS key [key ...] id [id ...]"""
     asked = _asked(client, args)
-    streams = [readable(client, key) for key in asked.keys]
-    found: list[tuple[bytes, Any]] = []
+    found = _behind(client, asked)
+    if not found:
+        return _wait(client, asked)
+    parts = encoded(client, args, [each for _, slices in found for each in slices])
+    return _reply(client, [(key, _part(parts, slices)) for key, slices in found])
+
+
+def _behind(client: "RespConnection", asked: Asked) -> list[tuple[bytes, list[Slice]]]:
+    """What there is to read, by stream."""
+    found: list[tuple[bytes, list[Slice]]] = []
     entries = client.broker.streams.entries
-    for key, stream, id in zip(asked.keys, streams, asked.ids, strict=True):
+    for key, id in zip(asked.keys, asked.ids, strict=True):
+        stream = readable(client, key)
         if stream is not None and id < stream.last_id:
             first = entries.offset_of(stream, id + 1)
             slices = entries.slices(stream, first, stream.next_position, asked.most or ALL)
             if slices:
                 found.append((key, slices))
-    if not found:
-        return _wait(client, asked)
-    parts = encoded(client, args, [each for _, slices in found for each in slices])
-    return _reply(client, [(key, _part(parts, slices)) for key, slices in found])
+    return found
+
+
+def _prepare_xread(client: "RespConnection", args: list[bytes]) -> Any:
+    """What a transaction will read is to be in memory."""
+    found = _behind(client, _asked(client, args))
+    encoded(client, args, [each for _, slices in found for each in slices])
 
 
 def _part(parts: list[bytes], slices: Any) -> Raw:
@@ -69,20 +82,10 @@ def _part(parts: list[bytes], slices: Any) -> Raw:
 def xreadgroup(client: "RespConnection", args: list[bytes]) -> Any:
     """XREADGROUP GROUP group consumer [COUNT count] [BLOCK milliseconds] [NOACK] STREAMS key [key ...] id [id ...]"""
     asked = _asked(client, args)
-    assert asked.group is not None
     reading = client.broker.streams.reading
-    found: list[tuple[bytes, ReadGroup, int, Any]] = []
-    for key, id in zip(asked.keys, asked.ids, strict=True):
-        group = group_of(client, key, asked.group)
-        if id == NEW:
-            slices = reading.next_slices(group, asked.most or ALL)
-            if slices:
-                found.append((key, group, id, slices))
-        else:
-            found.append((key, group, id, _history(client, group, asked.consumer, id, asked.most)))
+    found = _for_groups(client, asked)
     # Everything is in memory before anything changes.
-    wanted = [each for _, _, _, slices in found for each in slices if isinstance(each, tuple)]
-    parts = encoded(client, args, wanted)
+    parts = encoded(client, args, _there(found))
     if not asked.no_ack:
         check_room(client, ENTRY_BYTES * len(parts))
     replies: list[tuple[bytes, Raw]] = []
@@ -92,8 +95,37 @@ def xreadgroup(client: "RespConnection", args: list[bytes]) -> Any:
             replies.append((key, _part(parts, slices)))
             reading.take(group, consumer, slices, asked.no_ack)
         else:
-            replies.append((key, _history_part(client, group, consumer, slices, parts)))
+            replies.append((key, _history_part(client, group, slices, parts)))
     return _reply(client, replies) if replies else _wait(client, asked)
+
+
+Found = tuple[bytes, ReadGroup, int, list[Any]]
+"""Key, group, behind which id or NEW, and slices; of a consumer's history of one entry each, or the id of what is
+gone."""
+
+
+def _for_groups(client: "RespConnection", asked: Asked) -> list[Found]:
+    """What there is to read for groups, by stream."""
+    assert asked.group is not None
+    reading = client.broker.streams.reading
+    found: list[Found] = []
+    for key, id in zip(asked.keys, asked.ids, strict=True):
+        group = group_of(client, key, asked.group)
+        if id == NEW:
+            slices = reading.next_slices(group, asked.most or ALL)
+            if slices:
+                found.append((key, group, id, slices))
+        else:
+            found.append((key, group, id, _history(client, group, asked.consumer, id, asked.most)))
+    return found
+
+
+def _there(found: list[Found]) -> list[Slice]:
+    return [each for _, _, _, slices in found for each in slices if isinstance(each, tuple)]
+
+
+def _prepare_xreadgroup(client: "RespConnection", args: list[bytes]) -> Any:
+    encoded(client, args, _there(_for_groups(client, _asked(client, args))))
 
 
 def group_of(client: "RespConnection", key: bytes, name: bytes) -> ReadGroup:
@@ -119,7 +151,7 @@ def _history(
 
 
 def _history_part(
-    client: "RespConnection", group: ReadGroup, consumer: Consumer, slices: Any, parts: list[bytes]
+    client: "RespConnection", group: ReadGroup, slices: list[Any], parts: list[bytes]
 ) -> Raw:
     """The same as a reply; what is there is delivered once more."""
     reading = client.broker.streams.reading
@@ -336,6 +368,6 @@ def name_key(stream: Stream) -> bytes:
 
 
 COMMANDS: Final = [
-    Command("xread", xread, -4, READ | BLOCKING, prepare=None),
-    Command("xreadgroup", xreadgroup, -7, WRITE | BLOCKING),
+    Command("xread", xread, -4, READ | BLOCKING, prepare=_prepare_xread),
+    Command("xreadgroup", xreadgroup, -7, WRITE | BLOCKING, prepare=_prepare_xreadgroup),
 ]
