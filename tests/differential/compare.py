@@ -51,15 +51,16 @@ class Transactions:
             self._queued.pop(client, None)
 
 
-def same(args: Args, a: bytes, b: bytes, queued: Sequence[Args] = ()) -> bool:
-    """Whether these are the same reply to a command; `queued`: those of the transaction that EXEC ends."""
+def same(args: Args, a: bytes, b: bytes, queued: Sequence[Args] = (), inside: bool = False) -> bool:
+    """Whether these are the same reply to a command; `queued`: those of the transaction that EXEC ends; `inside`: it
+    is one of those."""
     if a == b:
         return True
     try:
         one, other = parse(a)[0], parse(b)[0]
     except (ValueError, IndexError):
         return False
-    return same_value(args, one, other, queued)
+    return same_value(args, one, other, queued, inside)
 
 
 def same_value(

@@ -163,19 +163,20 @@ class Runner:
         if redis != mansio:
             queued = self._transactions.before(client, args)
             if not compare.same(args, redis, mansio, queued):
-                excuse = known.excuse_for(args, redis, mansio)
-                if excuse is None:
+                excuses = known.excuses_for(args, redis, mansio, queued)
+                if not excuses:
                     return Different(self._at + offset, client, step, (redis,), (mansio,))
-                self._excuse(excuse)
+                self._excuse(*excuses)
         self._transactions.heard(client, args, redis)
         if name == b"XADD" and redis.startswith(b"$") and b"*" in args:
             for side, raw in zip(self.sides, (redis, mansio), strict=True):
                 side.entries.append(raw.split(b"\r\n")[1])
         return None
 
-    def _excuse(self, difference: known.Difference) -> None:
-        self.excused[difference.title] += 1
-        if difference.parts:
+    def _excuse(self, *differences: known.Difference) -> None:
+        for difference in differences:
+            self.excused[difference.title] += 1
+        if any(difference.parts for difference in differences):
             raise Parted
 
     def _compare_many(
@@ -187,9 +188,9 @@ class Runner:
             mansio = [self._plant(step.args, raw) for raw in mansio]
         if compare.same_pushes(redis, mansio):
             return None
-        excuse = known.excuse_for(step.args, b"".join(redis), b"".join(mansio))
-        if excuse is not None:
-            self._excuse(excuse)
+        excuses = known.excuses_for(step.args, b"".join(redis), b"".join(mansio))
+        if excuses:
+            self._excuse(*excuses)
             return None
         return Different(self._at, client, step, tuple(redis), tuple(mansio))
 
