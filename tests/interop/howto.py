@@ -13,18 +13,14 @@ from tests.conftest import ROOT, BrokerProcess
 SECONDS_MAX = 40.0
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 ADDRESS = re.compile(r"amqp://(guest:guest@)?localhost(:5672)?")
-REDIS_ADDRESS = re.compile(r"redis://localhost:6379")
 
 
 class Page:
     """One page, with its files laid out in `folder` and the packages that it wants in `bin`."""
 
-    def __init__(
-        self, name: str, folder: Path, bin: Path, broker: BrokerProcess, redis_port: int = 6379
-    ) -> None:
+    def __init__(self, name: str, folder: Path, bin: Path, broker: BrokerProcess) -> None:
         text = (ROOT / "docs/clients" / f"{name}.md").read_text(encoding="utf-8")
         self.address = f"amqp://guest:guest@{broker.host}:{broker.port}"
-        text = REDIS_ADDRESS.sub(f"redis://{broker.host}:{redis_port}", text)
         self.blocks = BLOCK.findall(ADDRESS.sub(self.address, text))
         self.folder = folder
         self.environ = os.environ | {

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import BrokerProcess, BrokerStarter
+from tests.conftest import ROOT, BrokerStarter
 from tests.differential.servers import CannotStart, Redis
-from tests.interop.howto import SECONDS_MAX, Page
+from tests.interop.howto import SECONDS_MAX
 from tests.interop.venvs import node_packages, venv
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
 FOLDER = Path(__file__).parent
 FASTSTREAM = ("faststream[redis,cli]==0.7.8",)
 TASKIQ = ("taskiq-redis==1.2.4", "taskiq==0.13.0")
-HOW_TO = ("redis==8.1.0", "pika==1.3.2")
+HOW_TO = ("redis==8.1.0",)
 NODE = {"ioredis": "ioredis@6.0.0", "redis": "redis@6.3.1"}
 
 
@@ -34,17 +34,13 @@ def find_free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def mansio() -> Iterator[tuple[BrokerProcess, int]]:
+def mansio_port() -> Iterator[int]:
     starter, port = BrokerStarter(), find_free_port()
     try:
-        yield starter("--redis-port", str(port)), port
+        starter("--redis-port", str(port))
+        yield port
     finally:
         starter.close()
-
-
-@pytest.fixture(scope="module")
-def mansio_port(mansio: tuple[BrokerProcess, int]) -> int:
-    return mansio[1]
 
 
 @pytest.fixture(scope="module")
@@ -169,26 +165,13 @@ def test_redis_benchmark(port: int, pipeline: str) -> None:
     assert len(said.splitlines()) >= len(tests.split(","))
 
 
-@pytest.mark.parametrize("worker", ["worker", "amqp_worker", "reliable_worker"])
-def test_how_to_move_from_lists(
-    tmp_path: Path, mansio: tuple[BrokerProcess, int], worker: str
-) -> None:
-    page = Page("redis-lists", tmp_path, venv(*HOW_TO), *mansio)
-    name = worker.replace("_", " ").replace("amqp", "AMQP")
-    with page.start(f"python {worker}.py") as running:
-        page.run("python producer.py")
-        printed = running.wait_for("job 4")
-    assert printed == "".join(f"{name}: {line}\n" for line in page.output.splitlines())
-
-
-def test_how_to_copy_a_list(
-    tmp_path: Path, mansio: tuple[BrokerProcess, int], redis_port: int
-) -> None:
-    page = Page("redis-lists", tmp_path, venv(*HOW_TO), *mansio)
-    assert (page.folder / "copy_list.py").exists()
-    old, new, key = str(redis_port), str(mansio[1]), f"copy-{uuid.uuid4().hex[:8]}"
-    run("redis-cli", "-p", old, "LPUSH", key, "a", "b", "c")
+def test_how_to_copy_a_list(tmp_path: Path, mansio_port: int, redis_port: int) -> None:
+    page = (ROOT / "docs/redis-lists.md").read_text(encoding="utf-8")
+    program = tmp_path / "copy_list.py"
+    program.write_text(page.partition("```py\n")[2].partition("```")[0])
+    old, new, key = str(redis_port), str(mansio_port), f"copy-{uuid.uuid4().hex[:8]}"
+    run("redis-cli", "-p", old, "LPUSH", key, "a", "", "c")
     urls = (f"redis://127.0.0.1:{port}" for port in (old, new))
-    run(venv(*HOW_TO) / "python", page.folder / "copy_list.py", *urls, key)
-    assert run("redis-cli", "-p", new, "LRANGE", key, "0", "-1").split() == ["c", "b", "a"]
+    run(venv(*HOW_TO) / "python", program, *urls, key)
+    assert run("redis-cli", "-p", new, "LRANGE", key, "0", "-1").split("\n") == ["c", "", "a"]
     assert run("redis-cli", "-p", old, "EXISTS", key) == "0"
