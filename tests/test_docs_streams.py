@@ -13,7 +13,7 @@ from pika.exceptions import ConnectionClosedByBroker
 from tests.conftest import BrokerStarter
 
 PAGE = (Path(__file__).parent.parent / "docs" / "streams.md").read_text()
-READ, RETENTION, BOOKMARK, GROUP, LETTERS, PARTITIONS, PRODUCER = re.findall(
+READ, RETENTION, BOOKMARK, GROUP, LETTERS, PARTITIONS, PRODUCER, REDIS = re.findall(
     r"```python\n(.*?)```", PAGE, re.DOTALL
 )
 
@@ -57,6 +57,14 @@ def test_snippets(start_broker: BrokerStarter, capsys: pytest.CaptureFixture[str
         ConnectionClosedByBroker, match="540"
     ):  # there are readers, as the page says
         connection.close()
+
+
+def test_the_snippet_for_redis(start_broker: BrokerStarter) -> None:
+    broker = start_broker(redis=True)
+    names: dict[str, Any] = {}
+    exec(REDIS.replace("Redis()", f"Redis(port={broker.redis_port})"), names)
+    assert names["fields"] == {b"kind": b"order", b"body": b"4711"}
+    assert names["r"].xpending("orders", "billing")["pending"] == 0
 
 
 def refuse_until_it_is_a_letter(connection: Any, letters: Callable[[], int]) -> None:

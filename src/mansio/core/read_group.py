@@ -59,14 +59,16 @@ class PendingList:
 
 
 class Consumer:
-    """A member of a group, by the name that it gives. `seen_ms`: when it last asked for something."""
+    """A member of a group, by the name that it gives. `seen_ms`: when it last asked for something; `active_ms`: when it
+    last got something, -1: never."""
 
-    __slots__ = ("name", "number", "pending", "seen_ms")
+    __slots__ = ("active_ms", "name", "number", "pending", "seen_ms")
 
     def __init__(self, number: int, name: bytes, seen_ms: int) -> None:
         self.number = number
         self.name = name
         self.seen_ms = seen_ms
+        self.active_ms = -1
         self.pending = PendingList()
 
 

@@ -1,7 +1,7 @@
 """What groups of Redis clients do: they read, acknowledge, claim. All of it is durable, an item for each thing.
 
 g | stream u64 | group u32                   ─► last id 2 × u64, read i64, name
-c | stream u64 | group u32 | consumer u32    ─► seen u64 in ms, name
+c | stream u64 | group u32 | consumer u32    ─► seen u64 in ms, active i64 in ms, name
 p | stream u64 | group u32 | id 2 × u64      ─► consumer u32, delivered u64 in ms, how often u64
 """
 
@@ -21,7 +21,7 @@ _GROUP: Final = struct.Struct(">QI")
 _CONSUMER: Final = struct.Struct(">QII")
 _PENDING: Final = struct.Struct(">QIQQ")
 _GROUP_VALUE: Final = struct.Struct(">QQq")
-_SEEN: Final = struct.Struct(">Q")
+_SEEN: Final = struct.Struct(">Qq")
 _PENDING_VALUE: Final = struct.Struct(">IQQ")
 
 
@@ -114,6 +114,12 @@ class Reading:
         self._note_consumer(group, made)
         return made, True
 
+    def _active(self, group: ReadGroup, consumer: Consumer) -> None:
+        """It gets something."""
+        if consumer.active_ms != self._broker.now_ms:
+            consumer.active_ms = self._broker.now_ms
+            self._note_consumer(group, consumer)
+
     def remove(self, group: ReadGroup, consumer: Consumer) -> int:
         """A consumer goes, and what it has not acknowledged is nobody's; how many entries these are."""
         ids = list(consumer.pending.entries)
@@ -147,6 +153,7 @@ class Reading:
         self, group: ReadGroup, id: int, consumer: Consumer, delivered_ms: int, count: int
     ) -> None:
         """The entry is this consumer's from now on, whosever it was."""
+        self._active(group, consumer)
         pending = group.pending.entries.get(id)
         if pending is None:
             pending = Pending(consumer, delivered_ms, count)
@@ -189,6 +196,7 @@ class Reading:
     ) -> None:
         """What `next_slices` has answered is delivered to a consumer; with `no_ack` nobody waits for it."""
         now_ms = self._broker.now_ms
+        self._active(group, consumer)
         for run, start, stop in slices:
             self._count(
                 group, run.places[0][1] + start, [id_at(run, i) for i in range(start, stop)]
@@ -266,7 +274,7 @@ class Reading:
     def _read_consumer(self, key: bytes) -> bytes | None:
         group = self._group(key)
         found = None if group is None else group.numbered.get(_CONSUMER.unpack(key)[2])
-        return None if found is None else _SEEN.pack(found.seen_ms) + found.name
+        return None if found is None else _SEEN.pack(found.seen_ms, found.active_ms) + found.name
 
     def _read_pending(self, key: bytes) -> bytes | None:
         group = self._group(key)
@@ -314,7 +322,7 @@ class Reading:
         if group is None:
             return False
         consumer = self._known_consumer(group, _CONSUMER.unpack(key)[2])
-        (consumer.seen_ms,) = _SEEN.unpack_from(value)
+        consumer.seen_ms, consumer.active_ms = _SEEN.unpack_from(value)
         consumer.name = value[_SEEN.size :]
         group.consumers[consumer.name] = consumer
         return True

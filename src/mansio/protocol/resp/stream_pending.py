@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 ATTEMPTS: Final = 10
 """Pending entries that XAUTOCLAIM looks at for each one that it may answer."""
+_NO_COUNT: Final = "ERR COUNT must be > 0"
 CLAIM_MAX: Final = INT_MAX // 16
 
 
@@ -229,9 +230,9 @@ def _autoclaim(client: "RespConnection", args: list[bytes]) -> tuple[ReadGroup, 
         option = args[at].upper()
         if option == b"COUNT" and at + 1 < len(args):
             at += 1
-            count = integer(args[at])
+            count = integer(args[at], _NO_COUNT)
             if not 1 <= count <= CLAIM_MAX:
-                raise CommandError("ERR COUNT must be > 0")
+                raise CommandError(_NO_COUNT)
         elif option == b"JUSTID":
             just_ids = True
         else:
