@@ -163,7 +163,14 @@ def excuses_for(
             if not some:
                 return []
             excuses += some
+            if any(difference.parts for difference in some):
+                break
     return excuses
+
+
+def may_part(args: Sequence[Arg]) -> bool:
+    """Whether the servers may hold different things behind this command, for a reason that is known."""
+    return _names_a_key_twice(args, b"", b"") or _trims_about(args, b"", b"")
 
 
 def elements(raw: bytes) -> list[bytes]:
