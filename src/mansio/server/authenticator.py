@@ -32,15 +32,14 @@ from mansio.server.tasks import Tasks
 
 logger = logging.getLogger("mansio.login")
 
-CHECKS_MAX: Final = 40
-"""Different passwords that wait to be checked, some 200 ms each if all are wrong: more would not be answered within the
-handshake."""
+CHECKS_MAX: Final = 64
+"""Different passwords that wait to be checked, some 20 ms each: more would not be answered within the handshake."""
 SHARED_MAX: Final = 4096
 """Connections that wait for one of these answers."""
 SEEN_MAX: Final = 8192
 """Addresses from which users have logged in that are remembered."""
-PAUSES: Final = 9
-"""How many times as long as a wrong password took nothing is checked behind it: guessing has a tenth of a core."""
+PAUSES: Final = 4
+"""How much longer than a wrong password took to check nothing is checked behind it."""
 NICENESS: Final = 15
 """Of the thread that hashes, so that it takes no processor from messages."""
 
