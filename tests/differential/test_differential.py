@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from tests.differential.cli import Outcome, Plan, compare
-from tests.differential.runner import Plant
-from tests.differential.servers import Redis, Server, is_installed
+from tests.differential.met_before import scenarios
+from tests.differential.runner import Plant, Runner
+from tests.differential.servers import Mansio, Redis, Server, is_installed
+from tests.differential.side import Side
 from tests.differential.steps import Arg
 from tests.resp_client import RespClient
 
@@ -40,6 +42,16 @@ def second_redis() -> Iterator[Server]:
     yield from started(Redis())
 
 
+@pytest.fixture(scope="module")
+def mansio() -> Iterator[Server]:
+    yield from started(Mansio())
+
+
+@pytest.fixture(scope="module")
+def durable() -> Iterator[Server]:
+    yield from started(Mansio(durable=True))
+
+
 def expect_same(outcome: Outcome) -> None:
     assert not outcome.findings, "\n".join(outcome.findings)
     assert outcome.commands >= 1_000
@@ -49,6 +61,32 @@ def test_redis_and_redis_are_the_same(redis: Server, second_redis: Server) -> No
     outcome = compare(Plan(seed=2, commands=COMMANDS), redis, second_redis)
     expect_same(outcome)
     assert outcome.missing == []
+
+
+@pytest.mark.parametrize(("protocol", "seed"), [(2, 1), (3, 7)])
+def test_redis_and_mansio_are_the_same(
+    redis: Server, mansio: Server, protocol: int, seed: int
+) -> None:
+    """The same commands each time: a difference comes from the change at hand, and not from the dice."""
+    outcome = compare(Plan(seed, COMMANDS, protocols=(protocol,)), redis, mansio)
+    expect_same(outcome)
+    assert outcome.missing == []
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_what_was_met_before(redis: Server, mansio: Server, protocol: int) -> None:
+    sides = Side("redis", redis.port), Side("mansio", mansio.port)
+    runner = Runner(*sides)
+    found = [runner.run(scenario) for scenario in scenarios(protocol)]
+    for side in sides:
+        side.end()
+        side.close()
+    assert not any(found), "\n".join(map(str, filter(None, found)))
+
+
+def test_mansio_keeps_what_it_has_said(redis: Server, durable: Server) -> None:
+    """It is killed behind each scenario, and compared again."""
+    expect_same(compare(Plan(1, 3_000, durable=True), redis, durable))
 
 
 def one_too_many(args: Sequence[Arg], raw: bytes) -> bytes:

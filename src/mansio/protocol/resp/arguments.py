@@ -19,6 +19,16 @@ def integer(text: bytes, error: str = NOT_AN_INTEGER) -> int:
     return value
 
 
+def small(text: bytes) -> int:
+    """A signed 32-bit number, such as that of a database."""
+    value = integer(text)
+    if not -(1 << 31) <= value < 1 << 31:
+        raise CommandError(
+            "ERR value is out of range, value must between -2147483648 and 2147483647"
+        )
+    return value
+
+
 def real(text: bytes, error: str = NOT_A_FLOAT) -> float:
     """A number with or without a fraction; not a NaN."""
     try:

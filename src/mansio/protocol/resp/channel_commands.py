@@ -14,7 +14,7 @@ from mansio.core.globs import glob
 from mansio.core.rights import EVERYTHING
 from mansio.protocol.resp.arguments import name_of
 from mansio.protocol.resp.command import SUBSCRIBED, Command, Handler, container
-from mansio.protocol.resp.errors import NO_PERMISSION, CommandError
+from mansio.protocol.resp.errors import NO_PERMISSION, CommandError, wrong_subcommand
 from mansio.protocol.resp.reply import NO_REPLY, Push, Raw, encode
 from mansio.protocol.resp.subscriptions import SUBSCRIPTIONS_MAX
 
@@ -109,6 +109,8 @@ def _may_read(listener: "RespConnection", vhost: str, name: str) -> bool:
 def _names(kind: Kind) -> Handler:
     def names(client: "RespConnection", args: list[bytes]) -> Any:
         """PUBSUB CHANNELS [pattern], PUBSUB SHARDCHANNELS [pattern]"""
+        if len(args) > 3:
+            raise wrong_subcommand(args)
         found = client.broker.channels.names(kind)
         if len(args) > 2:
             wanted = glob(args[2])

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mansio.core.globs import Glob, glob
 from mansio.core.keyspace import LIST, STRING, Keyspace
 from mansio.protocol.resp.access import check_room, configurable, readable, writable
-from mansio.protocol.resp.arguments import integer, name_of
+from mansio.protocol.resp.arguments import integer, name_of, small
 from mansio.protocol.resp.command import READ, REPEATS, WRITE, Command, container
 from mansio.protocol.resp.errors import NO_SUCH_KEY, SYNTAX, CommandError
 from mansio.protocol.resp.list_access import forget, load, recall
@@ -144,7 +144,7 @@ def load_all(client: "RespConnection", args: list[bytes]) -> None:
 
 
 def _database(client: "RespConnection", text: bytes) -> int:
-    number = integer(text)
+    number = small(text)
     if not 0 <= number < len(client.databases):
         raise CommandError(DB_OUT_OF_RANGE)
     return number

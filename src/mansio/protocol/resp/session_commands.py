@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mansio.core.errors import BrokerError
 from mansio.core.rights import EVERYTHING
 from mansio.core.users import ADMINISTRATOR
-from mansio.protocol.resp.arguments import integer
+from mansio.protocol.resp.arguments import integer, small
 from mansio.protocol.resp.command import NO_AUTH, NOW, REPEATS, SUBSCRIBED, Command, container
 from mansio.protocol.resp.errors import SYNTAX, WRONG_PASS, CommandError, wrong_number
 from mansio.protocol.resp.reply import NO_REPLY, OK, PONG
@@ -37,7 +37,7 @@ def echo(client: "RespConnection", args: list[bytes]) -> Any:
 
 def select(client: "RespConnection", args: list[bytes]) -> Any:
     """SELECT index"""
-    number = integer(args[1])
+    number = small(args[1])
     if not 0 <= number < len(client.databases):
         raise CommandError("ERR DB index is out of range")
     if number != client.database or client.session is None:
