@@ -178,7 +178,7 @@ class Contents:
             if ours is None or theirs is None:
                 kind, there = args[0].decode(), "not there" if ours is None else "there"
                 return f"{shown(args[1])} is {there} ({kind} {theirs or ours!r})"
-            if not compare.same(args, theirs, ours):
+            if not compare.same(args, theirs, ours) and not known.excuses_for(args, theirs, ours):
                 what = " ".join(map(shown, args))
                 return f"{what}: {parse(ours)[0]!r} instead of {parse(theirs)[0]!r}"
         return ""

@@ -25,6 +25,11 @@ _SEEN: Final = struct.Struct(">Qq")
 _PENDING_VALUE: Final = struct.Struct(">IQQ")
 
 
+def wrapped(count: int) -> int:
+    """As a signed number of 64 bits: a client may say that a group has read nearly as many as there can be."""
+    return (count + (1 << 63)) % (1 << 64) - (1 << 63)
+
+
 class Shelves:
     """Of one virtual host."""
 
@@ -212,11 +217,11 @@ class Reading:
         """How many entries the group has read, as redis-server 7.0.15 counts them."""
         stream = group.stream
         if group.read != UNKNOWN and not self.has_tombstones(stream, ids[0]):
-            group.read += len(ids)
+            group.read = wrapped(group.read + len(ids))
             return
         for id in ids:
             if group.read != UNKNOWN and not self.has_tombstones(stream, id):
-                group.read += 1
+                group.read = wrapped(group.read + 1)
             else:
                 group.read = self.distance(stream, id)
 
@@ -249,7 +254,7 @@ class Reading:
         if not added:
             return 0
         if group.read != UNKNOWN and not self.has_tombstones(stream, group.last_id):
-            return added - group.read
+            return wrapped(added - group.read)
         read = self.distance(stream, group.last_id)
         return None if read == UNKNOWN else added - read
 
