@@ -7,10 +7,10 @@ from random import SystemRandom
 
 import pytest
 
-from tests.differential.servers import Redis, Server, is_installed
+from tests.differential.servers import Mansio, Redis, Server, is_installed
 from tests.resp_client import RespClient
 from tests.torture.redis import summary
-from tests.torture.redis_rounds import RedisTorture
+from tests.torture.redis_rounds import OPTIONS, RedisTorture
 from tests.torture.redis_workers import Jobs
 from tests.torture.redis_writers import Lines, Spoken, Writer
 
@@ -57,6 +57,14 @@ def test_a_server_that_keeps_nothing_is_found_out() -> None:
     with torture(Redis(), 5, WITHOUT_STREAMS) as run:
         report = run.run(5)
     assert any("STATE" in finding for finding in report.findings)
+
+
+def test_nothing_is_lost_in_a_few_kills() -> None:
+    server = Mansio(durable=True, options=OPTIONS)
+    with torture(server, 6, WITHOUT_STREAMS) as run:
+        report = run.run(6)
+    assert not report.findings, "\n".join(report.findings)
+    assert report.counts["commands answered"] and report.counts["pushed"]
 
 
 def jobs_after(client: RespClient, pushed: list[bytes], got: list[bytes]) -> Jobs:
