@@ -62,6 +62,10 @@ def _greets_inside(args: Sequence[Arg], redis: bytes, mansio: bytes) -> bool:
     return _word(args) == b"EXEC" and b"$6\r\nserver\r\n" in redis and b"$6\r\nserver\r\n" in mansio
 
 
+def _ranks_without_a_positive(args: Sequence[Arg], redis: bytes, mansio: bytes) -> bool:
+    return _word(args) == b"LPOS" and b"-9223372036854775808" in args
+
+
 def _tells_more(args: Sequence[Arg], redis: bytes, mansio: bytes) -> bool:
     if NEWER.search(mansio) is None:
         return False
@@ -137,6 +141,11 @@ KNOWN: Final[tuple[Difference, ...]] = (
         "XINFO: `inactive` and `active-time` of consumers",
         "They are there, as in Redis 7.2.",
         _tells_more,
+    ),
+    Difference(
+        "`LPOS … RANK -9223372036854775808`",
+        "The number has no positive counterpart: Redis finds more than COUNT says; Mansio does not.",
+        _ranks_without_a_positive,
     ),
     Difference(
         "COPY and MOVE of streams",
