@@ -290,3 +290,25 @@ def test_a_transaction_reads_what_is_paged_out() -> None:
     assert [id for id, _ in replies[2][0][1]] == [b"3-1"]
     assert [id for id, _ in replies[5][1]] == [b"1-1", b"2-1", b"3-1"]
     assert not any(isinstance(reply, Error) for reply in replies)
+
+
+def test_where_nobody_will_read_the_log_entries_are_there_at_once() -> None:
+    world = World()
+    world.broker.forgetful = True
+    amqp, redis = world.client(), world.redis()
+    declare(amqp)
+    reader = read(world)
+    for i in range(PACK_RUNS + 2):
+        redis.ask(f"XADD s {i + 1}-1 n {i}")
+    amqp.publish(1, "s", b"last")
+    world.turn()
+    stream = world.broker.vhosts["/"].queues["s"]
+    assert not world.broker.journal.take(), "nothing is written"
+    assert len(stream.ready) < 9, "what is small is packed all the same"
+    heard = messages(world, reader)
+    assert [each.properties.headers["x-stream-offset"] for each in heard] == [*range(PACK_RUNS + 3)]
+    assert redis.ask("XDEL s 2-1") == 1 and redis.ask("XTRIM s MAXLEN 2") == PACK_RUNS
+    assert [fields for _, fields in redis.ask("XRANGE s - +")] == [
+        [b"n", b"%d" % (PACK_RUNS + 1)],
+        [b"body", b"last"],
+    ]

@@ -265,9 +265,7 @@ class Definitions:
         elif SOURCE in arguments:
             kind = Group
         queue = kind(id, vhost, name, durable, auto_delete, owner, arguments)
-        if (
-            self._broker.forgetful and not queue.keeps
-        ):  # a stream waits until its entries are in the log
+        if self._broker.forgetful and not queue.keeps:  # of streams see `Streams.write`
             queue.logged = False
         self._broker.streams.made(queue)
         if queue.rules.retry is not None:

@@ -248,6 +248,7 @@ class Entries:
         """The turn ends."""
         self.flush_all()
         self._broker.streams.watching.serve()
+        self._broker.streams.turned()
         marked, self._marked = self._marked, {}
         for stream in marked:
             if not stream.deleted:

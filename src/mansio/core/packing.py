@@ -80,7 +80,7 @@ class Packer:
         for queue_id, settled in sorted(gone for span in spans for gone in span.run.gone or ()):
             broker.settling.note_gone(run, queue_id, settled)
         # What groups have settled must not stay behind with the small runs.
-        broker.journal.carry(run)
+        broker.streams.write(run)
         if broker.paging.budget_bytes:
             broker.paging.arrived(run, (stream,))
         stream.packing = Packing(run, at + stream.removed, len(spans))
@@ -108,7 +108,9 @@ class Packer:
                 break
             if not stream.is_whole(span):
                 break
-            if end > stream.committed or run.live != run.count or not run.data or not run.bucket:
+            if end > stream.committed or run.live != run.count or not run.data:
+                break
+            if not run.bucket and not self._broker.forgetful:
                 break
             spans.append(span)
         return spans

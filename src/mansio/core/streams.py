@@ -53,6 +53,7 @@ class Streams:
         self.reading = Reading(broker)
         self.watching = Watching(broker)
         self._packer = Packer(broker)
+        self._unwritten: list[Run] = []
         self._retainers: dict[int, Retainer] = {}
         self._rotas: dict[tuple[str, str], Rota] = {}  # by virtual host and name of the group
 
@@ -124,11 +125,26 @@ class Streams:
         entry.live = entry.count
         broker.settling.count(entry)
         entry.places = ((stream.id, stream.append(entry)),)
-        broker.journal.publish(entry)
+        self.write(entry)
         if broker.paging.budget_bytes:
             broker.paging.arrived(entry, (stream,))
         if stream.watchers is not None:
             self.watching.stir(stream)
+
+    def write(self, run: Run) -> None:
+        """A run of a stream goes into the log. Where nobody will read that, it is as if it were there at once."""
+        if self._broker.forgetful:
+            self._unwritten.append(run)
+            self.entries.unwritten = True
+        else:
+            self._broker.journal.carry(run)
+
+    def turned(self) -> None:
+        """The turn ends: what need not be written may be read."""
+        while self._unwritten:
+            runs, self._unwritten = self._unwritten, []
+            for run in runs:
+                self.placed(run)
 
     def placed(self, run: Run) -> None:
         """A run is durable; if it is one of a stream, its readers may have it."""
