@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from mansio.core.run import Run, Span, lay_out
-from mansio.core.stream_ids import compact, ids_of
+from mansio.core.stream_ids import joined as joined_ids
 
 if TYPE_CHECKING:
     from mansio.core.broker import Broker
@@ -42,11 +42,13 @@ def join(runs: list[Run]) -> Run:
     """One run of the messages of all, which came when the last of them did."""
     routes = {route: None for run in runs for route in run.routes}
     number = {route: i for i, route in enumerate(routes)}
-    which = bytes([number[run.route(i)] for run in runs for i in range(run.count)])
+    which = None
+    if len(routes) > 1:
+        which = bytes([number[run.route(i)] for run in runs for i in range(run.count)])
     frames = [message for run in runs for message in run.messages()]
-    joined = Run(*lay_out(frames), tuple(routes), which if len(routes) > 1 else None, True)
+    joined = Run(*lay_out(frames), tuple(routes), which, True)
     joined.arrived_ms = runs[-1].arrived_ms
-    joined.ids = compact(joined.arrived_ms, [id for run in runs for id in ids_of(run)])
+    joined.ids = joined_ids(runs, joined.arrived_ms)
     return joined
 
 

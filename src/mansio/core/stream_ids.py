@@ -64,9 +64,28 @@ def compact(arrived_ms: int, ids: "Sequence[int]") -> "int | array[int]":
     return table
 
 
-def ids_of(run: Run) -> list[int]:
-    """All of them."""
-    return [id_at(run, i) for i in range(run.count)]
+def joined(runs: "Sequence[Run]", arrived_ms: int) -> "int | array[int]":
+    """What one run has of the ids of these, which follow each other."""
+    first = runs[0].ids
+    number = first if isinstance(first, int) else -1
+    for run in runs:
+        if run.ids != number or run.arrived_ms != arrived_ms:
+            break
+        number += run.count
+    else:
+        assert isinstance(first, int)
+        return first
+    table = array("Q")
+    for run in runs:
+        ids = run.ids
+        if isinstance(ids, int):
+            flat = [run.arrived_ms] * (2 * run.count)
+            flat[1::2] = range(ids, ids + run.count)
+            table.extend(flat)
+        else:
+            assert ids is not None
+            table.extend(ids)
+    return table
 
 
 def next_id(last: int, now_ms: int) -> int:

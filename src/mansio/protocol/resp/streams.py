@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any, Final
 
 from mansio.codec.resp_fields import encode_entry, encode_ids, encode_row
+from mansio.core.batch import Trim
 from mansio.core.stream import Stream
 from mansio.core.stream_ids import ID_MAX, NUMBER_MAX, id_text, make_id, next_id
 from mansio.protocol.resp.arguments import integer
@@ -40,10 +41,14 @@ ROW_MAX: Final = 4096
 
 def xadd(client: "RespConnection", args: list[bytes]) -> Any:
     """XADD key [NOMKSTREAM] [MAXLEN|MINID [=|~] threshold [LIMIT count]] *|id field value [field value ...]"""
-    if args[2] == b"*":
-        asked = _PLAIN
-    else:
-        asked = add_arguments(args, True)
+    if args[2] == b"*" and len(args) & 1:
+        stream = writable(client, args[1])
+        if stream is not None and stream.last_id < ID_MAX:
+            fields = args[3:]
+            check_room(client, sum(map(len, fields)) + ENTRY_BYTES)
+            id = next_id(stream.last_id, client.broker.now_ms)
+            return _add(client, stream, fields, id, None)
+    asked = add_arguments(args, True)
     fields = args[asked.at + 1 :]
     if len(fields) < 2 or len(fields) % 2:
         raise wrong_number("xadd")
@@ -55,18 +60,20 @@ def xadd(client: "RespConnection", args: list[bytes]) -> Any:
     check_room(client, sum(map(len, fields)) + ENTRY_BYTES)
     if stream is None:
         stream = create(client, args[1])
-    id = _new_id(client, stream, asked)
+    return _add(client, stream, fields, _new_id(client, stream, asked), asked.trim)
+
+
+def _add(
+    client: "RespConnection", stream: Stream, fields: list[bytes], id: int, trim: Trim | None
+) -> bytes:
     broker = client.broker
     entries = broker.streams.entries
     offset = entries.next_offset(stream)
     frames, _ = encode_entry(fields, offset, broker.letters.frame_max)
-    entries.add(stream, frames, id, asked.trim)
+    entries.add(stream, frames, id, trim)
     if stream.watchers is not None and not client.executing:
         entries.turned_for(stream)
     return id_text(id)
-
-
-_PLAIN: Final = AddArguments(None, True, None, None, 2)
 
 
 def _new_id(client: "RespConnection", stream: Stream, asked: AddArguments) -> int:
