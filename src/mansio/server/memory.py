@@ -109,13 +109,15 @@ def watermark_bytes(setting: float | int) -> int:
 
 
 class Trimmer:
-    """Gives freed memory back to the kernel (malloc_trim) once the broker is idle."""
+    """Gives freed memory back to the kernel (malloc_trim): at once what starting has left, the rest when the broker is
+    idle."""
 
     def __init__(self) -> None:
         library = _glibc()
         self._library = library if library is not None and hasattr(library, "mallinfo2") else None
         if self._library is not None:
             self._library.mallinfo2.restype = _Mallinfo2
+            self._library.malloc_trim(0)
         self._kept_bytes = resident_bytes()
         self._seen_ns = self._seen_cpu_ns = 0
 
