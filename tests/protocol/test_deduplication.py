@@ -393,6 +393,39 @@ def test_a_duplicate_is_refused_with_the_first_one(arguments: dict[str, Any]) ->
     assert bodies(talker) == [b"a"]
 
 
+def publish_apart(world: LastingWorld, talker: Talker, *ways: tuple[str, str]) -> list[Any]:
+    """Publishes one id twice to each exchange and key, in one turn, and each time when its time was over."""
+    properties = Properties(headers={"x-deduplication-header": "a"}, delivery_mode=2)
+    for name, key in ways:
+        for _ in range(2):
+            talker.publish(1, key, b"a", exchange=name, properties=properties)
+        world.broker.now_ms += 1000
+    return settle_down(world, talker)
+
+
+def test_a_duplicate_is_refused_with_the_first_one_though_its_id_came_anew_in_this_turn() -> None:
+    world, talker = full(x_cache_ttl=1000)
+    assert publish_apart(world, talker, ("", "q"), ("", "q")) == nacks(2, 3, 4, 5)
+    assert bodies(talker) == [b"first"]
+
+
+def test_a_duplicate_is_refused_only_with_the_one_that_it_came_behind() -> None:
+    world, talker = scene(x_max_length=0, x_overflow="reject-publish")
+    declare(talker, "open")
+    declared = {"x-message-deduplication": True, "x-cache-ttl": 1000}
+    talker.call(1, m.ExchangeDeclare("e", "direct", durable=True, arguments=declared))
+    for name in ("q", "open"):
+        talker.call(1, m.QueueBind(name, "e", name))
+    talker.call(1, m.ConfirmSelect())
+    heard = publish_apart(world, talker, ("e", "q"), ("e", "open"))
+    assert heard == [*nacks(1, 2), m.BasicAck(4, multiple=True)]
+    world.broker.now_ms -= 1
+    properties = Properties(headers={"x-deduplication-header": "a"}, delivery_mode=2)
+    talker.publish(1, "open", b"a", exchange="e", properties=properties)
+    assert settle_down(world, talker) == [m.BasicAck(5)]
+    assert bodies(talker, "open") == [b"a"], "the second one is remembered"
+
+
 def test_what_an_exchange_takes_for_a_duplicate_is_refused_with_the_first_one() -> None:
     world, talker = scene(x_max_length=0, x_overflow="reject-publish")
     declare(talker, "open")

@@ -552,7 +552,8 @@ class Moves(Receipts, Streaming):
         ident = id_of(entry.message.headers) or ""
         refused = [(entry.publisher, entry.number)]
         for window, seen in entry.seen:
-            window.ids.pop(ident, None)
+            if window.ids.get(ident) is seen:  # else it has come again, when its time was over
+                del window.ids[ident]
             refused += seen.followers
         other = next(self._with_id(queue, ident), None) if entry.followers else None
         if other is not None:

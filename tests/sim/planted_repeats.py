@@ -26,8 +26,8 @@ def _held_for_ever() -> AbstractContextManager[Any]:
 def _refused_and_known() -> AbstractContextManager[Any]:
     """What a full queue has refused is remembered."""
 
-    def half(self: Deduplication, window: Window, id: str, of: Any) -> None:
-        self._refuse_repeats(window, id)
+    def half(self: Deduplication, window: Window, marks: Marks, of: Any) -> None:
+        self._refuse_repeats(window, marks)
 
     return often_repeated(patch.object(Deduplication, "_forget", half), full=True)
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mansio.core.deadlines import NEVER_MS
 from mansio.core.equivalence import type_name
 from mansio.core.limits import IDS_MAX, TIME_MAX_MS
-from mansio.core.marks import DUPLICATE
+from mansio.core.marks import DUPLICATE, Marks
 from mansio.core.records import Parts, encode_topology
 
 if TYPE_CHECKING:
@@ -144,8 +144,11 @@ class Deduplication:
         self._broker = broker
         self._fresh: dict[Window, tuple[str, str, str, dict[str, int]]] = {}
         """Of this turn: (vhost, exchange or queue, its name, ids and until when; 0: it is forgotten)."""
-        self._repeats: dict[tuple[Present | Window, str], list[tuple[Channel, int]]] = {}
-        """Duplicates of this turn, by who knew their id: (channel, number of the publish; 0: of a transaction)."""
+        self._firsts: dict[tuple[Window, str], Marks] = {}
+        """Messages of this turn that windows remember; what had the same id before one of them was over by then."""
+        self._repeats: dict[tuple[Present | Window, str | Marks], list[tuple[Channel, int]]] = {}
+        """Duplicates of this turn, by who knew them, and by their id or, for windows, by the first one's marks:
+        (channel, number of the publish; 0: of a transaction)."""
 
     def admit(
         self, run: "Run", queues: "tuple[Queue, ...]", channel: "Channel | None"
@@ -189,11 +192,13 @@ class Deduplication:
         return True
 
     def _repeated(self, memory: Present | Window, id: str, channel: "Channel") -> None:
-        """A duplicate was not taken, for what this remembers. It shares the fate of the first one."""
+        """A duplicate was not taken, for what this remembers. It shares the fate of the first one: if a window has that
+        from an earlier turn, nobody will refuse it."""
         self._broker.counts.deduplicated += 1
+        first = self._firsts.get((memory, id)) if isinstance(memory, Window) else id
         number = channel.published if channel.confirming else 0
-        if number or channel.tx is not None:
-            self._repeats.setdefault((memory, id), []).append((channel, number))
+        if first is not None and (number or channel.tx is not None):
+            self._repeats.setdefault((memory, first), []).append((channel, number))
 
     def arrived(self, run: "Run", queues: "tuple[Queue, ...]", channel: "Channel | None") -> None:
         """A message is in these queues and in the records; so no window remembers one that is not."""
@@ -222,7 +227,7 @@ class Deduplication:
         marks = run.marks
         assert marks is not None and marks.id is not None
         marks.remembered = True
-        self._repeats.pop((window, marks.id), None)  # theirs was taken, and it is long ago
+        self._firsts[window, marks.id] = marks
         now_ms = self._broker.now_ms
         until_ms = window.until_ms(marks.ttl_ms, now_ms)
         window.remember(marks.id, until_ms, kept, now_ms)
@@ -247,13 +252,13 @@ class Deduplication:
             return
         route = run.routes[0]
         if route.window is not None:
-            self._forget(route.window, marks.id, (queue.vhost, "exchange", route.exchange))
+            self._forget(route.window, marks, (queue.vhost, "exchange", route.exchange))
         if isinstance(queue.dedup, Window):
-            self._forget(queue.dedup, marks.id, (queue.vhost, "queue", queue.name))
+            self._forget(queue.dedup, marks, (queue.vhost, "queue", queue.name))
 
-    def _refuse_repeats(self, memory: Present | Window, id: str) -> None:
+    def _refuse_repeats(self, memory: Present | Window, first: str | Marks) -> None:
         """The first one was refused, and so are those that came behind it."""
-        for channel, number in self._repeats.pop((memory, id), ()):
+        for channel, number in self._repeats.pop((memory, first), ()):
             if number:
                 channel.rejected.append((number, number))
             else:
@@ -261,11 +266,17 @@ class Deduplication:
 
     def turned(self) -> None:
         """A turn has ended: what was not refused by now will not be."""
+        if self._firsts:
+            self._firsts.clear()
         if self._repeats:
             self._repeats.clear()
 
-    def _forget(self, window: Window, id: str, of: tuple[str, str, str]) -> None:
-        self._refuse_repeats(window, id)
+    def _forget(self, window: Window, marks: Marks, of: tuple[str, str, str]) -> None:
+        id = marks.id
+        assert id is not None
+        self._refuse_repeats(window, marks)
+        if self._firsts.get((window, id)) is not marks:
+            return  # it has come again, when its time was over
         if id in window.ids and window.ids[id][1]:
             self._fresh.setdefault(window, (*of, {}))[3][id] = 0
         window.forget(id)
