@@ -1,4 +1,4 @@
-"""Builds the codecs of AMQP and RESP with Cython where this machine can; otherwise the .py stay as they are.
+"""Builds the codecs of AMQP, RESP and ZMTP with Cython where this machine can; otherwise the .py stay as they are.
 
 One source, two forms: the modules in `SOURCES` are compiled in Cython's pure-Python mode. Nothing
 in here may make an installation fail: every way out says in one line what happened.
@@ -18,6 +18,7 @@ SOURCES = {
     "mansio.codec.amqp": Path("src/mansio/codec/amqp.py"),
     "mansio.codec.resp": Path("src/mansio/codec/resp.py"),
     "mansio.codec.resp_fields": Path("src/mansio/codec/resp_fields.py"),
+    "mansio.codec.zmtp": Path("src/mansio/codec/zmtp.py"),
 }
 
 

@@ -193,7 +193,16 @@ class Mansio(Peer):
 
     def command(self) -> list[str]:
         where = ["--data-dir", str(self._folder / "data")] if self.is_durable() else []
-        own = ["--port", str(self.port), "--redis-port", "0", *where, *self.serve]
+        own = [
+            "--port",
+            str(self.port),
+            "--redis-port",
+            "0",
+            "--zmq-port",
+            "0",
+            *where,
+            *self.serve,
+        ]
         return [sys.executable, "-m", "mansio", "serve", *own]
 
     def environment(self) -> dict[str, str]:

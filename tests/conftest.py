@@ -57,6 +57,8 @@ class BrokerProcess:
     port: int = 0
     redis_port: int = 0
     """Of its Redis front, 0: it has none."""
+    zmq_port: int = 0
+    """Of its ZeroMQ front, 0: it has none."""
     started_s: float = field(default=0.0)
     """Seconds from the start of the process to its listening."""
 
@@ -110,8 +112,9 @@ class BrokerStarter:
         clean = {k: v for k, v in os.environ.items() if not k.startswith("MANSIO_")}
         if pure := os.environ.get("MANSIO_PURE"):
             clean["MANSIO_PURE"] = pure
-        if "--redis-port" not in options:  # one port for all would be taken
-            clean["MANSIO_REDIS_PORT"] = "0"
+        for front in ("redis", "zmq"):
+            if f"--{front}-port" not in options:  # one port for all would be taken
+                clean[f"MANSIO_{front.upper()}_PORT"] = "0"
         if "--in-memory" not in options and "--data-dir" not in options:
             clean["MANSIO_DATA_DIR"] = self._folder()
         process = subprocess.Popen(
@@ -126,13 +129,22 @@ class BrokerStarter:
         self._started.append(broker)
         return broker
 
-    def __call__(self, *options: str, redis: bool = False, **environ: str) -> BrokerProcess:
-        """Start `mansio serve --port 0 OPTIONS` and wait until it listens; with `redis` for Redis clients, too."""
+    def __call__(
+        self, *options: str, redis: bool = False, zmq: bool = False, **environ: str
+    ) -> BrokerProcess:
+        """Start `mansio serve --port 0 OPTIONS` and wait until it listens; with `redis` for Redis clients, too, with
+        `zmq` for ZeroMQ sockets."""
         if redis:
             redis_port = find_free_port()
-            broker = self("--redis-port", str(redis_port), *options, **environ)
+            broker = self("--redis-port", str(redis_port), *options, zmq=zmq, **environ)
             broker.wait_for_log(f":{redis_port} (Redis)")
             broker.redis_port = redis_port
+            return broker
+        if zmq:
+            zmq_port = find_free_port()
+            broker = self("--zmq-port", str(zmq_port), *options, **environ)
+            broker.wait_for_log(f":{zmq_port} (ZeroMQ)")
+            broker.zmq_port = zmq_port
             return broker
         started = time.monotonic()
         broker = self.spawn("--port", "0", *options, **environ)

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from mansio.config import MIB, SETTINGS, Config, ConfigError, load
+from mansio.config import Config, ConfigError, load
+from mansio.config_settings import SETTINGS
+from mansio.config_values import MIB
 from mansio.core.limits import NS, Limits
 from mansio.protocol.resp.connection import DATABASES
 

@@ -8,7 +8,9 @@ from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
-COMPILED_MODULES = frozenset({"mansio.codec.amqp", "mansio.codec.resp", "mansio.codec.resp_fields"})
+COMPILED_MODULES = frozenset(
+    {"mansio.codec.amqp", "mansio.codec.resp", "mansio.codec.resp_fields", "mansio.codec.zmtp"}
+)
 
 
 class SourceFinder(MetaPathFinder):

@@ -31,7 +31,7 @@ the TOML file (port = 5673), else it has its default. The README lists all of th
 SERVE_EXAMPLES: Final = """\
 examples:
   mansio serve                            listen on 127.0.0.1:5672
-  mansio serve --port 5673 --redis-port 6380 --data-dir d2
+  mansio serve --port 5673 --redis-port 6380 --zmq-port 5556 --data-dir d2
                                           beside another broker
   mansio serve --redis-port 0             no Redis clients
   mansio serve --in-memory                for tests: nothing is kept
@@ -46,6 +46,7 @@ SERVE_OPTIONS: Final = (
     ("redis_port", "PORT", "TCP port for Redis clients, 0 for none (default: 6379, if it is free)"),
     ("redis_tls_port", "PORT", "TCP port for Redis clients with TLS, 0 for none (default: 0)"),
     ("redis_sync", "POLICY", "whether replies to Redis clients wait for the log: always, everysec"),
+    ("zmq_port", "PORT", "TCP port for ZeroMQ sockets, 0 for none (default: 5555, if it is free)"),
     ("tls_port", "PORT", "TCP port for TLS, 0 for none; 5671 is usual (default: 0)"),
     ("tls_cert", "FILE", "certificate of the server, PEM; `mansio tls dev-ca` makes one"),
     ("tls_key", "FILE", "its private key, PEM (default: in the file of the certificate)"),

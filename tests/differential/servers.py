@@ -147,7 +147,7 @@ class Mansio(Server):
 
     def command(self) -> list[str]:
         log = ["--data-dir", str(self.folder / "data")] if self.durable else ["--in-memory"]
-        ports = ["--port", str(self._amqp_port), "--redis-port", str(self.port)]
+        ports = ["--port", str(self._amqp_port), "--redis-port", str(self.port), "--zmq-port", "0"]
         return [sys.executable, "-m", "mansio", "serve", *ports, *log, *self._options]
 
 

@@ -25,6 +25,7 @@ def taken() -> Iterator[int]:
 
 
 def opened(chosen: str = "", **settings: object) -> Entrances:
+    settings = {"zmq_port": 0} | settings
     config = Config(port=0, chosen=frozenset(filter(None, [chosen])), **settings)  # type: ignore[arg-type]
     return open_entrances(config)
 
@@ -57,13 +58,27 @@ def test_a_default_port_that_is_taken_is_a_warning(
 def test_a_chosen_port_that_is_taken_is_an_error_and_leaves_nothing_open(taken: int) -> None:
     port = find_free_port()
     with pytest.raises(ListenError, match=rf"port {taken} on .* with --redis-port"):
-        open_entrances(Config(port=port, redis_port=taken, chosen=frozenset(["redis_port"])))
-    open_entrances(Config(port=port, redis_port=0)).close()
+        open_entrances(
+            Config(port=port, redis_port=taken, zmq_port=0, chosen=frozenset(["redis_port"]))
+        )
+    open_entrances(Config(port=port, redis_port=0, zmq_port=0)).close()
+
+
+def test_a_front_may_have_no_port_for_tls(taken: int, caplog: pytest.LogCaptureFixture) -> None:
+    port = find_free_port()
+    doors = opened(redis_port=0, zmq_port=port)
+    assert doors.addresses("ZeroMQ") == [f"127.0.0.1:{port}"]
+    assert doors.tls_addresses("ZeroMQ") == []
+    doors.close()
+    opened(redis_port=0, zmq_port=taken).close()
+    assert "there is no port for ZeroMQ clients; choose another one with --zmq-port" in caplog.text
+    with pytest.raises(ListenError, match=rf"port {taken} on .* with --zmq-port"):
+        opened("zmq_port", redis_port=0, zmq_port=taken)
 
 
 def test_the_main_front_is_never_left_out(taken: int) -> None:
     with pytest.raises(ListenError, match=r"with --port"):
-        open_entrances(Config(port=taken, redis_port=0))
+        open_entrances(Config(port=taken, redis_port=0, zmq_port=0))
 
 
 def test_only_a_port_that_is_taken_gives_way() -> None:

@@ -71,3 +71,16 @@ def test_who_needs_no_password_is_said_also_with_tls() -> None:
     assert asked.startswith(f"{redis} can be reached") and "the user 'guest'" in asked
     assert 'redis_user = "none"' in asked and "password that everybody knows" in user
     assert warnings([], [redis], Users(), GUEST_LOCAL, [redis], "") == [user]
+
+
+def test_zeromq_sockets_have_no_tls_and_are_told_so() -> None:
+    zmq = "0.0.0.0:5555"
+    users = without_guest()
+    assert warnings(LOCAL, [], users, GUEST_LOCAL, [], "", LOCAL, "guest") == []
+    (clear,) = warnings([zmq], [], users, GUEST_LOCAL, [], "guest", [zmq], "guest")
+    assert clear.startswith(f"{zmq} can be reached") and "WITHOUT ENCRYPTION" in clear
+    assert 'zmq_bind = "127.0.0.1"' in clear
+    _, asked, user = warnings([zmq], [], Users(), GUEST_LOCAL, [], "", [zmq], "guest")
+    assert asked.startswith(f"{zmq} can be reached") and "the user 'guest'" in asked
+    assert 'zmq_user = "none"' in asked and "password that everybody knows" in user
+    assert len(warnings([zmq], [], Users(), GUEST_LOCAL, [], "guest", [zmq], "")) == 2

@@ -37,7 +37,15 @@ class Broker:
         self.port = free_port()
         self.log = log
         self._command = [sys.executable, "-m", "mansio", "serve", "--port", str(self.port)]
-        self._command += ["--redis-port", "0", "--data-dir", str(data_dir), *options]
+        self._command += [
+            "--redis-port",
+            "0",
+            "--zmq-port",
+            "0",
+            "--data-dir",
+            str(data_dir),
+            *options,
+        ]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -110,6 +110,7 @@ class Broker(Connecting):
         self.keyspaces = Keyspaces(self)
         self.channels = Channels()
         self.redis: Any = None  # what the fronts of Redis clients share
+        self.zmtp: Any = None  # what the fronts of ZeroMQ peers share
         self.key_moves = KeyMoves(self)
         self.forgetful = False
         """Nobody will ever read the log. Whoever drives the broker sets it, before anything else."""

@@ -15,6 +15,7 @@ HINTS = {
     "AMQP": "connect with pika.BlockingConnection(pika.ConnectionParameters(%r, %s)); README.md has a"
     " first publisher and consumer; Ctrl-C stops the broker",
     "Redis": "or with redis.Redis(%r, %s): lists are queues",
+    "ZeroMQ": "or with a ZeroMQ socket, REQ or PUSH, connected to tcp://%s:%s",
 }
 """For the first address without TLS of each front."""
 
@@ -36,6 +37,8 @@ def announce(entrances: Entrances, config: Config, users: Users) -> None:
         config.loopback_users,
         entrances.addresses("Redis") + entrances.tls_addresses("Redis"),
         config.redis_user,
+        entrances.addresses("ZeroMQ"),
+        config.zmq_user,
     ):
         logger.warning("%s", line)
     if config.metrics_port:

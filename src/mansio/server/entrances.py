@@ -25,7 +25,8 @@ class Entrance(NamedTuple):
     protocol: str
     port: str
     bind: str
-    tls_port: str
+    tls_port: str = ""
+    """Empty: this front has none."""
     resident: str = ""
     """Empty: this is the main front, without which the broker does not start."""
 
@@ -33,6 +34,7 @@ class Entrance(NamedTuple):
 ENTRANCES: Final = (
     Entrance("AMQP", "port", "bind", "tls_port"),
     Entrance("Redis", "redis_port", "redis_bind", "redis_tls_port", "a Redis server"),
+    Entrance("ZeroMQ", "zmq_port", "zmq_bind", resident="another program"),
 )
 
 
@@ -103,7 +105,7 @@ def _open(entrance: Entrance, config: Config, porter: Porter | None) -> Listener
     """The listeners of one front; None where it is off, or gives way to who is there already."""
     main = not entrance.resident
     port: int = getattr(config, entrance.port)
-    tls_port: int = getattr(config, entrance.tls_port)
+    tls_port: int = getattr(config, entrance.tls_port) if entrance.tls_port else 0
     host: str = getattr(config, entrance.bind) or config.bind
     place = entrance.bind if not main and getattr(config, entrance.bind) else "--bind"
     listeners = Listeners(porter)

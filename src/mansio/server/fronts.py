@@ -25,4 +25,17 @@ def factories(turn: Turn, config: Config) -> dict[str, Factory]:
             waits=config.redis_sync == "always",
         )
 
-    return {"AMQP": turn.connection, "Redis": lambda: turn.connection(redis)}
+    def zeromq(peer: Peer, door: Authenticator) -> Front:
+        from mansio.protocol.zmtp.connection import ZmtpConnection
+        from mansio.protocol.zmtp.settings import ZmtpSettings
+
+        settings = ZmtpSettings(
+            config.zmq_user, config.zmq_default_queue, config.zmq_mode, config.zmq_call_timeout_ms
+        )
+        return ZmtpConnection(turn.broker, door, peer, turn.speaking, clock.now_ns(), settings)
+
+    return {
+        "AMQP": turn.connection,
+        "Redis": lambda: turn.connection(redis),
+        "ZeroMQ": lambda: turn.connection(zeromq),
+    }

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from mansio.core.limits import NS
 from mansio.protocol.resp.clients import clients_of
+from mansio.protocol.zmtp.peers import peers_of
 from mansio.server.appends import BOUNDS_S
 from mansio.server.census import Census
 from mansio.server.tls_porter import Porter
@@ -28,7 +29,8 @@ Value = float | Mapping[str, float] | Distribution | None
 def connections(turn: Turn) -> dict[str, float]:
     """Open ones, by what they speak."""
     redis = clients_of(turn.broker).sessions
-    return {"amqp": len(turn.broker.sessions) - redis, "redis": redis}
+    zmq = peers_of(turn.broker).sessions
+    return {"amqp": len(turn.broker.sessions) - redis - zmq, "redis": redis, "zmq": zmq}
 
 
 def memory_used(turn: Turn) -> int:

@@ -1,0 +1,1 @@
+"""ZeroMQ: the wire protocol ZMTP 3 and what sockets of each type can do here."""

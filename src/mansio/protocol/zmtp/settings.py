@@ -1,0 +1,18 @@
+"""What an operator may set of ZeroMQ clients' work."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ZmtpSettings:
+    """The defaults are those of `config.py`."""
+
+    user: str = "guest"
+    """Who a peer of this machine is that does not log in (the mechanism NULL); empty: nobody."""
+    default_queue: str = "tasks"
+    """For peers that name none."""
+    default_mode: str = "put"
+    """What a whole message of a REQ or DEALER is: "put", a task of which the receipt is the reply, or "call", of which
+    it is the worker's answer."""
+    call_timeout_ms: int = 30_000
+    """How long a call waits for its answer where it does not say."""
