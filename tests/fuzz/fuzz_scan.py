@@ -16,13 +16,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from mansio.codec import amqp
+from mansio.codec.amqp_content import properties_of, with_properties
 from mansio.codec.amqp_fields import Fields
 from mansio.codec.amqp_methods import (
     frame,
 )
 from mansio.codec.amqp_properties import decode_properties
 from mansio.codec.amqp_values import CodecError, Long
-from mansio.protocol.amqp.content import properties_of, with_properties
 from tests.fuzz import harness
 from tests.fuzz.harness import Choices
 from tests.fuzz.story import FRAME_MAX, Content, Story, key_of, plain, tell

@@ -6,21 +6,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mansio.codec import amqp_methods as m
+from mansio.codec.amqp_content import FRAMING_BYTES, HEADER_FIXED_BYTES, body_frames
 from mansio.codec.amqp_fields import Fields
 from mansio.codec.amqp_properties import Properties, decode_properties
 from mansio.codec.amqp_values import CodecError, encode_shortstr
 from mansio.core.equivalence import type_name
 from mansio.core.limits import TIME_MAX_MS
 from mansio.protocol.amqp.replies import PRECONDITION_FAILED, UNEXPECTED_FRAME, Refusal
-
-HEADER_FIXED_BYTES: Final = 12
-"""Class, weight and body size, in front of the property flags (specification 4.2.6.1)."""
-
-FRAMING_BYTES: Final = 8
-"""Type, channel and size before a payload, and the end octet behind it."""
-
-FRAME_HEAD_BYTES: Final = 7
-"""Type, channel and size in front of a payload."""
 
 _PUBLISH = m.BasicPublish.ID
 _COPIES: Final = ("CC", "BCC")
@@ -106,16 +98,6 @@ def not_a_body() -> Refusal:
     )
 
 
-def body_frames(body: bytes | bytearray | memoryview, channel: int, frame_max: int) -> list[bytes]:
-    """Body frames of at most `frame_max` bytes; none for an empty body."""
-    size = frame_max - FRAMING_BYTES
-    with memoryview(body) as view:
-        return [
-            m.frame(m.FRAME_BODY, channel, bytes(view[i : i + size]))
-            for i in range(0, len(view), size)
-        ]
-
-
 @dataclass(slots=True)
 class Content:
     """One message taken apart: the payload of its header frame and its body."""
@@ -174,21 +156,6 @@ class Content:
         """Header and body frames of at most `frame_max` bytes."""
         parts = [m.frame(m.FRAME_HEADER, channel, self.header)]
         return b"".join(parts + body_frames(self.body, channel, frame_max))
-
-
-def properties_of(frames: bytes, at: int = 0) -> bytes:
-    """The flag word and fields of the header frame that begins there."""
-    payload = at + FRAME_HEAD_BYTES
-    stop = payload + int.from_bytes(frames[at + 3 : payload], "big")
-    return frames[payload + HEADER_FIXED_BYTES : stop]
-
-
-def with_properties(frames: bytes, properties: bytes) -> bytes:
-    """The same message, a header frame and what is behind it, with other properties."""
-    stop = FRAME_HEAD_BYTES + int.from_bytes(frames[3:FRAME_HEAD_BYTES], "big")
-    size = (HEADER_FIXED_BYTES + len(properties)).to_bytes(4, "big")
-    fixed = frames[FRAME_HEAD_BYTES : FRAME_HEAD_BYTES + HEADER_FIXED_BYTES]
-    return b"".join((frames[:3], size, fixed, properties, frames[stop:]))
 
 
 def check_copies(headers: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from mansio.codec import amqp_methods as m
 from mansio.codec.amqp import stamp_offsets
+from mansio.codec.amqp_content import properties_of, with_properties
 from mansio.codec.amqp_fields import Fields
 from mansio.codec.amqp_properties import Properties, decode_properties, encode_header_payload
 from mansio.codec.amqp_values import Long, Timestamp, Value
@@ -18,7 +19,7 @@ from mansio.core.receipts import Receipt
 from mansio.core.routing import Arguments, Route
 from mansio.core.run import Run, make_run
 from mansio.core.view import View
-from mansio.protocol.amqp.content import copies, properties_of, with_properties
+from mansio.protocol.amqp.content import copies
 from mansio.protocol.amqp.marks import marks_of_moved
 from mansio.protocol.amqp.message_view import view_frames
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from mansio.codec import amqp_methods as m
 from mansio.codec.amqp import DELAYED, PERSISTENT, SPECIAL
+from mansio.codec.amqp_content import with_properties
 from mansio.codec.amqp_properties import Properties
 from mansio.core.names import DEFAULT_EXCHANGE, REPLY_TO
 from mansio.core.routing import Route
@@ -15,7 +16,6 @@ from mansio.protocol.amqp.content import (
     check_copies,
     copies,
     expiration_ms,
-    with_properties,
 )
 from mansio.protocol.amqp.delaying import Batch, delay_ms, spend_delay
 from mansio.protocol.amqp.marks import asks_for_receipt, marks_of

@@ -2,10 +2,11 @@
 
 from typing import Final, NamedTuple
 
+from mansio.codec.amqp_content import properties_of
 from mansio.codec.amqp_properties import Properties, decode_properties
 from mansio.codec.amqp_values import CodecError
 from mansio.core.names import REPLY_TO
-from mansio.protocol.amqp.content import expiration_ms, properties_of
+from mansio.protocol.amqp.content import expiration_ms
 from mansio.protocol.amqp.delaying import delay_ms, spend_delay, split_delay, splits_at_delay
 from mansio.protocol.amqp.marks import RECEIPT
 from mansio.protocol.amqp.replies import Refusal
