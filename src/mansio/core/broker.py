@@ -43,6 +43,7 @@ from mansio.core.matching import Means
 from mansio.core.overdue import Overdue
 from mansio.core.paging import Paging
 from mansio.core.policies import Policies
+from mansio.core.posting import Posting
 from mansio.core.queue import Queue
 from mansio.core.receipts import Receipts
 from mansio.core.records import Parts
@@ -106,6 +107,7 @@ class Broker(Connecting):
         self.list_edits = ListEdits(self, self.lists)
         self.waiting_lists = Waiting(self)
         self.reserving = Reserving(self)
+        self.posting = Posting(self)
         self._delays: dict[str, Delays] = {}
         self.keyspaces = Keyspaces(self)
         self.channels = Channels()

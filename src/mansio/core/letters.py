@@ -8,6 +8,7 @@ from mansio.core.marks import Marks
 from mansio.core.receipts import Receipt
 from mansio.core.routing import Arguments, Route
 from mansio.core.run import Run
+from mansio.core.users import User
 from mansio.core.view import Bare, View
 
 
@@ -40,6 +41,22 @@ class Letter(NamedTuple):
     """(queue, reason, how often) of each entry of its x-death header, the last death first."""
 
 
+class Wishes(NamedTuple):
+    """What a message that is published asks for, by its properties."""
+
+    frames: bytes
+    """As runs are to hold it: without its BCC header, and its delay is spent."""
+    persistent: bool
+    priority: int
+    expiration_ms: int | None
+    delay_ms: int
+    """How long it is held back; 0: it is not."""
+    copies: list[str]
+    """Routing keys beside the one that it is published with."""
+    marks: Marks | None
+    """With its id also where nobody may ask for that."""
+
+
 class Letters(Protocol):
     """Takes messages apart and writes new ones."""
 
@@ -54,6 +71,9 @@ class Letters(Protocol):
 
     def marks(self, run: Run, i: int) -> Marks | None:
         """What message `i` of a run asks for beside being delivered."""
+
+    def wishes(self, frames: bytes, user: User) -> Wishes:
+        """What a message asks for that this user publishes; PreconditionFailed where that makes no sense."""
 
     def receipt(self, receipt: Receipt, key: str) -> Run:
         """A run of one message that says this, published to the default exchange with this key."""
@@ -87,6 +107,9 @@ class NoLetters:
         raise NotImplementedError("this broker cannot take messages apart")
 
     def marks(self, run: Run, i: int) -> Marks | None:
+        raise NotImplementedError("this broker cannot take messages apart")
+
+    def wishes(self, frames: bytes, user: User) -> Wishes:
         raise NotImplementedError("this broker cannot take messages apart")
 
     def receipt(self, receipt: Receipt, key: str) -> Run:

@@ -24,6 +24,7 @@ class Marks:
         "holders",
         "id",
         "owed",
+        "quiet",
         "remembered",
         "reply_to",
         "returns",
@@ -41,6 +42,7 @@ class Marks:
         self.ttl_ms = ttl_ms  # how long the message wants its id to be remembered
         self.reply_to = reply_to
         self.correlation = correlation
+        self.quiet = False  # no receipt for what is acknowledged: its publisher hears of that from its consumer
         self.remembered = False  # in a window, for good if it is not refused
         self.owed: set[int] = set()
         """Ids of the queues that have not settled it: each owes a receipt."""
@@ -58,7 +60,9 @@ class Marks:
 
     def copy(self) -> "Marks":
         """For the same message on another way."""
-        return Marks(self.id, self.ttl_ms, self.reply_to, self.correlation)
+        copied = Marks(self.id, self.ttl_ms, self.reply_to, self.correlation)
+        copied.quiet = self.quiet
+        return copied
 
     def only_id(self) -> "Marks | None":
         """For a copy of the message that asks for no receipt; None without an id."""

@@ -9,7 +9,7 @@ A receipt is a message as any other that is published to the default exchange, b
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from mansio.core.marks import DROPPED, Marks
+from mansio.core.marks import ACKED, DROPPED, Marks
 
 if TYPE_CHECKING:
     from mansio.core.broker import Broker
@@ -56,6 +56,8 @@ class Receipts:
             return
         marks.owed.discard(queue.id)
         self.owed -= 1
+        if marks.quiet and outcome == ACKED:
+            return
         if consumer is None and marks.holders is not None:
             consumer = marks.holders.get(queue.id)
         deliveries = (marks.returns or {}).get(queue.id, 0) + flown

@@ -13,15 +13,17 @@ from mansio.codec.amqp_fields import Fields
 from mansio.codec.amqp_properties import Properties, decode_properties, encode_header_payload
 from mansio.codec.amqp_values import Long, Timestamp, Value
 from mansio.codec.resp import bodies, encode_contents
-from mansio.core.letters import Death, Letter
+from mansio.core.letters import Death, Letter, Wishes
 from mansio.core.marks import Marks
 from mansio.core.receipts import Receipt
 from mansio.core.routing import Arguments, Route
 from mansio.core.run import Run, make_run
+from mansio.core.users import User
 from mansio.core.view import View
 from mansio.protocol.amqp.content import copies
 from mansio.protocol.amqp.marks import marks_of_moved
 from mansio.protocol.amqp.message_view import view_frames
+from mansio.protocol.amqp.wishes import wishes_of
 
 _MEMO_MAX: Final = 1024
 
@@ -55,6 +57,10 @@ class AmqpLetters:
             written = self._memo[properties, death] = _write_death(properties, death)
         data = with_properties(frames, written.properties)
         return Letter(data, written.keys, written.headers, written.priority, None, written.deaths)
+
+    def wishes(self, frames: bytes, user: User) -> Wishes:
+        """See `Letters`."""
+        return wishes_of(frames, user, self.frame_max)
 
     def receipt(self, receipt: Receipt, key: str) -> Run:
         """See `Letters`."""

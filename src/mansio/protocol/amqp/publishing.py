@@ -9,13 +9,11 @@ from mansio.codec.amqp_properties import Properties
 from mansio.core.names import DEFAULT_EXCHANGE, REPLY_TO
 from mansio.core.routing import Route
 from mansio.core.run import Run, make_run
-from mansio.core.users import IMPERSONATOR
 from mansio.protocol.amqp.content import (
     Assembly,
     Content,
     check_copies,
     copies,
-    expiration_ms,
 )
 from mansio.protocol.amqp.delaying import Batch, delay_ms, spend_delay
 from mansio.protocol.amqp.marks import asks_for_receipt, marks_of
@@ -23,6 +21,7 @@ from mansio.protocol.amqp.message_view import MessageView
 from mansio.protocol.amqp.output import add_tails
 from mansio.protocol.amqp.replies import NOT_IMPLEMENTED, PRECONDITION_FAILED, Refusal
 from mansio.protocol.amqp.traits import Traits, kind_of
+from mansio.protocol.amqp.wishes import check_properties
 
 if TYPE_CHECKING:
     from mansio.core.queue import Queue
@@ -128,7 +127,10 @@ def _publish_one(channel: "AmqpChannel", message: bytes, route: Route) -> None:
     """One message whose properties decide where it goes, or what it is turned into."""
     content = Content.parse(message[route.skip :])
     properties = content.properties()
-    _check(channel, properties)
+    rights = channel.core.session.rights
+    if asks_for_receipt(properties):
+        rights.check_write("exchange", DEFAULT_EXCHANGE)
+    check_properties(properties, rights.user)
     plain = content
     if properties.reply_to == REPLY_TO:
         properties.reply_to = _reply_address(channel)
@@ -137,7 +139,7 @@ def _publish_one(channel: "AmqpChannel", message: bytes, route: Route) -> None:
     check_copies(headers)
     keys = copies(headers)
     if keys:
-        channel.broker.check_keys(channel.core.session.rights, route.exchange, keys)
+        channel.broker.check_keys(rights, route.exchange, keys)
     if delay_ms(properties.headers):
         _publish_later(channel, content, properties, route)
         return
@@ -147,7 +149,7 @@ def _publish_one(channel: "AmqpChannel", message: bytes, route: Route) -> None:
     if keys or route.by_content:
         view = MessageView(content, properties, route.exchange, route.routing_key)
         queues = channel.broker.route_message(
-            channel.core.session.rights, route.exchange, [route.routing_key, *keys], view
+            rights, route.exchange, [route.routing_key, *keys], view
         )
     if content is not plain:
         frames = content.frames(channel.number, channel.connection.frame_max)
@@ -172,21 +174,6 @@ def _publish_later(
         batch.flush(route, marks_of(properties, route, ()))
     else:
         batch.flush()
-
-
-def _check(channel: "AmqpChannel", properties: Properties) -> None:
-    rights = channel.core.session.rights
-    if asks_for_receipt(properties):
-        rights.check_write("exchange", DEFAULT_EXCHANGE)
-    user = rights.user
-    if properties.user_id not in (None, user.name) and IMPERSONATOR not in user.tags:
-        text = f"user_id property set to '{properties.user_id}' but authenticated user was '{user.name}'"
-        raise Refusal(PRECONDITION_FAILED, text, _PUBLISH)
-    if properties.expiration is not None:
-        expiration_ms(properties.expiration)
-    if properties.delivery_mode not in (None, 1, 2):
-        text = f"invalid message: {{delivery_mode_unknown,{properties.delivery_mode}}}"
-        raise Refusal(PRECONDITION_FAILED, text, _PUBLISH)
 
 
 def _reply_address(channel: "AmqpChannel") -> str:
