@@ -87,6 +87,7 @@ class ZmtpPeer:
             world.broker,
             world.users,
             Peer(name, loopback, "127.0.0.1"),
+            world.token,
             announced,
             world.now_ns,
             settings,

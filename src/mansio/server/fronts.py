@@ -1,11 +1,11 @@
-"""What makes the front of a connection, by protocol. Fronts beside the main one are loaded for their first client: Redis'
-takes 4 MiB and 50 ms, which nobody needs who has no such clients."""
+"""What makes the front of a connection, by protocol. Fronts beside the main one are loaded for their first client: that
+of Redis takes 4 MiB and 50 ms, which nobody needs who has no such clients."""
 
 from mansio.config import Config
 from mansio.protocol.base import Authenticator, Front, Peer
 from mansio.server import clock
 from mansio.server.acceptor import Factory
-from mansio.server.turn import Turn
+from mansio.server.turn import Turn, token
 
 
 def factories(turn: Turn, config: Config) -> dict[str, Factory]:
@@ -32,7 +32,9 @@ def factories(turn: Turn, config: Config) -> dict[str, Factory]:
         settings = ZmtpSettings(
             config.zmq_user, config.zmq_default_queue, config.zmq_mode, config.zmq_call_timeout_ms
         )
-        return ZmtpConnection(turn.broker, door, peer, turn.speaking, clock.now_ns(), settings)
+        return ZmtpConnection(
+            turn.broker, door, peer, token, turn.speaking, clock.now_ns(), settings
+        )
 
     return {
         "AMQP": turn.connection,

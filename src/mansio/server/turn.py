@@ -135,7 +135,7 @@ class Turn:
         return Connection(self, self._clock, make_front or self._amqp)
 
     def _amqp(self, peer: Peer, door: Authenticator) -> Front:
-        return AmqpConnection(self.broker, door, peer, _token, self.speaking, self._clock.now_ns())
+        return AmqpConnection(self.broker, door, peer, token, self.speaking, self._clock.now_ns())
 
     def add(self, connection: Connection, front: Front) -> None:
         """A connection was made, and this is its front."""
@@ -385,6 +385,6 @@ class Turn:
             connection.abort()
 
 
-def _token() -> str:
+def token() -> str:
     """A name part that nobody guesses, in the form that RabbitMQ's generated names have."""
     return secrets.token_urlsafe(16)

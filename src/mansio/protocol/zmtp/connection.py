@@ -1,6 +1,7 @@
 """One ZeroMQ peer: messages in for its role, messages out. How it came in is `security.py`, what it is told is
 `output.py`; here are its bytes, its flow, and its end."""
 
+from collections.abc import Callable
 from typing import Any
 
 from mansio.codec.zmtp import BODIES, COMMANDED
@@ -31,12 +32,15 @@ class ZmtpConnection(Security):
         broker: Broker,
         authenticator: Authenticator,
         peer: Peer,
+        token: Callable[[], str],
         announce: list[Any],
         now_ns: int,
         settings: ZmtpSettings | None = None,
     ) -> None:
-        """`announce`: the list of fronts with output that the server looks at."""
+        """`announce`: the list of fronts with output that the server looks at; `token`: makes a name that nobody
+        guesses."""
         super().__init__(broker, authenticator, peer, announce, now_ns, settings or ZmtpSettings())
+        self.token = token
         self.tail = b""
         self.closed = False
         self.paused = False
