@@ -22,7 +22,7 @@ def factories(turn: Turn, config: Config) -> dict[str, Factory]:
             clock.now_ns(),
             config.redis_databases,
             config.redis_user,
-            waits=config.redis_sync == "always",
+            waits=config.redis_sync == "always" and not turn.broker.forgetful,
         )
 
     def zeromq(peer: Peer, door: Authenticator) -> Front:
