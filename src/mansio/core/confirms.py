@@ -33,6 +33,11 @@ class Confirms:
         """Whether something that was sealed is not released yet."""
         return bool(self._waiting)
 
+    @property
+    def changing(self) -> int:
+        """Sessions that hear nothing until what they did in this turn is durable."""
+        return len(self._changing)
+
     def published(self, channel: Channel, count: int) -> None:
         """`count` more messages of a channel in confirm mode."""
         channel.published += count

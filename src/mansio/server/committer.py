@@ -13,6 +13,7 @@ from mansio.log.group_commit import AHEAD_BYTES_MIN, GroupCommit, Placed
 from mansio.log.prompt import Prompt
 from mansio.server.appends import Appends
 from mansio.server.clock import Clock
+from mansio.server.returning import Returning
 from mansio.server.tasks import Tasks
 
 logger = logging.getLogger("mansio.log")
@@ -48,6 +49,8 @@ class Committer:
         self._error: BaseException | None = (
             None  # of an append; it is looked into when none is under way
         )
+        self._returning = Returning()
+        self._lingering = False  # until they are back
         self._trim_seq = 0
         self._trim_due = asyncio.Event()
         self._last = 0  # newest ticket
@@ -91,17 +94,23 @@ class Committer:
         records: Sequence[Record],
         owners: Sequence[tuple[int, Any]] = (),
         breaks: Sequence[int] = (),
+        clients: int = 0,
     ) -> int:
-        """A turn's records, as for GroupCommit; answers the ticket that the turn's confirms wait for."""
+        """A turn's records, as for GroupCommit; answers the ticket that the turn's confirms wait for. `clients`: how
+        many of these say nothing until they are told."""
         if records:
             assert self._group is not None, "the log is not open"
             self._last = self._group.add(records, owners, breaks)
+            if clients:
+                self._returning.wrote(self._last, clients, self._clock.now_ns())
             if self._error is None:
                 self._submit(self._group)
         return self._last
 
     def _submit(self, group: GroupCommit) -> None:
         """Appends what has gathered. No task of ours waits for it: at low load that would be most of the work."""
+        if self._returning.punctual and not self._under_way and self._linger(group):
+            return
         try:
             while (job := group.take()) is not None:
                 append = self._log.append(*job)
@@ -111,6 +120,21 @@ class Committer:
                 append.add_done_callback(self._appended)
         except Exception as error:  # a mistake of ours, or there is no memory
             self._tasks.start(_fail(error), "log")
+
+    def _linger(self, group: GroupCommit) -> bool:
+        """Whether more is about to come; it is looked at again in each pass of the loop, since it is a matter of some
+        100 us."""
+        if not self._returning.awaited(self._clock.now_ns(), group.pending_bytes):
+            return False
+        if group.pending_bytes and not self._lingering:
+            self._lingering = True
+            asyncio.get_running_loop().call_soon(self._look_for_more)
+        return True
+
+    def _look_for_more(self) -> None:
+        self._lingering = False
+        if self._group is not None and self._error is None:
+            self._submit(self._group)
 
     def _appended(self, _: asyncio.Future[int] | Prompt) -> None:
         try:
@@ -126,7 +150,9 @@ class Committer:
         error = self._error = self._error or append.exception()
         if error is None:
             ticket = group.appended(append.result())
-            self.appends.took(self._clock.now_ns() - since_ns)
+            now_ns = self._clock.now_ns()
+            self.appends.took(now_ns - since_ns)
+            self._returning.told(ticket, now_ns, now_ns - since_ns)
             self._submit(group)  # the disk need not wait until everybody is told
             self._settle(group, ticket)
         elif not self._under_way:

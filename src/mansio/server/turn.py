@@ -232,7 +232,8 @@ class Turn:
     def _commit(self, records: list[Parts]) -> None:
         """Hands the turn's records to the log; what waits for them leaves when they are durable, maybe at once."""
         broker = self.broker
-        ticket = self._committer.add(records, broker.journal.owners, broker.journal.breaks)
+        clients = broker.confirms.changing
+        ticket = self._committer.add(records, broker.journal.owners, broker.journal.breaks, clients)
         broker.journal.behind = self._is_behind()
         self._measure(broker.low_on_disk)
         broker.seal(ticket)
