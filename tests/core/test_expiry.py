@@ -91,6 +91,27 @@ def test_a_message_without_time_goes_to_who_has_room_now_or_to_nobody() -> None:
     assert (queue.ready_count, broker.counts.expired) == (0, 2)
 
 
+@pytest.mark.parametrize("room", [False, True])
+def test_a_policy_spares_nothing_that_was_there_before_the_first_message_with_a_time(
+    room: bool,
+) -> None:
+    """With that message, the policy and a consumer in one turn."""
+    broker, _ = make_timed()
+    client = Client(broker)
+    queue = client.declare()
+    put(client, queue, 1)
+    turn(broker, 0)
+    broker.now_ms = START_MS + 50
+    put(client, queue, 2, expiration_ms=5000)
+    broker.policies.put("/", "a", "", {"message-ttl": 10})
+    if room:
+        client.consume(queue)
+    turn(broker, 50)
+    assert client.heard.take_numbers() == [2] * room
+    assert numbers_in(queue) == [2] * (not room)
+    assert broker.counts.expired == 1
+
+
 def test_what_is_requeued_keeps_its_time() -> None:
     broker, _ = make_timed()
     client = Client(broker)

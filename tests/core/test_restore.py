@@ -13,7 +13,7 @@ from mansio.core.records import STARTED, Damaged, encode_topology
 from mansio.core.restore import Restore
 from mansio.core.run import Run
 from mansio.core.session import Channel, Outcome, Session
-from tests.core.play import Message, Scribe
+from tests.core.play import Client, Message, Scribe
 
 
 class Nobody:
@@ -201,6 +201,21 @@ def test_messages_are_as_old_as_they_were() -> None:
         broker.now_ms = now_ms
         broker.end_turn()
         assert queue.ready_count == left
+
+
+def test_what_has_expired_by_a_restart_goes_to_nobody_who_comes_at_once() -> None:
+    writer = Writer()
+    writer.broker.now_ms = 1000
+    arguments = {"x-message-ttl": 500}
+    writer.broker.definitions.declare_queue(writer.session, "q", True, False, False, arguments)
+    writer.publish("", "q", 3)
+    writer.turn()
+    broker = writer.restored()
+    broker.now_ms = 2000
+    client = Client(broker)
+    client.consume(broker.vhosts["/"].queues["q"])
+    broker.end_turn()
+    assert (client.heard.take_numbers(), broker.counts.expired) == ([], 3)
 
 
 def test_a_new_queue_never_takes_the_id_of_a_restored_one() -> None:

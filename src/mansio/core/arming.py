@@ -53,7 +53,6 @@ def _arm_expiry(broker: "Broker", queue: "Queue") -> None:
         queue.expiry.rearm()
     elif queue.rules.ttl_ms is not None:
         queue.expiry = Expiry(broker, queue)
-        queue.expiry.spare_nothing()
 
 
 def _arm_lease(broker: "Broker", queue: "Queue") -> None:

@@ -24,12 +24,14 @@ class Expiry:
 
     __slots__ = ("_broker", "_looked_at", "_queue", "_ttl_ms", "deadline_ms")
 
-    def __init__(self, broker: "Broker", queue: "Queue") -> None:
+    def __init__(self, broker: "Broker", queue: "Queue", fresh: int | None = None) -> None:
+        """`fresh`: the position of what has just come; without it, all in the queue has been there before."""
         self.deadline_ms = NEVER_MS
         self._broker = broker
         self._queue = queue
         self._ttl_ms = NEVER_MS
-        self._looked_at = 0  # positions from here on have come since consumers were last served
+        self._looked_at = queue.next_position if fresh is None else fresh
+        """Positions from here on have come since consumers were last served."""
         self.rearm()
 
     def rearm(self) -> None:

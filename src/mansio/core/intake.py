@@ -71,7 +71,7 @@ class Intake:
             if queue.bound is not None:
                 queue.bound.arrived(run, base, channel)
             if run.expiration_ms is not None and queue.expiry is None and not queue.hidden:
-                queue.expiry = Expiry(broker, queue)
+                queue.expiry = Expiry(broker, queue, base)
             if run.persistent and queue.logged:
                 places.append((queue.id, base))
             if channel is not None and (queue.crowded or broker.journal.behind):

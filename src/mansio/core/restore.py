@@ -137,6 +137,8 @@ class Restore:
         for queue in queues:
             if isinstance(queue, Stream):
                 self._broker.streams.restored(queue)
+            if queue.expiry is not None:
+                queue.expiry.spare_nothing()
             if queue.bound is not None or queue.expiry is not None:
                 self._broker.dispatcher.touch(queue)  # what is too much, or too old, goes
         self._broker.keyspaces.take_back(self._items)
