@@ -61,7 +61,7 @@ class ZmtpConnection(Security):
     def receive_buffer(self, buf: bytearray, end: int, now_ns: int) -> None:
         """See `Front`."""
         self.received_ns = self.now_ns = now_ns
-        pos = 0 if self.waiting else self._read(buf, 0, end)
+        pos = 0 if self.waiting or self.closed else self._read(buf, 0, end)
         self.tail = bytes(buf[pos:end]) if pos < end and not self.closed else b""
 
     def _read(self, buf: bytearray, pos: int, end: int) -> int:
@@ -174,7 +174,7 @@ class ZmtpConnection(Security):
             if not self._resuming or self.closed:
                 return
             self._resuming = self.waiting = False
-            self.heartbeats.heard()
+            self.received_ns = now_ns  # it was not listened to
             self._pending = self._take(role, self._pending)
             self._break_off()
         if self.tail and not (self.waiting or self.closed):

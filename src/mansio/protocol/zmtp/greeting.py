@@ -26,7 +26,7 @@ class Greeting(NamedTuple):
     """What a peer has said of itself."""
 
     minor: int
-    """Of version 3."""
+    """Of the version that both speak: 3.0 or 3.1."""
     mechanism: str
     as_server: bool
 
@@ -56,7 +56,8 @@ def parse_greeting(data: bytes) -> Greeting | str | None:
     if mechanism not in MECHANISMS:
         known = ", ".join(MECHANISMS)
         return f"it asks for the security mechanism {mechanism!r}; there are {known}"
-    return Greeting(data[11], mechanism, data[32] == 1)
+    minor = min(data[11], 1) if data[10] == 3 else 1
+    return Greeting(minor, mechanism, data[32] == 1)
 
 
 def _older(version: str) -> str:

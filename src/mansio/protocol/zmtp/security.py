@@ -68,7 +68,7 @@ class Security(Output):
         self.channel: Channel  # number 1 of the session
         self.role: Role | None = None
         self.minor = 0
-        """Of the version of ZMTP 3 that both speak."""
+        """Of the version that both speak: 3.0 or 3.1."""
         self.mechanism = ""
         self.socket_type = ""
         self.identity = b""
@@ -105,7 +105,7 @@ class Security(Output):
         if found.as_server and found.mechanism != "NULL":
             self.end(f"it wants to be the server of the mechanism {found.mechanism}")
             return 0
-        self.minor = min(found.minor, 1)
+        self.minor = found.minor
         self.mechanism = found.mechanism
         self.state = FIRST[found.mechanism]
         self.send_raw(rest_of_greeting(found.mechanism))
