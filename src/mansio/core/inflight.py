@@ -204,6 +204,15 @@ class Ledger:
         flight = self.flights[at]
         return flight.settled is None or not flight.settled[tag - flight.first]
 
+    def flight(self, tag: int) -> Flight | None:
+        """The flight that the unsettled delivery with this tag is in."""
+        at = self._find(tag)
+        if at < 0:
+            return None
+        flight = self.flights[at]
+        settled = flight.settled
+        return None if settled is not None and settled[tag - flight.first] else flight
+
     def last_tag(self) -> int:
         """The highest tag that may be unsettled, or 0."""
         if self._head == len(self.flights):

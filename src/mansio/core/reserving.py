@@ -51,14 +51,18 @@ class Reserving:
     def extend(self, session: Session, id: str, until_ms: int) -> bool:
         """From now on it has to be settled by then, if it has to be at all; whether it was reserved."""
         channel, tag = self._find(session, id)
-        flight = None if channel is None else self._flight(channel, tag)
+        flight = None if channel is None else channel.ledger.flight(tag)
         if channel is None or flight is None:
             return False
+        self.extend_flight(channel, flight, until_ms)
+        return True
+
+    def extend_flight(self, channel: Channel, flight: Flight, until_ms: int) -> None:
+        """The same of a delivery that is in flight on a channel."""
         timeout_ms = self._broker.overdue.timeout_ms(flight)
         flight.since_ms = until_ms - timeout_ms
         channel.extends = True
         self._broker.overdue.watch(channel, timeout_ms)
-        return True
 
     def forget(self, channel: Channel) -> None:
         """The channel is closed."""
@@ -74,9 +78,3 @@ class Reserving:
         if channel is None or channel.session.rights is not session.rights:
             return None, 0
         return channel if channel.ledger.knows(int(tag[:20])) else None, int(tag[:20])
-
-    def _flight(self, channel: Channel, tag: int) -> Flight | None:
-        for flight in channel.ledger:
-            if flight.first <= tag < flight.first + flight.count:
-                return flight
-        return None

@@ -94,8 +94,16 @@ def split(body: bytes, sizes: Value) -> list[bytes]:
 
 def properties_of(run: Run, i: int) -> Properties:
     """The properties of message `i`; none at all where they are malformed. The run must not be paged out."""
-    start = run.bounds(i)[0] + run.route(i).skip
-    raw = raw_properties_of(run.data, start)
+    return decoded(raw_properties(run, i))
+
+
+def raw_properties(run: Run, i: int) -> bytes:
+    """The same as bytes: flag word and fields."""
+    return raw_properties_of(run.data, run.bounds(i)[0] + run.route(i).skip)
+
+
+def decoded(raw: bytes) -> Properties:
+    """Properties from their bytes; none at all where they are malformed."""
     try:
         return decode_properties(raw, 0, len(raw))
     except CodecError:

@@ -1,7 +1,7 @@
 """What a worker has made of a task, on its way to whoever waits for it: a client of any protocol that set reply_to."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mansio.codec.amqp_properties import Properties
 from mansio.core.names import DEFAULT_EXCHANGE
@@ -12,6 +12,14 @@ from mansio.protocol.zmtp.messages import body_and_parts, make
 if TYPE_CHECKING:
     from mansio.core.broker import Broker
 
+PARTIAL: Final = "x-zmq-partial"
+"""The header, true, of a result behind which more of the same request will come (PARTIAL of 18/MDP)."""
+
+
+def is_partial(properties: Properties) -> bool:
+    """Whether a result is only a part of the answer."""
+    return (properties.headers or {}).get(PARTIAL) is True
+
 
 def answer(
     broker: "Broker",
@@ -19,6 +27,7 @@ def answer(
     request: Properties,
     frames: Sequence[bytes],
     content_type: str | None = None,
+    partial: bool = False,
 ) -> bool:
     """Publishes a worker's result to the queue that its request's reply_to names; whether there is one.
 
@@ -34,6 +43,8 @@ def answer(
     if queue is None or queue.deleted or queue.fed:
         return False
     body, headers = body_and_parts(frames)
+    if partial:
+        headers[PARTIAL] = True
     properties = Properties(
         content_type=content_type,
         headers=headers or None,
