@@ -9,6 +9,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -36,6 +37,8 @@ ARGON2_PASSES_MAX: Final = 10
 
 PASSWORD_BYTES_MAX: Final = 1024
 
+_COSTS: Final = re.compile(r"\$argon2id\$v=\d+\$m=(\d{1,9}),t=(\d{1,9}),")
+
 
 class Checked(NamedTuple):
     """Whether a password was right, and whether its hash is `outdated` and should be made anew."""
@@ -53,8 +56,29 @@ def _hasher() -> "PasswordHasher":
 
 @cache
 def _nobody() -> str:
-    """A hash that no password has; to check one against it takes as long as any."""
-    return _hasher().hash("no password is this one" + hashlib.sha256(b"mansio").hexdigest())
+    """A hash whose password nobody knows; to check one against it takes as long as any.
+
+    Written down, not made: else the first unknown user after a start would be told from the others by the time."""
+    salt, digest = (
+        base64.b64encode(hashlib.sha256(text).digest()[:size]).rstrip(b"=").decode()
+        for text, size in ((b"nobody's salt", 16), (b"nobody's password", 32))
+    )
+    return f"$argon2id$v=19$m={ARGON2_KIB},t={ARGON2_PASSES},p=1${salt}${digest}"
+
+
+def prepare() -> None:
+    """Loads what is needed, which the first password would have to wait for. Errors: ImportError."""
+    _hasher()
+    _nobody()
+
+
+def weight(password_hash: str, hashing: str) -> float:
+    """How many times the work of a usual one checking a password against this hash is, at least 1.0."""
+    costs = _COSTS.match(password_hash) if hashing == ARGON2ID else None
+    if costs is None:
+        return 1.0
+    memory_kib, passes = map(int, costs.groups())
+    return max(1.0, memory_kib * passes / (ARGON2_KIB * ARGON2_PASSES))
 
 
 def hash_password(password: str) -> tuple[str, str]:

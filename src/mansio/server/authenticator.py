@@ -3,7 +3,7 @@
 begin ──► this user was here before with this password ──────────► done, at once
       ├─► this address has failed with this user, or with many ──► waits, then as the others
       ├─► this user was elsewhere with this password ────────────► done, at once
-      └─► thread of low priority: argon2id ──► done               those who ask the same share the answer
+      └─► another process: argon2id ──► done                      those who ask the same share the answer
 
 Each wait and each queue is bounded; what does not fit is refused, with a reason in the log. Who has logged in from an
 address is let in again from there without a wait, so that nobody else at the address can lock him out.
@@ -13,21 +13,20 @@ import asyncio
 import hashlib
 import hmac
 import logging
-import os
 import secrets
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from mansio.admin.passwords import Checked, check_password, hash_password
+from mansio.admin.passwords import ARGON2ID
 from mansio.core.broker import Broker
 from mansio.core.limits import NS
 from mansio.core.users import User
 from mansio.protocol.base import Credentials, Peer, Verdict
 from mansio.server.back_off import BackOff
 from mansio.server.clock import Clock
+from mansio.server.hasher import SparingHasher
+from mansio.server.hashing import Hasher, Job
 from mansio.server.tasks import Tasks
 
 logger = logging.getLogger("mansio.login")
@@ -39,9 +38,7 @@ SHARED_MAX: Final = 4096
 SEEN_MAX: Final = 8192
 """Addresses from which users have logged in that are remembered."""
 PAUSES: Final = 4
-"""How much longer than a wrong password took to check nothing is checked behind it."""
-NICENESS: Final = 15
-"""Of the thread that hashes, so that it takes no processor from messages."""
+"""How many times the processor's time for a wrong password nothing is checked behind it."""
 
 Done = Callable[[Verdict], None]
 
@@ -57,7 +54,12 @@ class LoginAuthenticator:
     """Knows the users of a broker; `Authenticator` for the fronts."""
 
     def __init__(
-        self, broker: Broker, clock: Clock, tasks: Tasks, loopback_users: frozenset[str]
+        self,
+        broker: Broker,
+        clock: Clock,
+        tasks: Tasks,
+        loopback_users: frozenset[str],
+        hasher: Hasher | None = None,
     ) -> None:
         self._broker = broker
         self._clock = clock
@@ -71,7 +73,7 @@ class LoginAuthenticator:
         """(address, user) of logins that were right, the latest last."""
         self._waiting: dict[tuple[str, str, bytes], list[_Attempt]] = {}
         self._turns = asyncio.Lock()
-        self._thread = ThreadPoolExecutor(1, "passwords", initializer=_be_nice)
+        self._hasher = hasher or SparingHasher(clock, tasks)
 
     def begin(self, credentials: Credentials, peer: Peer, done: Done) -> None:
         """See `Authenticator`; `done` is never called from here, but in a later pass of the loop."""
@@ -148,24 +150,25 @@ class LoginAuthenticator:
 
     async def _hash(self, key: tuple[str, str, bytes], user: User | None, password: str) -> None:
         name, known, digest = key
-        hashing = user.hashing if user is not None else ""
-        loop = asyncio.get_running_loop()
+        renew = not self._broker.users.implied  # the implied default user is left as he is
+        job = Job(known, user.hashing if user is not None else "", password, renew)
         async with self._turns:
-            began_ns = self._clock.now_ns()
-            checked = await loop.run_in_executor(
-                self._thread, check_password, known, hashing, password
-            )
-            if not checked.right:  # whoever guesses shall not keep a processor busy
-                took_s = (self._clock.now_ns() - began_ns) / NS
-                await asyncio.sleep(took_s * PAUSES)
+            answer = await self._hasher.check(job)
+            if answer is not None and not answer.right:  # who guesses shall keep no processor busy
+                await asyncio.sleep(answer.cpu_ns / NS * PAUSES)
+        attempts = self._waiting.pop(key)
+        if answer is None:
+            for attempt in attempts:
+                self._finish(attempt, Verdict(None, "the password could not be checked"))
+            return
         still_there = user is not None and user.password_hash == known
-        right = checked.right and still_there and self._broker.users.find(name) is user
+        right = answer.right and still_there and self._broker.users.find(name) is user
         if right:
             self._good[name] = (known, digest)
-        for attempt in self._waiting.pop(key):
+        for attempt in attempts:
             self._conclude(attempt, user, right, password)
-        if right and user is not None:
-            await self._renew(user, checked, password)
+        if right and answer.renewed:
+            self._renew(name, answer.renewed, digest)
 
     def _conclude(self, attempt: _Attempt, user: User | None, right: bool, password: str) -> None:
         if right:
@@ -177,18 +180,11 @@ class LoginAuthenticator:
             text = f"user '{attempt.user}' attempted to log in with a blank password, which is prohibited"
         self._finish(attempt, Verdict(None, text))
 
-    async def _renew(self, user: User, checked: Checked, password: str) -> None:
-        """A hash of RabbitMQ's is replaced, now that the password is known; not that of an implied default user."""
-        if not checked.outdated or self._broker.users.implied:
-            return
-        known = user.password_hash
-        loop = asyncio.get_running_loop()
-        renewed, hashing = await loop.run_in_executor(self._thread, hash_password, password)
-        if self._broker.users.find(user.name) is user and user.password_hash == known:
-            self._broker.administration.set_password(user.name, renewed, hashing)
-            _, digest = self._good.pop(user.name, ("", b""))
-            self._good[user.name] = (renewed, digest)
-            logger.info("user '%s': the hash of the password is now one of argon2id", user.name)
+    def _renew(self, name: str, renewed: str, digest: bytes) -> None:
+        """A hash of RabbitMQ's is replaced, now that the password is known."""
+        self._broker.administration.set_password(name, renewed, ARGON2ID)
+        self._good[name] = (renewed, digest)
+        logger.info("user '%s': the hash of the password is now one of argon2id", name)
 
     def _finish(self, attempt: _Attempt, verdict: Verdict) -> None:
         if verdict.user is None:
@@ -198,12 +194,5 @@ class LoginAuthenticator:
         asyncio.get_running_loop().call_soon(attempt.done, verdict)
 
     def close(self) -> None:
-        """Ends the thread; what it has not begun is not done."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
-
-
-def _be_nice() -> None:
-    try:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
-    except (AttributeError, OSError) as error:  # not on this system
-        logger.debug("passwords are checked with the usual priority: %s", error)
+        """Ends what hashes; what it has not done is not done."""
+        self._hasher.close()

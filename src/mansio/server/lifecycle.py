@@ -120,7 +120,7 @@ async def serve(config: Config, entrances: Entrances, exporter: "Exporter | None
         if stop.first.is_set() and not stop.failed:
             logger.info("%s: stopped before the log was read", stop.reason)
         return EXIT_FAILED
-    turn, log = opened
+    turn, log, authenticator = opened
     turn.porter = porter
     tasks.start(_housekeeping(turn, exporter), "housekeeping")
     tasks.start(turn.watch_space(), "space")
@@ -143,6 +143,7 @@ async def serve(config: Config, entrances: Entrances, exporter: "Exporter | None
     in_order = closing.done() and closing.exception() is None
     durable = in_order and closing.result()
     await tasks.cancel_all()
+    authenticator.close()
     closed = await _within(_let_go(turn, log), stop, config.shutdown_timeout_s)
     if in_order and not (durable and closed):
         logger.error("the log did not take everything in time: what was not confirmed may be lost")
@@ -172,10 +173,12 @@ def limits(config: Config) -> Limits:
     )
 
 
-async def _open(config: Config, tasks: Tasks, stop: "Stop") -> tuple[Turn, Log] | None:
+async def _open(
+    config: Config, tasks: Tasks, stop: "Stop"
+) -> tuple[Turn, Log, LoginAuthenticator] | None:
     """A turn on a log that was replayed; None, and a line that says why, when there is none."""
     log: Log | None = None
-    opened: tuple[Turn, Log] | None = None
+    opened: tuple[Turn, Log, LoginAuthenticator] | None = None
     try:
         log = await storage.open_log(config)
         broker = Broker(limits(config), AmqpLetters(config.frame_max), means())
@@ -192,7 +195,7 @@ async def _open(config: Config, tasks: Tasks, stop: "Stop") -> tuple[Turn, Log] 
 
             sow(broker, config)
         await turn.ready()
-        opened = turn, log
+        opened = turn, log, authenticator
     except storage.StorageError as error:
         logger.error("%s", error)
     except LogError as error:
