@@ -4,6 +4,7 @@ import base64
 import hashlib
 
 import pytest
+from argon2 import PasswordHasher, extract_parameters
 
 from mansio.admin import passwords
 from mansio.admin.passwords import (
@@ -68,6 +69,19 @@ def test_every_wrong_password_costs_one_argon2(
     )
     assert not check_password(known, hashing, "wrong").right
     assert len(checks) == 1
+
+
+def test_nobody_has_a_hash_like_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("the first unknown user would take longer than the others")
+
+    known, hashing = hash_password("secret")
+    monkeypatch.setattr(PasswordHasher, "hash", never)
+    nobody = passwords._nobody()
+    assert extract_parameters(nobody) == extract_parameters(known)
+    assert len(nobody) == len(known)
+    check_hash(nobody, hashing)
+    assert not check_password("", "", "secret").right
 
 
 @pytest.mark.parametrize(
