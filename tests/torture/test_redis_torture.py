@@ -12,7 +12,7 @@ from tests.resp_client import RespClient
 from tests.torture.redis import summary
 from tests.torture.redis_rounds import OPTIONS, RedisTorture
 from tests.torture.redis_workers import Jobs
-from tests.torture.redis_writers import Lines, Spoken, Writer
+from tests.torture.redis_writers import FAMILIES, Lines, Spoken, Writer
 
 pytestmark = [
     pytest.mark.process,
@@ -61,7 +61,7 @@ def test_a_server_that_keeps_nothing_is_found_out() -> None:
 
 def test_nothing_is_lost_in_a_few_kills() -> None:
     server = Mansio(durable=True, options=OPTIONS)
-    with torture(server, 6, WITHOUT_STREAMS) as run:
+    with torture(server, 6, FAMILIES) as run:
         report = run.run(6)
     assert not report.findings, "\n".join(report.findings)
     assert report.counts["commands answered"] and report.counts["pushed"]

@@ -157,11 +157,13 @@ class Entries:
 
     def first_id(self, stream: "Stream") -> int:
         """The id of the oldest entry; 0 when there is none."""
+        self.flush(stream)
         found = self.slices(stream, stream.first, stream.next_position, 1)
         return id_at(found[0][0], found[0][1]) if found else 0
 
     def newest_id(self, stream: "Stream") -> int:
         """The id of the newest entry; 0 when there is none."""
+        self.flush(stream)
         found = self.slices(stream, stream.first, stream.next_position, 1, True)
         return id_at(found[0][0], found[0][1]) if found else 0
 
@@ -169,6 +171,7 @@ class Entries:
 
     def delete(self, stream: "Stream", ids: Iterable[int]) -> int:
         """XDEL: these entries go; answers how many there were."""
+        self.flush(stream)
         first = stream.first
         gone: list[int] = []
         for id in set(ids):
@@ -260,6 +263,8 @@ class Entries:
         """XSETID: -1, or 0 for the highest that was deleted, for what stays."""
         self.flush(stream)
         stream.last_id = last
+        if stream.ready:
+            self._broker.streams.cuts.lower_ids(stream, stream.ready[-1], last)
         if added >= 0:
             stream.added = added - stream.next_position
         if deleted:

@@ -26,8 +26,13 @@ _PENDING_VALUE: Final = struct.Struct(">IQQ")
 
 
 def wrapped(count: int) -> int:
-    """As a signed number of 64 bits: a client may say that a group has read nearly as many as there can be."""
+    """As a signed number of 64 bits: a client may say that there have been nearly as many entries as there can be."""
     return (count + (1 << 63)) % (1 << 64) - (1 << 63)
+
+
+def entries_added(stream: Stream) -> int:
+    """How many entries there have ever been, as far as 64 bits can tell."""
+    return wrapped(stream.next_position + stream.added)
 
 
 class Shelves:
@@ -234,7 +239,7 @@ class Reading:
 
     def distance(self, stream: Stream, id: int) -> int:
         """How many entries there have been up to this id, or UNKNOWN."""
-        added = stream.next_position + stream.added
+        added = entries_added(stream)
         if not added:
             return 0
         if not stream.ready_count and id <= stream.last_id:
@@ -244,19 +249,19 @@ class Reading:
         first = self._broker.streams.entries.first_id(stream)
         if not stream.deleted_id or stream.deleted_id < first:
             if id <= first:
-                return added - stream.ready_count + (id == first)
+                return wrapped(added - stream.ready_count + (id == first))
         return UNKNOWN
 
     def lag(self, group: ReadGroup) -> int | None:
         """How many entries the group has not read yet; None where that cannot be told."""
         stream = group.stream
-        added = stream.next_position + stream.added
+        added = entries_added(stream)
         if not added:
             return 0
         if group.read != UNKNOWN and not self.has_tombstones(stream, group.last_id):
             return wrapped(added - group.read)
         read = self.distance(stream, group.last_id)
-        return None if read == UNKNOWN else added - read
+        return None if read == UNKNOWN else wrapped(added - read)
 
     # -- in the log
 

@@ -14,7 +14,7 @@ from mansio.core.gaps import Gaps
 from mansio.core.group import PROTECTED, SOURCE, Group
 from mansio.core.run import Run, Span
 from mansio.core.stream import Stream
-from mansio.core.stream_ids import id_at, number
+from mansio.core.stream_ids import id_at, lower, number
 
 if TYPE_CHECKING:
     from mansio.core.broker import Broker
@@ -131,6 +131,11 @@ class Cuts:
         if stream.next_position > at:
             absent += stream.next_position - at
             self._note_gap(stream, at, stream.next_position)
+        for i, span in enumerate(stream.ready):
+            last = i + 1 == len(stream.ready)
+            self.lower_ids(
+                stream, span, stream.last_id if last else id_at(stream.ready[i + 1].run, 0) - 1
+            )
         stream.missing = max(absent - stream.released, 0)
         stream.released = absent - stream.missing  # some of it has gone in front since
         for group in stream.groups:
@@ -144,10 +149,24 @@ class Cuts:
         stream.gaps.add(start, stop)
 
     def _number(self, stream: Stream, run: Run) -> None:
-        """An entry that was stored before entries had ids gets one now."""
+        """An entry that was stored before entries had ids gets one now. Of those that are gone it is not known here
+        which ids were taken back; the marks of the stream tell the last one."""
         if run.ids is None:
             number(stream, run)
-        stream.last_id = max(stream.last_id, id_at(run, run.count - 1))
+        base = run.places[0][1]
+        stop = _stop(stream, base, base + run.count)
+        if stop > base:
+            stream.last_id = max(stream.last_id, id_at(run, stop - base - 1))
+
+    def lower_ids(self, stream: Stream, span: Span, most: int) -> None:
+        """What is gone behind the last entry of a run has no higher ids than this one, which may be given again."""
+        if id_at(span.run, span.stop - 1) > most:
+            lower(span.run, _stop(stream, span.base, span.base + span.stop) - span.base, most)
+
+
+def _stop(stream: Stream, base: int, stop: int) -> int:
+    """The offset behind the last of these entries that is there; `base` where none is."""
+    return max((end for _, end in stream.pieces(base, stop)), default=base)
 
 
 def _place(span: Span) -> int:

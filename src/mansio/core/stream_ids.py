@@ -6,6 +6,9 @@
 
 What comes by itself gets the time at which it came, so that a run needs one number; only runs that were joined, or
 whose publisher has chosen the ids, have a table.
+
+A client may set the last id of a stream below that of entries which are gone, and come to those ids again: what is gone
+behind the last entry of a run that is there then has the highest id that is left for it.
 """
 
 from array import array
@@ -86,6 +89,12 @@ def joined(runs: "Sequence[Run]", arrived_ms: int) -> "int | array[int]":
             assert ids is not None
             table.extend(ids)
     return table
+
+
+def lower(run: Run, start: int, most: int) -> None:
+    """Entries of a run from `start` on, which are gone, have no higher ids than this one from now on."""
+    ids = [id_at(run, i) for i in range(start)] + [most] * (run.count - start)
+    run.ids = array("Q", [part for id in ids for part in (id >> 64, id & NUMBER_MAX)])
 
 
 def next_id(last: int, now_ms: int) -> int:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mansio.core.entries import NODE, Slice
 from mansio.core.read_group import UNKNOWN, Consumer, ReadGroup
+from mansio.core.reading import entries_added
 from mansio.core.stream import Stream
 from mansio.core.stream_ids import id_text
 from mansio.protocol.resp.arguments import integer, name_of
@@ -56,7 +57,7 @@ def info_stream(client: "RespConnection", args: list[bytes]) -> Any:
         b"radix-tree-nodes": nodes + 1,
         b"last-generated-id": id_text(stream.last_id),
         b"max-deleted-entry-id": id_text(stream.deleted_id),
-        b"entries-added": stream.next_position + stream.added,
+        b"entries-added": entries_added(stream),
         b"recorded-first-entry-id": id_text(entries.first_id(stream)),
     }
     groups = [] if stream.readers is None else stream.readers.in_order()

@@ -218,10 +218,6 @@ def xsetid(client: "RespConnection", args: list[bytes]) -> Any:
             raise CommandError(
                 "ERR The entries_added specified in XSETID is smaller than the target stream length"
             )
-        if last < stream.deleted_id:
-            raise CommandError(
-                "ERR The ID specified in XSETID is smaller than current max_deleted_entry_id"
-            )
     entries.set_id(stream, last, added, deleted)
     return OK
 
