@@ -132,6 +132,42 @@ def test_who_waits_is_served_before_anybody_else_can_take_it() -> None:
     assert waiting.hear() == [[[b"s", [[b"1-1", [b"a", b"b"]]]]]]
 
 
+@pytest.mark.parametrize("rename", ["RENAME", "RENAMENX"])
+def test_who_waits_for_a_stream_gets_what_is_renamed_to_it(rename: str) -> None:
+    world = World()
+    redis, reader, member = world.redis(), world.redis(), world.redis()
+    redis.pipeline("XADD s 1-1 a b", "XGROUP CREATE s g 0", "XGROUP CREATE t g 0 MKSTREAM")
+    member.send("XREADGROUP", "GROUP", "g", "c", "BLOCK", 0, "STREAMS", "t", ">")
+    if rename == "RENAMENX":
+        member = world.redis()
+        redis.ask("DEL t")
+    reader.send("XREAD", "BLOCK", 0, "STREAMS", "t", "$")
+    world.turn()
+    redis.pipeline(f"{rename} s t", "XADD t 2-1 a b")
+    entry = [[[b"t", [[b"1-1", [b"a", b"b"]]]]]]
+    assert reader.hear() == entry
+    assert member.hear() == (entry if rename == "RENAME" else [])
+    assert redis.ask("XPENDING t g")[0] == (rename == "RENAME")
+    assert not world.broker.streams.watching._watchers
+
+
+def test_what_counts_is_what_a_stream_is_behind_a_transaction() -> None:
+    world = World()
+    redis, one, other = world.redis(), world.redis(), world.redis()
+    redis.pipeline("XGROUP CREATE s g 0 MKSTREAM", "XGROUP CREATE s h 0")
+    for member, group in ((one, "g"), (other, "h")):
+        member.send("XREADGROUP", "GROUP", group, "c", "BLOCK", 0, "STREAMS", "s", ">")
+    world.turn()
+    redis.pipeline("MULTI", "DEL s", "XGROUP CREATE s g 0 MKSTREAM", "XADD s 8-1 a b", "EXEC")
+    assert one.hear() == [[[b"s", [[b"8-1", [b"a", b"b"]]]]]]
+    assert other.hear() == [
+        Error("NOGROUP the consumer group this client was blocked on no longer exists")
+    ]
+    one.send("XREADGROUP", "GROUP", "g", "c", "BLOCK", 0, "STREAMS", "s", ">")
+    redis.ask("DEL s")
+    assert one.hear() == [Error("UNBLOCKED the stream key no longer exists")]
+
+
 def test_a_pipeline_is_one_run() -> None:
     world = World()
     redis = world.redis()

@@ -67,11 +67,6 @@ class Entries:
         batch.data_bytes += sum(map(len, frames)) - len(frames[0])
         stream.last_id = first + len(frames) - 1
 
-    def turned_for(self, stream: "Stream") -> None:
-        """Those who wait for the stream get what was added, before anybody does anything else."""
-        self.flush(stream)
-        self._broker.streams.watching.serve()
-
     def flush_all(self) -> None:
         """The turn, or a transaction, ends."""
         streams, self.open = self.open, []

@@ -44,5 +44,5 @@ def make_stream(broker: "Broker", session: "Session", name: str) -> Stream:
 def reset_stream(broker: "Broker", stream: Stream) -> None:
     """DEL of one that was declared over AMQP: it is empty and has forgotten its ids and groups, and stays."""
     broker.streams.reading.drop_all(stream)
-    broker.streams.watching.gone(stream)
+    broker.streams.watching.stir(stream)
     broker.streams.entries.reset(stream)

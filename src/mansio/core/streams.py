@@ -94,7 +94,6 @@ class Streams:
         self.entries.flush(stream)
         stream.route = None
         self.watching.gone(stream)
-        stream.watchers = None
 
     def rearmed(self, stream: Stream) -> None:
         """Its retention has changed: it is looked at in this turn."""

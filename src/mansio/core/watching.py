@@ -1,7 +1,10 @@
 """Redis clients that wait for entries of streams, in the order in which they came.
 
-wait ──► entries come, over whichever protocol ──at the end of the turn──► serve, each in turn
-     └─► the stream is deleted, or the group                       ──────► gone
+wait ──► entries come, over whichever protocol ─┐
+     ├─► the stream is deleted, or renamed      ├─► stirred ──behind the command, or at the end of the turn──► serve
+     └─► a stream gets this name, a group goes ─┘
+
+What counts is what the key is by then: whoever deletes a stream and makes another one in a transaction disturbs nobody.
 """
 
 from typing import TYPE_CHECKING, Protocol
@@ -15,13 +18,10 @@ class Watcher(Protocol):
     """Who waits. It leaves when it has been answered."""
 
     def serve(self, stream: "Stream") -> None:
-        """Something has come into a stream that it waits for."""
+        """Something has happened to a stream that it waits for."""
 
-    def gone(self, stream: "Stream") -> None:
-        """A stream is deleted that it waits for."""
-
-    def group_gone(self, group: bytes) -> None:
-        """A group of a stream that it waits for is no more."""
+    def gone(self) -> None:
+        """A key that it waits for is not a stream any more."""
 
 
 Key = tuple[str, str]
@@ -32,9 +32,10 @@ class Watching:
     """All that wait, by what they wait for."""
 
     def __init__(self, broker: "Broker") -> None:
+        self.stirred: dict[Key, None] = {}
+        """What `serve` has to look at, in order."""
         self._broker = broker
         self._watchers: dict[Key, dict[Watcher, None]] = {}
-        self._stirred: dict[Stream, None] = {}
 
     def wait(self, keys: list[Key], watcher: Watcher) -> None:
         """From now on it is told of these."""
@@ -62,30 +63,28 @@ class Watching:
         """There is a stream of this name, for which somebody may have waited."""
         if self._watchers:
             stream.watchers = self._watchers.get((stream.vhost, stream.name))
-            if stream.watchers and stream.ready_count:
-                self.stir(stream)
+            self.stir(stream)
 
     def stir(self, stream: "Stream") -> None:
-        """Something has come into a stream that is watched, or may be read by now."""
-        self._stirred[stream] = None
-        self._broker.streams.entries.unwritten = True
+        """Something has come into a stream, or may be read by now; or one of its groups is gone."""
+        if stream.watchers is not None:
+            self.stirred[stream.vhost, stream.name] = None
+            self._broker.streams.entries.unwritten = True
+
+    def gone(self, stream: "Stream") -> None:
+        """It is deleted, or gets another name."""
+        self.stir(stream)
+        stream.watchers = None
 
     def serve(self) -> None:
         """The turn, or a command, ends: those who wait get what has come."""
-        while self._stirred:
-            stirred, self._stirred = self._stirred, {}
-            for stream in stirred:
-                for watcher in list(stream.watchers or ()):
-                    if not stream.deleted:
-                        watcher.serve(stream)
-
-    def gone(self, stream: "Stream") -> None:
-        """It is deleted."""
-        self._stirred.pop(stream, None)
-        for watcher in list(stream.watchers or ()):
-            watcher.gone(stream)
-
-    def group_gone(self, stream: "Stream", group: bytes) -> None:
-        """One of its groups is no more."""
-        for watcher in list(stream.watchers or ()):
-            watcher.group_gone(group)
+        stirred = self.stirred
+        while stirred:
+            key = next(iter(stirred))
+            del stirred[key]
+            for watcher in list(self._watchers.get(key, ())):
+                stream = self._broker.streams.named(*key)
+                if stream is None:
+                    watcher.gone()
+                else:
+                    watcher.serve(stream)

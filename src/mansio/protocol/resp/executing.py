@@ -114,6 +114,8 @@ class Executing(Output):
         pending = self._pending
         budget = COMMANDS_PER_TURN
         enough = self.said_bytes + REPLY_BYTES_PER_TURN
+        watching = self.broker.streams.watching
+        stirred = watching.stirred
         while pending and not (self.waiting or self.blocking or self.closed):
             if budget <= 0 or self.said_bytes > enough:
                 self.waiting = True
@@ -134,6 +136,8 @@ class Executing(Output):
                 self.waiting = True
             if self.broker.lists.ready:
                 self.broker.waiting_lists.serve()
+            if stirred:
+                watching.serve()
 
     def _execute_row(self, row: Row) -> int:
         """Commands that are alike: one by one only where each has a say. What it cost; MustWait."""

@@ -98,7 +98,7 @@ def group_destroy(client: "RespConnection", args: list[bytes]) -> Any:
     if group is None:
         return 0
     streams.reading.destroy(group)
-    streams.watching.group_gone(stream, args[3])
+    streams.watching.stir(stream)
     return 1
 
 

@@ -337,15 +337,10 @@ class Waiting:
             reading.take(group, consumer, slices, asked.no_ack)
         return _reply(client, [(key, array_of(parts))])
 
-    def gone(self, stream: Stream) -> None:
+    def gone(self) -> None:
         """See `Watcher`."""
         if self._asked.group is not None:
             self._answer(CommandError(NO_LONGER_THERE))
-
-    def group_gone(self, group: bytes) -> None:
-        """A group of a stream that it waits for is no more."""
-        if self._asked.group == group:
-            self._answer(CommandError(GROUP_GONE))
 
     def _answer(self, reply: Any) -> None:
         self._leave()

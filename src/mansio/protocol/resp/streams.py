@@ -72,7 +72,7 @@ def _add(
     frames, _ = encode_entry(fields, offset, broker.letters.frame_max)
     entries.add(stream, frames, id, trim)
     if stream.watchers is not None and not client.executing:
-        entries.turned_for(stream)
+        entries.flush(stream)  # who waits gets it before anybody does anything else
     return id_text(id)
 
 
