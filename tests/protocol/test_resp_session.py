@@ -126,6 +126,25 @@ def test_hello() -> None:
     assert client.front.name == b"bob"
 
 
+def test_hello_takes_what_stands_before_a_wrong_option() -> None:
+    client = World().redis()
+    assert client.ask("HELLO 3 SETNAME bob FOO") == Error("ERR Syntax error in HELLO option 'FOO'")
+    assert (client.front.name, client.front.proto) == (b"bob", 2)
+    wrong = client.call("HELLO", "3", "SETNAME", "ann", "SETNAME", "a b")
+    assert wrong == Error("ERR Client names cannot contain spaces, newlines or special characters.")
+    assert client.front.name == b"ann"
+    assert client.ask("HELLO 3 SETNAME eve AUTH guest x").startswith("WRONGPASS")
+    assert client.front.name == b"eve"
+    assert client.ask("HELLO 3 AUTH guest x SETNAME joe").startswith("WRONGPASS")
+    assert client.front.name == b"eve"
+    stranger = World().redis(loopback=False)
+    assert stranger.ask("HELLO 3 AUTH guest guest SETNAME bob FOO").startswith("WRONGPASS")
+    assert stranger.ask("HELLO 3 SETNAME bob").startswith("NOAUTH")
+    assert (stranger.front.name, stranger.front.known) == (b"bob", False)
+    assert client.ask("HELLO 3 AUTH guest guest SETNAME tom FOO").startswith("ERR Syntax error")
+    assert client.front.name == b"tom"
+
+
 def test_databases_are_virtual_hosts() -> None:
     world = World()
     client = world.redis()

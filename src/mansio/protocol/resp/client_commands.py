@@ -10,8 +10,8 @@ from mansio.protocol.resp.output import OFF, SKIP_NEXT
 from mansio.protocol.resp.reply import NO_REPLY, OK, Verbatim
 from mansio.protocol.resp.session_commands import (
     check_administrator,
-    check_name,
     is_administrator,
+    wrong_name,
 )
 
 if TYPE_CHECKING:
@@ -100,7 +100,9 @@ def _visible(client: "RespConnection") -> "list[RespConnection]":
 
 def set_name(client: "RespConnection", args: list[bytes]) -> Any:
     """CLIENT SETNAME connection-name"""
-    client.name = check_name(args[2])
+    if (refusal := wrong_name(args[2])) is not None:
+        raise refusal
+    client.name = args[2]
     return OK
 
 

@@ -93,7 +93,7 @@ def auth(client: "RespConnection", args: list[bytes]) -> Any:
 
 
 def hello(client: "RespConnection", args: list[bytes]) -> Any:
-    """HELLO [protover [AUTH username password] [SETNAME clientname]]"""
+    """HELLO [protover [AUTH username password] [SETNAME clientname]]: options hold up to the first that is wrong."""
     proto = client.proto
     if len(args) > 1:
         proto = integer(args[1], "ERR Protocol version is not an integer or out of range")
@@ -101,33 +101,40 @@ def hello(client: "RespConnection", args: list[bytes]) -> Any:
             raise CommandError("NOPROTO unsupported protocol version")
     login: tuple[str, str] | None = None
     name: bytes | None = None
+    refusal: CommandError | None = None
     at = 2
-    while at < len(args):
+    while at < len(args) and refusal is None:
         option = args[at].upper()
         if option == b"AUTH" and at + 2 < len(args):
             login = (_text(args[at + 1]), _text(args[at + 2]))
             at += 3
         elif option == b"SETNAME" and at + 1 < len(args):
-            name = check_name(args[at + 1])
+            refusal = wrong_name(args[at + 1])
+            if refusal is None and login is None:
+                client.name = args[at + 1]  # whatever becomes of what stands behind it
+            elif refusal is None:
+                name = args[at + 1]
             at += 2
         else:
-            raise CommandError(f"ERR Syntax error in HELLO option '{_text(args[at])}'")
+            refusal = CommandError(f"ERR Syntax error in HELLO option '{_text(args[at])}'")
 
     def greet(accepted: bool) -> Any:
         if not accepted:
             return _WRONG
         if name is not None:
             client.name = name
+        if refusal is not None:
+            return refusal
         client.proto = proto
         client.looked()
         return _about(client)
 
-    if login is None:
-        if not client.known:
-            raise CommandError(HELLO_NO_AUTH)
-        return greet(True)
-    client.log_in(*login, greet)
-    return NO_REPLY
+    if login is not None:
+        client.log_in(*login, greet)
+        return NO_REPLY
+    if refusal is None and not client.known:
+        raise CommandError(HELLO_NO_AUTH)
+    return greet(True)
 
 
 def _about(client: "RespConnection") -> dict[bytes, Any]:
@@ -145,13 +152,13 @@ def _about(client: "RespConnection") -> dict[bytes, Any]:
 _WRONG: Final = CommandError(WRONG_PASS)
 
 
-def check_name(name: bytes) -> bytes:
-    """The name of a connection; CommandError."""
+def wrong_name(name: bytes) -> CommandError | None:
+    """What is wrong with the name of a connection."""
     if any(byte < 33 or byte > 126 for byte in name):
-        raise CommandError(
+        return CommandError(
             "ERR Client names cannot contain spaces, newlines or special characters."
         )
-    return name
+    return None
 
 
 def _text(word: bytes) -> str:
