@@ -100,10 +100,17 @@ def test_policies() -> None:
 def test_connections_by_name_and_by_user() -> None:
     broker = make_broker()
     outboxes = [Heard() for _ in range(3)]
+    outboxes[1].protocol = "mail"
     for i, outbox in enumerate(outboxes):
         broker.open_session(outbox, "guest", "/", f"c{i}")  # type: ignore[arg-type]
     rows = run(broker, "connection list", {})
-    assert rows[1] == {"connection": "c1", "user": "guest", "vhost": "/", "channels": 0}
+    assert rows[1] == {
+        "connection": "c1",
+        "protocol": "mail",
+        "user": "guest",
+        "vhost": "/",
+        "channels": 0,
+    }
     closed = run(broker, "connection close", {"name": "c1", "user": None, "reason": "r"})
     assert closed == [{"connection": "c1", "user": "guest", "vhost": "/"}]
     assert [outbox.told for outbox in outboxes] == [[], [("expelled", "r")], []]

@@ -73,7 +73,7 @@ def test_a_peer_that_said_how_long_it_lives_is_gone_behind_that() -> None:
     assert tick(peer, 2 * S) == [] and not peer.closed
     assert tick(peer, 2 * S + 1) == [] and not peer.closed  # it may have spoken while nobody looked
     assert tick(peer, 2 * S + 2) == []
-    assert peer.closed and peer.reason == "it was silent for 2 s"
+    assert peer.closed and peer.reason == "it was silent for 2.0 s"
 
 
 def test_whatever_it_says_it_lives() -> None:
@@ -102,7 +102,7 @@ def test_a_silent_peer_that_owes_something_is_asked_and_then_given_up() -> None:
     assert tick(peer, GONE_NS) == []
     assert tick(peer, GONE_NS + 1) == [] and not peer.closed
     assert tick(peer, GONE_NS + 2) == []
-    assert peer.reason == "it was silent for 30 s"
+    assert peer.reason == "it was silent for 30.0 s"
 
 
 @pytest.mark.usefixtures("owing")

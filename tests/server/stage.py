@@ -14,6 +14,7 @@ from mansio.protocol.amqp.connection import PROTOCOL_HEADER
 from mansio.protocol.amqp.letters import AmqpLetters
 from mansio.protocol.base import Authenticator, Peer
 from mansio.protocol.resp.connection import RespConnection
+from mansio.protocol.zmtp.connection import ZmtpConnection
 from mansio.server.connection import Connection, MakeFront
 from mansio.server.tasks import Tasks
 from mansio.server.turn import Turn
@@ -239,6 +240,20 @@ class Stage:
             now_ns = self.clock.now_ns()
             return RespConnection(
                 self.broker, door, peer, self.turn.speaking, now_ns, default_user=default_user
+            )
+
+        self.address = address
+        actor = Actor(self, make)
+        self.address = "127.0.0.1"
+        return actor
+
+    def zmq(self, address: str = "127.0.0.1") -> Actor:
+        """A ZeroMQ peer that has said nothing yet."""
+
+        def make(peer: Peer, door: Authenticator) -> ZmtpConnection:
+            now_ns = self.clock.now_ns()
+            return ZmtpConnection(
+                self.broker, door, peer, lambda: "token", self.turn.speaking, now_ns
             )
 
         self.address = address

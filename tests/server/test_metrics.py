@@ -12,11 +12,13 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from mansio.codec import amqp_methods as m
+from mansio.codec.zmtp import encode_command
 from mansio.log.base import Full
 from mansio.server import census, committer, metrics
 from mansio.server.appends import Appends
 from mansio.server.exporter import BrokerCollector
 from tests.conftest import BrokerProcess, BrokerStarter
+from tests.protocol.zmtp_talk import greeting
 from tests.server.stage import Stage, play, publish, publisher
 from tests.server.tls_stage import TlsStage
 
@@ -62,7 +64,8 @@ def test_a_broker_in_a_known_state() -> None:
         await stage.settle()
         found = samples(stage)
         expected = {
-            "connections amqp": 2, "connections redis": 0, "connections_opened_total": 2, "connections_closed_total": 0,
+            "connections amqp": 2, "connections redis": 0, "connections zmq": 0,
+            "connections_opened_total": 2, "connections_closed_total": 0,
             "channels": 1, "channels_opened_total": 2, "channels_closed_total": 1,
             "queues": 1, "consumers": 0, "messages_ready": 3, "messages_unacknowledged": 1,
             "messages_published_total": 6, "messages_routed_total": 5,
@@ -96,6 +99,21 @@ def test_redis_clients() -> None:
         found = samples(stage)
         assert found["connections amqp"] == found["connections redis"] == 1
         assert found["redis_commands_total"] == 5
+
+    play(scene)
+
+
+def test_zeromq_sockets() -> None:
+    async def scene(stage: Stage) -> None:
+        stage.actor()
+        known, gone, nobody = stage.zmq(), stage.zmq(), stage.zmq("192.0.2.7")
+        for peer in (known, gone, nobody):
+            peer.send(greeting() + encode_command(b"READY", b"\x0bSocket-Type\0\0\0\x03REQ"))
+            await stage.settle()
+        gone.connection.connection_lost(None)
+        await stage.settle()
+        found = samples(stage)
+        assert found["connections amqp"] == found["connections zmq"] == 1
 
     play(scene)
 

@@ -102,6 +102,7 @@ def connections(broker: Broker) -> Rows:
     found = [
         {
             "connection": session.name,
+            "protocol": getattr(session.outbox, "protocol", ""),
             "user": session.user,
             "vhost": session.vhost,
             "channels": len(session.channels),

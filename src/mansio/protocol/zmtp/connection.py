@@ -7,6 +7,7 @@ from typing import Any
 from mansio.codec.zmtp import BODIES, COMMANDED
 from mansio.core.broker import Broker
 from mansio.core.dispatch import Consumer
+from mansio.core.limits import NS
 from mansio.core.routing import Route
 from mansio.core.run import Run
 from mansio.core.session import Channel
@@ -61,8 +62,10 @@ class ZmtpConnection(Security):
     def receive_buffer(self, buf: bytearray, end: int, now_ns: int) -> None:
         """See `Front`."""
         self.received_ns = self.now_ns = now_ns
+        self.tail = b""
         pos = 0 if self.waiting or self.closed else self._read(buf, 0, end)
-        self.tail = bytes(buf[pos:end]) if pos < end and not self.closed else b""
+        if pos < end and not self.closed:
+            self.tail = bytes(buf[pos:end])
 
     def _read(self, buf: bytearray, pos: int, end: int) -> int:
         """Takes what the buffer holds from `pos` on, as far as it goes: where it got to."""
@@ -225,7 +228,7 @@ class ZmtpConnection(Security):
         if look is Look.ASK:
             self.send_command(b"PING", heartbeats.question())
         elif look is Look.GONE:
-            self.end(f"it was silent for {(now_ns - self.received_ns) // 1_000_000_000} s")
+            self.end(f"it was silent for {(now_ns - self.received_ns) / NS:.1f} s")
 
     def _owes(self) -> bool:
         """Whether it matters that a peer is still there that says nothing."""
