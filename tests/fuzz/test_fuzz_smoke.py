@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz import fuzz_connection, fuzz_methods, fuzz_resp, fuzz_scan, fuzz_values, harness
+from tests.fuzz import (
+    fuzz_connection,
+    fuzz_methods,
+    fuzz_resp,
+    fuzz_scan,
+    fuzz_values,
+    fuzz_zmtp,
+    harness,
+)
 from tests.fuzz.story import plain
 from tests.fuzz.streams import publish
 
@@ -20,6 +28,7 @@ TARGETS = {
         (fuzz_scan, 1000),
         (fuzz_connection, 400),
         (fuzz_resp, 3000),
+        (fuzz_zmtp, 3000),
     )
 }
 RUN = Path(__file__).with_name("run.py")
