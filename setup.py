@@ -19,6 +19,7 @@ SOURCES = {
     "mansio.codec.resp": Path("src/mansio/codec/resp.py"),
     "mansio.codec.resp_fields": Path("src/mansio/codec/resp_fields.py"),
     "mansio.codec.zmtp": Path("src/mansio/codec/zmtp.py"),
+    "mansio.codec.zmtp_runs": Path("src/mansio/codec/zmtp_runs.py"),
 }
 
 

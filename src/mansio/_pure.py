@@ -9,7 +9,13 @@ from pathlib import Path
 from types import ModuleType
 
 COMPILED_MODULES = frozenset(
-    {"mansio.codec.amqp", "mansio.codec.resp", "mansio.codec.resp_fields", "mansio.codec.zmtp"}
+    {
+        "mansio.codec.amqp",
+        "mansio.codec.resp",
+        "mansio.codec.resp_fields",
+        "mansio.codec.zmtp",
+        "mansio.codec.zmtp_runs",
+    }
 )
 
 

@@ -28,6 +28,7 @@ from mansio.core.delays import Delays
 from mansio.core.dispatch import Dispatcher
 from mansio.core.draws import Draws
 from mansio.core.errors import PreconditionFailed, Unsupported
+from mansio.core.feed import Feeds
 from mansio.core.forwarding import Forwarding
 from mansio.core.inflight import Piece
 from mansio.core.intake import Intake
@@ -111,6 +112,7 @@ class Broker(Connecting):
         self._delays: dict[str, Delays] = {}
         self.keyspaces = Keyspaces(self)
         self.channels = Channels()
+        self.feeds = Feeds(self)
         self.redis: Any = None  # what the fronts of Redis clients share
         self.zmtp: Any = None  # what the fronts of ZeroMQ peers share
         self.key_moves = KeyMoves(self)
@@ -337,6 +339,8 @@ class Broker(Connecting):
         if self.streams.entries.unwritten:
             self.streams.entries.turned()
         self.dispatcher.run(settling)
+        if self.feeds.pending:
+            self.feeds.turned()
         self.deduplication.turned()
         if self._cancelled:
             self._tell_cancelled()

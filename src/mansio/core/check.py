@@ -87,6 +87,8 @@ def check(broker: "Broker", topology: bool = True, turn_bytes: int = TURN_BYTES)
         if topology:
             check_vhost(host)
             check_policies(host)
+    for feed in broker.feeds.pending:
+        _check_ready(feed, tally)
     check_delays(broker, tally.live)
     _check_runs(broker, tally)
     check_retention(broker.journal.retention, [*tally.live, *check_items(broker)])

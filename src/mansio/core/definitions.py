@@ -79,6 +79,15 @@ class Definitions:
         elif durable:
             self._write("declare exchange", session.vhost, session, **exchange_fields(made))
 
+    def keep_exchange(self, session: "Session", name: str, type: str) -> None:
+        """Declares a durable exchange of the broker's own, which needs no permission, where there is none."""
+        host = self.vhost(session)
+        if name in host.exchanges:
+            return
+        made = host.declare_exchange(name, type, True, False, False, {})
+        if made is not None:
+            self._write("declare exchange", host.name, session, **exchange_fields(made))
+
     def check_exchange(self, session: "Session", name: str) -> None:
         """exchange.declare, passive."""
         check_not_default(name)
@@ -175,6 +184,8 @@ class Definitions:
         if exchange.history is not None:
             exchange.history.deleted = True
             self._broker.settling.drop_ready(exchange.history)
+        if exchange.feed is not None:
+            self._broker.feeds.dropped(exchange)
         if exchange.durable:
             self._write("delete exchange", vhost, session, name=exchange.name)
 

@@ -8,6 +8,7 @@ from mansio.core.matching import NO_MEANS, Means
 
 if TYPE_CHECKING:
     from mansio.core.deduplication import Window
+    from mansio.core.feed import Feed
     from mansio.core.history import History
     from mansio.core.queue import Queue
 
@@ -17,7 +18,8 @@ __all__ = ["NO_HEADERS", "Arguments", "Binding", "Exchange", "Route", "freeze"]
 class Exchange:
     """A named exchange; `bindings` are those that it is the source of, in order of creation.
 
-    `history`: what `x-recent-history` remembers, a queue that only the exchange itself knows.
+    `history`: what `x-recent-history` remembers, a queue that only the exchange itself knows. `feed`: who is told at
+    once, without a queue; None where nobody is.
     """
 
     __slots__ = (
@@ -27,6 +29,7 @@ class Exchange:
         "bindings",
         "dedup",
         "durable",
+        "feed",
         "history",
         "internal",
         "matcher",
@@ -54,6 +57,7 @@ class Exchange:
         self.alternate: str | None = arguments.get("alternate-exchange")
         self.bindings: dict[Any, Binding] = {}
         self.matcher = MATCHERS[type](arguments, means)
+        self.feed: Feed | None = None
         self.history: History | None = None
         self.dedup: Window | None = None  # it takes messages with the same id once; see `VHost`
 
@@ -95,7 +99,8 @@ class Route:
     exchange is on the way, so every message is routed by itself and `group` holds all that may be reached. `looked_at`:
     each message has to be looked at, for that or because a queue asks for its priority or its id; `levels`: up to which
     priority all queues tell messages apart, 0 if one of them has a bound. `window`: what the exchange remembers, if it
-    does. `streams`: how many of the queues are streams.
+    does. `streams`: how many of the queues are streams. `whole`: its messages begin with their topics, of which the
+    routing key is only a part; feeds look at their bodies.
 
     `fresh` and `again` belong to the front: what it needs to encode a delivery.
     """
@@ -117,6 +122,7 @@ class Route:
         "routing_key",
         "skip",
         "streams",
+        "whole",
         "window",
         "window_durable",
     )
@@ -153,6 +159,7 @@ class Route:
         self.mandatory = mandatory
         self.channel = channel
         self.skip = skip
+        self.whole = False
         self.frame_max = 0  # largest frame of the messages published with it
         self.fresh: Any = None
         self.again: Any = None

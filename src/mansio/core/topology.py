@@ -297,6 +297,9 @@ class VHost:
                 elif target.name not in seen:
                     seen.add(target.name)
                     todo.append(target)
+            feed = exchange.feed
+            if feed is not None and feed.wants(keys[0]):
+                queues[feed.id] = feed
         return [*queues.values(), *histories], by_content
 
     def _targets(
