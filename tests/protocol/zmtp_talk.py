@@ -130,7 +130,7 @@ class ZmtpPeer:
             self.send_bytes(greeting("PLAIN", version) + hello(*login))
             assert self.take_commands() == [Command(b"WELCOME", b"")], self.reason
             self.send_bytes(encode_command(b"INITIATE", data))
-        (ready,) = self.take_commands()
+        ready, *self.commands = self.take_commands()
         assert ready.name == b"READY", (ready, self.reason)
         self.metadata = decode_metadata(ready.data) or {}
         assert len(self.greeting) == 64 and not self.closed, self.reason

@@ -6,7 +6,7 @@ A policy may bound the bytes of a queue with messages in it, whose sizes nobody 
 are read for that, and nothing is dropped for its size before they are.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from mansio.core.dead_letters import MAXLEN
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Bound:
     """`x-max-length` and `x-max-length-bytes` of one queue, and what arrived in this turn for `reject-publish`."""
 
-    __slots__ = ("_arrived", "_fresh", "bytes_max", "count_max", "reject")
+    __slots__ = ("_arrived", "_fresh", "_waiting", "bytes_max", "count_max", "reject")
 
     def __init__(self, count_max: int | None, bytes_max: int | None, reject: bool) -> None:
         self.count_max = count_max
@@ -31,6 +31,7 @@ class Bound:
         self._arrived: dict[int, tuple[Channel | None, int]] = {}
         """By base position: the publisher, and the number of its first message, 0 without confirms."""
         self._fresh = 0  # messages that arrived in this turn
+        self._waiting: list[Callable[[], None]] | None = None  # publishers
 
     @property
     def shut(self) -> bool:
@@ -78,6 +79,16 @@ class Bound:
             self._drop(queue, dead_letters, self._excess(queue, dead_letters))
         self._arrived.clear()
         self._fresh = 0
+        if self._waiting is not None:
+            waiting, self._waiting = self._waiting, None
+            for look in waiting:
+                look()
+
+    def wait(self, look: "Callable[[], None]") -> None:
+        """A publisher waits for room: `look` is called when there may be some, if consumers have made it."""
+        if self._waiting is None:
+            self._waiting = []
+        self._waiting.append(look)
 
     def returned(self, queue: "Queue", dead_letters: "DeadLetters") -> None:
         """Messages came back: what is too much then goes before consumers are served (RabbitMQ 3.10.8 observed)."""

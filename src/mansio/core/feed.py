@@ -192,6 +192,8 @@ class Feeds:
     def __init__(self, broker: "Broker") -> None:
         self.pending: list[Feed] = []
         """In which something came in this turn."""
+        self.dropped_messages = 0
+        """Messages for listeners that were too slow, once for each of them."""
         self._broker = broker
 
     def listen(self, session: "Session", exchange: str, prefix: bytes, listener: Listener) -> None:

@@ -125,6 +125,10 @@ class ZmtpConnection(Security):
         else:
             self.send_command(b"PONG", context)
 
+    def _on_pong(self, data: bytes) -> None:
+        if data and self.role is not None:
+            self.role.ponged(data)
+
     def _on_subscribe(self, data: bytes) -> None:
         if self.role is not None:
             self.role.subscribe(data)
@@ -232,6 +236,8 @@ class ZmtpConnection(Security):
 
     def _owes(self) -> bool:
         """Whether it matters that a peer is still there that says nothing."""
+        if self.role is None or self.role.patient:
+            return False
         return bool(self.channel.consumers or self.channel.ledger.total)
 
     # -- outbox

@@ -95,6 +95,11 @@ class Output:
             self.unflushed.popleft()
 
     @property
+    def speaking(self) -> bool:
+        """Whether something was said that the server has not taken yet."""
+        return bool(self._out)
+
+    @property
     def gated(self) -> bool:
         """Whether what is said waits for the log."""
         return bool(self._gates)

@@ -22,6 +22,9 @@ class Role:
     apart: ClassVar[bool] = True
     """Messages of one frame come to `receive` as lists, as all others do; False: to `receive_bodies`."""
 
+    patient: ClassVar[bool] = False
+    """Whether a peer may be silent for long while it is busy, and is not asked whether it is still there."""
+
     def __init__(self, connection: "ZmtpConnection") -> None:
         self.connection = connection
 
@@ -39,6 +42,9 @@ class Role:
 
     def cancel(self, prefix: bytes) -> None:
         """It does not want them any more."""
+
+    def ponged(self, context: bytes) -> None:
+        """The peer has answered a PING that had this context."""
 
     def deliver(
         self,

@@ -39,6 +39,7 @@ COMMANDS: Final = {
     (State.INITIATE, b"ERROR"): "_on_error",
     (State.OPEN, b"ERROR"): "_on_error",
     (State.OPEN, b"PING"): "_on_ping",
+    (State.OPEN, b"PONG"): "_on_pong",
     (State.OPEN, b"SUBSCRIBE"): "_on_subscribe",
     (State.OPEN, b"CANCEL"): "_on_cancel",
 }

@@ -1,0 +1,111 @@
+"""Peers that reply, REP or ROUTER: workers that need no protocol at all. They get tasks one at a time.
+
+    queue ──► '', task… ──► the worker          queue ◄── back, if the connection ends before the reply
+                             │
+    reply_to ◄── the reply ──┴──► the task is acknowledged, in the same entry of the log
+
+The reply is the acknowledgement, and the answer for whoever waits for one: a CALL, or an AMQP client that has set
+reply_to. A reply that begins with "ERR " may mean that the task has failed, see `wishes`.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from mansio.codec.amqp_properties import Properties
+from mansio.codec.zmtp_runs import encode_run
+from mansio.core.dispatch import Consumer
+from mansio.core.equivalence import describe
+from mansio.core.errors import AccessRefused
+from mansio.core.run import Run
+from mansio.core.session import Outcome
+from mansio.protocol.zmtp.giving import CONSUMER_TAG
+from mansio.protocol.zmtp.messages import properties_of
+from mansio.protocol.zmtp.results import answer
+from mansio.protocol.zmtp.role import Role
+from mansio.protocol.zmtp.wishes import errors_of, queue_of
+
+if TYPE_CHECKING:
+    from mansio.protocol.zmtp.connection import ZmtpConnection
+
+ERROR: Final = b"ERR "
+_EMPTY: Final = b"\x01\x00"
+"""The frame in front of what a REP socket shows."""
+_OUTCOMES: Final = {
+    "reply": Outcome.ACCEPT,
+    "reject": Outcome.REJECT,
+    "requeue": Outcome.REQUEUE,
+}
+
+
+class Asking(Role):
+    """What one worker is asked."""
+
+    socket_type = "DEALER"
+
+    def __init__(self, connection: "ZmtpConnection") -> None:
+        super().__init__(connection)
+        broker, channel = connection.broker, connection.channel
+        self._on_error = _OUTCOMES[errors_of(connection.metadata)]
+        queue = queue_of(connection)
+        channel.session.rights.check_read("queue", queue.name)
+        broker.set_prefetch(channel, 1, False)
+        self._consumer = broker.consume(channel, queue, CONSUMER_TAG, False, False, {})
+        self._tag = 0  # of the task that the worker has; 0: it has none
+        self._properties: Properties | None = None  # of this task
+
+    def deliver(
+        self,
+        consumer: Consumer,
+        run: Run,
+        start: int,
+        count: int,
+        step: int,
+        tag: int,
+        redelivered: bool,
+    ) -> None:
+        """See `Outbox`."""
+        skips = tuple([route.skip for route in run.routes])
+        heads = (_EMPTY,) * len(skips)
+        data = encode_run(
+            run.data, run.stride, run.ends, skips, run.which, heads, None, start, 1, 1
+        )
+        self._tag = tag
+        self._properties = properties_of(run, start)
+        self.connection.send_raw(data)
+
+    def receive(self, messages: list[list[bytes]]) -> int:
+        """See `Role`: replies."""
+        for frames in messages:
+            if not self._tag:
+                self.connection.finish("it has replied to nothing")
+                break
+            self._settle(frames[1:] if len(frames) > 1 and not frames[0] else frames)
+        return len(messages)
+
+    def _settle(self, frames: list[bytes]) -> None:
+        """What a task has come to."""
+        connection = self.connection
+        broker, channel = connection.broker, connection.channel
+        tag, properties = self._tag, self._properties
+        self._tag, self._properties = 0, None
+        outcome = Outcome.ACCEPT
+        if frames[0].startswith(ERROR):
+            outcome = self._on_error
+        if not channel.ledger.knows(tag):
+            return  # it was taken back for being late
+        if outcome is Outcome.ACCEPT and properties is not None:
+            try:
+                answer(broker, channel.session, properties, frames)
+            except AccessRefused as error:
+                broker.notices.append(
+                    f"{connection.peer.name}: its replies reach nobody: {error.text}"
+                )
+        broker.settle(channel, tag, tag, False, outcome)
+
+    def cancelled(self, consumer_tag: str) -> None:
+        """See `Role`: the queue is gone, or the worker took too long."""
+        queue = self._consumer.queue
+        resource = describe("queue", queue.name, queue.vhost)
+        if queue.deleted:
+            self.connection.finish(f"{resource} is deleted")
+        else:
+            self.connection.finish(f"it did not reply in time to a task of {resource}")

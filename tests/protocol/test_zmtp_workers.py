@@ -1,0 +1,166 @@
+"""Workers that are REP or ROUTER sockets."""
+
+from typing import Any
+
+import pytest
+
+from mansio.codec import amqp_methods as m
+from mansio.codec.amqp_properties import Properties
+from mansio.core.rights import Permission
+from tests.protocol.talk import Message, Talker
+from tests.protocol.zmtp_talk import World
+
+LIMIT_MS = 1_800_000
+
+
+def queue(world: World, name: str = "tasks") -> Any:
+    return world.broker.vhosts["/"].queues[name]
+
+
+def caller(world: World) -> Talker:
+    """A client that waits for answers in a queue of its own."""
+    talker = world.client()
+    talker.call(1, m.QueueDeclare("answers", exclusive=True))
+    talker.call(1, m.BasicConsume("answers", "c", no_ack=True))
+    return talker
+
+
+def call(talker: Talker, body: bytes, number: str) -> None:
+    asked = Properties(reply_to="answers", correlation_id=number)
+    talker.publish(1, "tasks", body, properties=asked)
+    talker.world.turn()
+
+
+def answers(talker: Talker) -> list[tuple[str | None, bytes]]:
+    return [
+        (item.properties.correlation_id, item.body)
+        for _, item in talker.hear()
+        if isinstance(item, Message)
+    ]
+
+
+@pytest.mark.parametrize("kind", ["REP", "ROUTER"])
+def test_tasks_come_one_at_a_time_and_replies_acknowledge_them(kind: str) -> None:
+    world = World()
+    worker = world.peer(kind)
+    assert worker.metadata["socket-type"] == b"DEALER"
+    push = world.peer("PUSH")
+    push.send([b"1"], [b"2", b"two"], [b"3"])
+    for task in ([b"1"], [b"2", b"two"], [b"3"]):
+        world.turn()
+        assert worker.hear() == [[b"", *task]]
+        world.turn()
+        assert worker.hear() == []
+        worker.send([b"", b"done"])
+    world.turn()
+    assert (queue(world).ready_count, queue(world).in_flight) == (0, 0)
+
+
+def test_a_reply_is_the_answer_of_whoever_waits() -> None:
+    world = World()
+    worker = world.peer("REP")
+    talker = caller(world)
+    call(talker, b"2 + 2", "one")
+    assert worker.hear() == [[b"", b"2 + 2"]]
+    assert answers(talker) == []
+    worker.send([b"", b"4"])
+    world.turn()
+    assert answers(talker) == [("one", b"4")]
+    call(talker, b"3 + 3", "two")
+    worker.hear()
+    worker.send([b"", b"si", b"x"])
+    world.turn()
+    assert answers(talker) == [("two", b"six")]
+    assert queue(world).in_flight == 0
+
+
+def test_a_worker_that_dies_gives_its_task_back() -> None:
+    world = World()
+    first, second = world.peer("REP"), world.peer("REP")
+    push = world.peer("PUSH")
+    push.send([b"1"], [b"2"])
+    world.turn()
+    assert (first.hear(), second.hear()) == ([[b"", b"1"]], [[b"", b"2"]])
+    first.eof()
+    second.send([b"", b"ok"])
+    world.turn()
+    assert second.hear() == [[b"", b"1"]]
+    second.send([b"", b"ok"])
+    world.turn()
+    assert (queue(world).ready_count, queue(world).in_flight) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("meaning", "tasks", "dead"), [(b"reply", 0, 0), (b"reject", 0, 1), (b"requeue", 1, 0)]
+)
+def test_errors(meaning: bytes, tasks: int, dead: int) -> None:
+    world = World()
+    talker = caller(world)
+    arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"}
+    talker.call(1, m.QueueDeclare("tasks", arguments=arguments), m.QueueDeclare("dead"))
+    worker = world.peer("REP", {"X-Errors": meaning})
+    call(talker, b"1", "one")
+    worker.hear()
+    worker.send([b"", b"ERR no such thing"])
+    world.turn()
+    assert queue(world).in_flight == tasks
+    assert queue(world, "dead").ready_count == dead
+    assert answers(talker) == ([] if tasks or dead else [("one", b"ERR no such thing")])
+
+
+def test_a_reply_to_nothing_ends_the_connection() -> None:
+    world = World()
+    worker = world.peer("REP")
+    world.turn()
+    worker.send([b"", b"?"])
+    assert worker.reason == "it has replied to nothing"
+
+
+def test_a_worker_that_takes_too_long() -> None:
+    world = World()
+    worker = world.peer("REP")
+    world.peer("PUSH").send([b"1"])
+    world.turn()
+    worker.hear()
+    world.pass_ms(LIMIT_MS + 200_000)
+    world.turn()
+    assert "did not reply in time" in worker.reason
+    other = world.peer("REP")
+    world.turn()
+    assert other.hear() == [[b"", b"1"]]
+
+
+def test_a_late_reply_of_the_same_turn_counts_no_more() -> None:
+    world = World()
+    worker = world.peer("REP")
+    talker = caller(world)
+    call(talker, b"1", "one")
+    worker.hear()
+    world.client().call(1, m.QueueDelete("tasks"))
+    assert worker.closed and "is deleted" in worker.reason
+    assert answers(talker) == []
+
+
+def test_who_may_not_answer_only_acknowledges() -> None:
+    world = World()
+    world.turn()
+    talker = caller(world)
+    worker = world.peer("REP")
+    call(talker, b"1", "one")
+    worker.hear()
+    world.broker.users.rights("guest", "/").permit(Permission(".*", "^$", ".*"))
+    worker.send([b"", b"4"])
+    world.turn()
+    assert answers(talker) == []
+    assert queue(world).in_flight == 0
+    assert "its replies reach nobody" in world.broker.notices[-1]
+
+
+def test_who_may_not_read_is_refused() -> None:
+    world = World()
+    world.broker.users.rights("guest", "/").permit(Permission(".*", ".*", "^other$"))
+    for kind in ("REP", "PULL"):
+        peer = world.socket(kind)
+        with pytest.raises(AssertionError):
+            peer.open()
+        assert "access to queue 'tasks'" in peer.reason
