@@ -156,6 +156,38 @@ def test_who_may_not_answer_only_acknowledges() -> None:
     assert "its replies reach nobody" in world.broker.notices[-1]
 
 
+def test_an_answer_waits_for_room_in_the_log_with_its_acknowledgement() -> None:
+    world = World()
+    talker = world.client()
+    talker.call(1, m.QueueDeclare("answers", durable=True))
+    worker = world.peer("REP")
+    world.turn()
+    asked = Properties(reply_to="answers", correlation_id="one", delivery_mode=2)
+    talker.publish(1, "tasks", b"1", properties=asked)
+    world.turn()
+    worker.hear()
+    world.broker.journal.measured(10, False)
+    worker.send([b"", b"4"])
+    assert (queue(world, "answers").ready_count, queue(world).in_flight) == (0, 1)
+    world.broker.journal.measured(10_000, False)
+    worker.front.unblock()
+    worker.front.go_on(0)
+    assert (queue(world, "answers").ready_count, queue(world).in_flight) == (1, 0)
+
+
+def test_short_of_memory_answers_go_on() -> None:
+    world = World(memory_bytes_max=1000)
+    worker = world.peer("REP")
+    talker = caller(world)
+    call(talker, bytes(2000), "one")
+    assert world.broker.blocked
+    worker.hear()
+    worker.send([b"", b"4"])
+    world.turn()
+    assert answers(talker) == [("one", b"4")]
+    assert not world.broker.blocked
+
+
 def test_who_may_not_read_is_refused() -> None:
     world = World()
     world.broker.users.rights("guest", "/").permit(Permission(".*", ".*", "^other$"))

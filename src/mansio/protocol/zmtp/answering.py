@@ -38,14 +38,13 @@ from mansio.protocol.zmtp.statuses import ILL_FORMED, TOO_LARGE, Refused, refusa
 from mansio.protocol.zmtp.targets import Targets
 from mansio.protocol.zmtp.timers import Timers
 from mansio.protocol.zmtp.verbs import VERBS
+from mansio.protocol.zmtp.wishes import TOPICS
 
 if TYPE_CHECKING:
     from mansio.protocol.zmtp.connection import ZmtpConnection
 
 UNREAD_BYTES_MAX: Final = 16 << 20
 """Replies that a peer has not read before its requests wait for it, as at all fronts."""
-TOPICS: Final = "zmq.topic"
-"""The exchange between publishers and SUB peers, which is there from the first of these on."""
 _NO_WORDS: Final = frozenset[bytes]()
 
 

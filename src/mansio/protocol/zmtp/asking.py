@@ -18,7 +18,8 @@ from mansio.core.errors import AccessRefused
 from mansio.core.run import Run
 from mansio.core.session import Outcome
 from mansio.protocol.zmtp.giving import CONSUMER_TAG
-from mansio.protocol.zmtp.messages import properties_of
+from mansio.protocol.zmtp.messages import PARTS_MAX, decoded, raw_properties
+from mansio.protocol.zmtp.putting import MESSAGE_BYTES
 from mansio.protocol.zmtp.results import answer
 from mansio.protocol.zmtp.role import Role
 from mansio.protocol.zmtp.wishes import errors_of, queue_of
@@ -50,7 +51,7 @@ class Asking(Role):
         broker.set_prefetch(channel, 1, False)
         self._consumer = broker.consume(channel, queue, CONSUMER_TAG, False, False, {})
         self._tag = 0  # of the task that the worker has; 0: it has none
-        self._properties: Properties | None = None  # of this task
+        self._properties = b""  # of this task
 
     def deliver(
         self,
@@ -69,37 +70,52 @@ class Asking(Role):
             run.data, run.stride, run.ends, skips, run.which, heads, None, start, 1, 1
         )
         self._tag = tag
-        self._properties = properties_of(run, start)
+        self._properties = raw_properties(run, start)
         self.connection.send_raw(data)
 
     def receive(self, messages: list[list[bytes]]) -> int:
         """See `Role`: replies."""
-        for frames in messages:
+        for n, frames in enumerate(messages):
             if not self._tag:
                 self.connection.finish("it has replied to nothing")
                 break
-            self._settle(frames[1:] if len(frames) > 1 and not frames[0] else frames)
+            if len(frames) > PARTS_MAX:
+                self.connection.finish(f"a reply of more than {PARTS_MAX} frames")
+                break
+            if not self._settle(frames[1:] if len(frames) > 1 and not frames[0] else frames):
+                return n
         return len(messages)
 
-    def _settle(self, frames: list[bytes]) -> None:
-        """What a task has come to."""
+    def _settle(self, frames: list[bytes]) -> bool:
+        """What a task has come to; False: the log has no room for the answer now, and nothing has changed."""
+        broker, channel = self.connection.broker, self.connection.channel
+        tag = self._tag
+        outcome = self._on_error if frames[0].startswith(ERROR) else Outcome.ACCEPT
+        if channel.ledger.knows(tag):  # it was not taken back for being late
+            if outcome is Outcome.ACCEPT and not self._answer(decoded(self._properties), frames):
+                return False
+            broker.settle(channel, tag, tag, False, outcome)
+        self._tag = 0
+        return True
+
+    def _answer(self, request: Properties, frames: list[bytes]) -> bool:
+        """Publishes a reply for whoever waits; False: see `_settle`. A shortage of memory is no reason to wait: what
+        would end it is acknowledged behind the answer."""
+        if not request.reply_to:
+            return True
         connection = self.connection
-        broker, channel = connection.broker, connection.channel
-        tag, properties = self._tag, self._properties
-        self._tag, self._properties = 0, None
-        outcome = Outcome.ACCEPT
-        if frames[0].startswith(ERROR):
-            outcome = self._on_error
-        if not channel.ledger.knows(tag):
-            return  # it was taken back for being late
-        if outcome is Outcome.ACCEPT and properties is not None:
-            try:
-                answer(broker, channel.session, properties, frames)
-            except AccessRefused as error:
-                broker.notices.append(
-                    f"{connection.peer.name}: its replies reach nobody: {error.text}"
-                )
-        broker.settle(channel, tag, tag, False, outcome)
+        broker, session = connection.broker, connection.channel.session
+        queue = broker.vhosts[session.vhost].queues.get(request.reply_to)
+        if queue is not None and queue.logged:
+            size = sum(map(len, frames)) + MESSAGE_BYTES * len(frames)
+            if not broker.journal.has_room(size) and not connection.room(size):
+                return False
+        try:
+            answer(broker, session, request, frames)
+        except AccessRefused as error:
+            text = f"{connection.peer.name}: its replies reach nobody: {error.text}"
+            broker.notices.append(text)
+        return True
 
     def cancelled(self, consumer_tag: str) -> None:
         """See `Role`: the queue is gone, or the worker took too long."""
