@@ -54,6 +54,10 @@ class Config:
     zmq_default_queue: str = "tasks"
     zmq_mode: str = "put"
     zmq_call_timeout_ms: int = 30_000
+    majordomo_heartbeat_ms: int = 2_500
+    majordomo_liveness: int = 3
+    majordomo_expiry_ms: int = 600_000
+    titanic_ttl_ms: int = 604_800_000
     tls_port: int = 0
     """0 is off."""
     tls_bind: str = ""

@@ -28,6 +28,8 @@ TLS_VERIFY: Final = ("none", "optional", "required")
 TLS_VERSIONS: Final = ("1.2", "1.3")
 REDIS_SYNC: Final = ("always", "everysec")
 ZMQ_MODES: Final = ("put", "call")
+MAJORDOMO_MS_MAX: Final = 4_294_967_295
+"""49 days: what an AMQP client can say as an expiration, and a queue as x-expires."""
 TLS_NAMES: Final = ("common_name", "distinguished_name", "subject_alternative_name")
 
 
@@ -95,6 +97,26 @@ SETTINGS: Final[dict[str, Setting]] = {
         whole(1, 86_400_000),
         "a whole number from 1 to 86400000",
         "milliseconds that a call of a ZeroMQ socket waits for its answer",
+    ),
+    "majordomo_heartbeat_ms": Setting(
+        whole(100, 600_000),
+        "a whole number from 100 to 600000",
+        "milliseconds between two heartbeats of Majordomo workers, and to them",
+    ),
+    "majordomo_liveness": Setting(
+        whole(2, 1000),
+        "a whole number from 2 to 1000",
+        "heartbeats without a word after which a Majordomo worker is gone",
+    ),
+    "majordomo_expiry_ms": Setting(
+        whole(1, MAJORDOMO_MS_MAX),
+        f"a whole number from 1 to {MAJORDOMO_MS_MAX}",
+        "milliseconds that a Majordomo client's request waits for a worker",
+    ),
+    "titanic_ttl_ms": Setting(
+        whole(1, MAJORDOMO_MS_MAX),
+        f"a whole number from 1 to {MAJORDOMO_MS_MAX}",
+        "milliseconds that a request to Titanic and its reply are kept if nobody closes it",
     ),
     "tls_port": Setting(
         whole(0, 65535), "a whole number from 0 to 65535", "TCP port for TLS; 0 is off"

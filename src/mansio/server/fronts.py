@@ -30,7 +30,14 @@ def factories(turn: Turn, config: Config) -> dict[str, Factory]:
         from mansio.protocol.zmtp.settings import ZmtpSettings
 
         settings = ZmtpSettings(
-            config.zmq_user, config.zmq_default_queue, config.zmq_mode, config.zmq_call_timeout_ms
+            user=config.zmq_user,
+            default_queue=config.zmq_default_queue,
+            default_mode=config.zmq_mode,
+            call_timeout_ms=config.zmq_call_timeout_ms,
+            majordomo_heartbeat_ms=config.majordomo_heartbeat_ms,
+            majordomo_liveness=config.majordomo_liveness,
+            majordomo_expiry_ms=config.majordomo_expiry_ms,
+            titanic_ttl_ms=config.titanic_ttl_ms,
         )
         return ZmtpConnection(
             turn.broker, door, peer, token, turn.speaking, clock.now_ns(), settings

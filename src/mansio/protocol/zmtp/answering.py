@@ -2,6 +2,7 @@
 
     [envelope …, '', 'VERB', …]      a verb: see `verbs`
     [envelope …, '', '{"op": …}']    the same as JSON: see `json_form`
+    [… 'MDPC01', …]                  Majordomo, or the first message is a worker's READY: see `services`
     [envelope …, '', anything else]  a task for the peer's queue, that of X-Queue or of the broker's settings
 
 What a newcomer gets, with a REQ and a plain task:
@@ -30,10 +31,12 @@ from mansio.protocol.zmtp.envelopes import begin
 from mansio.protocol.zmtp.json_form import perform
 from mansio.protocol.zmtp.json_values import parse
 from mansio.protocol.zmtp.leases import Leases
+from mansio.protocol.zmtp.majordomo_frames import header_at
 from mansio.protocol.zmtp.pending import Pending
 from mansio.protocol.zmtp.putting import Putting, Style
 from mansio.protocol.zmtp.replying import JsonReply, JsonTaskReply, Reply, TaskReply, VerbReply
 from mansio.protocol.zmtp.role import Role
+from mansio.protocol.zmtp.services import Services
 from mansio.protocol.zmtp.statuses import ILL_FORMED, TOO_LARGE, Refused, refusal
 from mansio.protocol.zmtp.targets import Targets
 from mansio.protocol.zmtp.timers import Timers
@@ -63,6 +66,7 @@ class Answering(Role):
         self.putting = Putting(connection, targets, self._pending)
         self.calls = Calls(connection, targets, self.putting, self._pending, self._timers)
         self.leases = Leases(connection, targets, self.putting, self._timers)
+        self._services = Services(connection, targets, self.putting)
         self._words = VERBS if connection.socket_type == "DEALER" else _NO_WORDS
         self._named = "x-queue" in connection.metadata
         mode = connection.metadata.get("x-mode", settings.default_mode.encode())
@@ -92,6 +96,8 @@ class Answering(Role):
     def _take(self, messages: list[list[bytes]], i: int) -> int:
         """Takes a request, or all that follow each other and can be one run; answers how many. MustWait."""
         frames = messages[i]
+        if self._services.takes(frames):
+            return 1
         at = begin(frames, self._words)
         kind = self._kind(frames, at)
         if kind is None:
@@ -102,7 +108,7 @@ class Answering(Role):
         for n in range(i + 1, len(messages)):
             frames = messages[n]
             at = begin(frames, self._words)
-            if self._kind(frames, at) != kind:
+            if self._kind(frames, at) != kind or header_at(frames) >= 0:
                 break
             envelopes.append(frames[:at])
             bodies.append(frames[-1])
@@ -218,13 +224,16 @@ class Answering(Role):
         """See `Role`."""
         self.leases.cancelled(consumer_tag)
         self.calls.cancelled(consumer_tag)
+        self._services.cancelled(consumer_tag)
 
     def tick(self, now_ns: int) -> None:
         """See `Role`."""
         self.leases.prune()
+        self._services.tick(now_ns)
 
     def go_on(self) -> None:
         """See `Role`."""
+        self._services.go_on()
         if self.connection.writable or not self._crowded:
             self.connection.go_on_reading()
 

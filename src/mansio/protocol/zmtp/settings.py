@@ -16,3 +16,11 @@ class ZmtpSettings:
     it is the worker's answer."""
     call_timeout_ms: int = 30_000
     """How long a call waits for its answer where it does not say."""
+    majordomo_heartbeat_ms: int = 2_500
+    """Between two heartbeats, of either side."""
+    majordomo_liveness: int = 3
+    """After so many of these without a word a worker is gone."""
+    majordomo_expiry_ms: int = 600_000
+    """How long a request waits for a worker."""
+    titanic_ttl_ms: int = 604_800_000
+    """How long a request and its reply are kept that nobody closes."""
