@@ -72,6 +72,24 @@ def test_the_order_of_keys_counts_for_what_is_there(world: World) -> None:
     assert client.ask("LLEN a") == 1
 
 
+def test_a_key_is_looked_at_in_the_place_of_its_first_push(world: World) -> None:
+    waiter = waiting(world, "BLMPOP", 0, 2, "a", "b", "RIGHT")
+    client = world.redis()
+    client.pipeline("MULTI", "RPUSH a x", "DEL a", "RPUSH b y", "RPUSH a z", "EXEC")
+    assert waiter.hear() == [[b"a", [b"z"]]]
+    assert client.ask("LLEN b") == 1
+
+
+def test_what_is_moved_to_a_list_in_the_middle_of_a_pipeline_lies_where_it_came(
+    world: World,
+) -> None:
+    waiter = waiting(world, "BLMOVE", "a", "b", "RIGHT", "LEFT", 0)
+    client = world.redis()
+    assert client.pipeline("LPUSH b 1", "LPUSH b 2", "RPUSH a x", "LPUSH b 3") == [1, 2, 1, 4]
+    assert waiter.hear() == [b"x"]
+    assert client.ask("LRANGE b 0 -1") == [b"3", b"x", b"2", b"1"]
+
+
 def test_moves_may_serve_others_in_turn(world: World) -> None:
     last = waiting(world, "BLPOP", "c", 0)
     second = waiting(world, "BLMOVE", "b", "c", "LEFT", "RIGHT", 0)

@@ -19,7 +19,7 @@ def check_line(queue: "Queue", broker: "Broker") -> None:
         return
     expired = queue.expiry is not None and queue.expiry.of(queue.ready[0].run) <= broker.now_ms
     absent = not (queue.ready[0].run.data and queue.last().run.data)
-    if not (queue.dirty or queue in broker.lists.ready or absent or expired):
+    if not (queue.dirty or line in broker.lists.ready or absent or expired):
         raise InvariantBroken(f"queue {queue.name}: {queue.ready_count} ready, and clients wait")
 
 

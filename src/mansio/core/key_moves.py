@@ -58,7 +58,7 @@ class KeyMoves:
         if isinstance(queue, Stream):
             self._broker.streams.watching.made(queue)
         if queue.waiters is not None:
-            self._broker.lists.ready.append(queue)
+            self._broker.lists.ready[queue.waiters] = None
         self._broker.policies.apply(queue)
         keys.gone(old)
         keys.touched(new)

@@ -28,6 +28,7 @@ from mansio.core.vacancy import declare_list, make_list
 if TYPE_CHECKING:
     from mansio.core.broker import Broker
     from mansio.core.session import Channel, Session
+    from mansio.core.waiters import Line
 
 
 class Gathered:
@@ -50,8 +51,9 @@ class Lists:
         self.gathered: dict[Any, Gathered] = {}
         """By what pushes have in common. Whoever looks at a list, but to push, calls `flush` before."""
         self._gathering: dict[Queue, Any] = {}  # the keys of these
-        self.ready: list[Queue] = []
-        """Something came into these, for which clients wait; whoever drives a front has `waiting.serve` called."""
+        self.ready: dict[Line, None] = {}
+        """Something came into the queues of these, in this order, whatever has become of it since; whoever drives a
+        front has `waiting.serve` called."""
         self._broker = broker
 
     # -- which queue
@@ -160,7 +162,7 @@ class Lists:
         else:
             self._broker.intake.put(run, (queue,), channel)
         if queue.waiters is not None:
-            self.ready.append(queue)
+            self.ready[queue.waiters] = None
 
     def put_in_front(self, queue: Queue, run: Run) -> None:
         """A run is what is delivered next. It keeps the time at which it came, if it has one."""

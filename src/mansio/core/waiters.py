@@ -42,10 +42,12 @@ class Waiter:
 class Line:
     """Who waits for one key, in order. `served`: when consumers of its queue last got something beside waiters."""
 
-    __slots__ = ("_waiting", "served", "waiters")
+    __slots__ = ("_waiting", "key", "queues", "served", "waiters")
 
-    def __init__(self, waiting: "Waiting") -> None:
+    def __init__(self, waiting: "Waiting", queues: "dict[str, Queue]", key: str) -> None:
         self._waiting = waiting
+        self.queues = queues  # of its virtual host
+        self.key = key
         self.waiters: dict[Waiter, None] = {}
         self.served: dict[Consumer, int] = {}
 
@@ -104,7 +106,7 @@ class Waiting:
         for key in waiter.keys:
             line = host.lines.get(key)
             if line is None:
-                line = host.lines[key] = Line(self)
+                line = host.lines[key] = Line(self, host.queues, key)
                 queue = host.queues.get(key)
                 if queue is not None:
                     queue.waiters = line
@@ -125,10 +127,14 @@ class Waiting:
 
     def serve(self) -> None:
         """A command is done that has put something into lists: who waits for that is served, and whoever waits for what
-        that in turn puts somewhere."""
+        that in turn puts somewhere. Keys come in the order in which something was put there first, as in Redis, though
+        it may have been deleted since."""
         lists = self.broker.lists
+        if lists.gathered:
+            lists.flush()  # who is served may put something behind it
         while lists.ready:
-            queues, lists.ready = lists.ready, []
-            for queue in queues:
-                if queue.waiters is not None and not queue.deleted:
-                    queue.waiters.serve(queue)
+            lines, lists.ready = lists.ready, {}
+            for line in lines:
+                queue = line.queues.get(line.key)
+                if queue is not None:
+                    line.serve(queue)
