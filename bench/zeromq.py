@@ -156,38 +156,32 @@ def pushed(peer: PyzmqPeer | ZmqMansio) -> Measured:
     """A PUSH socket, until the server has everything. Errors: LoadError."""
     mansio = isinstance(peer, ZmqMansio)
     asking = socket_of(zmq.REQ, peer.zmq_port + (0 if mansio else 1))
-    question = [b"LEN", QUEUE.encode()] if mansio else [b"?"]
+    question = [b"LEN", QUEUE.encode()] if mansio else [b"200"]
 
     def there() -> int:
         asking.send_multipart(question)
         reply: list[bytes] = asking.recv_multipart()
-        if mansio and reply[0] == b"404":
-            return 0
-        return int(reply[-1])
+        return 0 if reply[0] == b"404" else int(reply[1])
 
     disk.settle()
-    first, before = there(), procfs.cpu_s(peer.pids())
+    before = procfs.cpu_s(peer.pids())
     line = [sys.executable, "-m", "bench.zeromq_ends", "push", str(peer.zmq_port)]
     line += [str(PUSHED), str(SIZE), QUEUE]
-    sending = subprocess.Popen(line, stdout=subprocess.DEVNULL, cwd=load.HERE.parent)
+    sending = subprocess.Popen(line, stdout=subprocess.PIPE, text=True, cwd=load.HERE.parent)
     try:
-        count, begin = first, 0.0
-        limit = time.perf_counter() + LIMIT_S
-        while count - first < PUSHED:
-            time.sleep(0.002)
-            now = time.perf_counter()
-            count = there()
-            if not begin and count > first:
-                begin, early = now, count
-            if now > limit:
-                raise load.LoadError(f"{count - first} of {PUSHED} messages after {LIMIT_S:g} s")
-        span = time.perf_counter() - begin
+        limit = time.monotonic() + LIMIT_S
+        while (count := there()) < PUSHED:
+            if time.monotonic() > limit:
+                raise load.LoadError(f"{count} of {PUSHED} messages after {LIMIT_S:g} s")
+            time.sleep(0.005)
+        end = time.monotonic()
+        text, _ = sending.communicate(timeout=LIMIT_S)
     finally:
         sending.kill()
         sending.wait()
         asking.close()
     used = procfs.cpu_s(peer.pids()) - before
-    return Measured((count - early) / span, used / PUSHED * 1e6)
+    return Measured(PUSHED / (end - json.loads(text)["begin"]), used / PUSHED * 1e6)
 
 
 def put(peer: PyzmqPeer | ZmqMansio, kind: str) -> Measured:
