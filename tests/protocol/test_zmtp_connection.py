@@ -71,7 +71,7 @@ class Publishing(Recorder):
 
 @pytest.fixture(autouse=True)
 def role(monkeypatch: pytest.MonkeyPatch) -> type[Role]:
-    monkeypatch.setattr(security, "role_for", lambda _: Recorder)
+    monkeypatch.setattr(security, "ROLES", dict.fromkeys(security.ROLES, Recorder))
     return Recorder
 
 
@@ -98,7 +98,7 @@ def test_messages_reach_the_role_in_order(size: int) -> None:
 
 
 def test_bodies_in_rows_for_a_role_that_wants_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(security, "role_for", lambda _: Together)
+    monkeypatch.setattr(security, "ROLES", dict.fromkeys(security.ROLES, Together))
     peer = World().peer("PUSH")
     peer.send(*MESSAGES)
     assert heard(peer) == [[b"a"], [b"b", b"c"], [b"d", b"e" * 100_000, b""]]
@@ -116,7 +116,7 @@ def test_what_is_not_taken_comes_again_and_nothing_is_read_meanwhile(
     together: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if together:
-        monkeypatch.setattr(security, "role_for", lambda _: Together)
+        monkeypatch.setattr(security, "ROLES", dict.fromkeys(security.ROLES, Together))
     world = World()
     peer = world.peer("PUSH")
     allow(peer, 3)
@@ -202,7 +202,7 @@ def test_commands_that_are_not_known_mean_nothing() -> None:
 
 @pytest.fixture
 def publisher(monkeypatch: pytest.MonkeyPatch) -> ZmtpPeer:
-    monkeypatch.setattr(security, "role_for", lambda _: Publishing)
+    monkeypatch.setattr(security, "ROLES", dict.fromkeys(security.ROLES, Publishing))
     return World().peer("PUSH")
 
 
@@ -348,7 +348,7 @@ def test_a_role_may_refuse_the_handshake(monkeypatch: pytest.MonkeyPatch) -> Non
         def closed(self) -> None:
             raise AssertionError("it was never there")
 
-    monkeypatch.setattr(security, "role_for", lambda _: Closed)
+    monkeypatch.setattr(security, "ROLES", dict.fromkeys(security.ROLES, Closed))
     world = World()
     peer = world.socket("PULL")
     with pytest.raises(AssertionError):

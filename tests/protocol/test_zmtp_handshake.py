@@ -208,6 +208,7 @@ def test_a_user_may_have_only_so_many_connections() -> None:
     first, second = world.peer(), world.socket()
     second.send_bytes(greeting() + ready())
     assert "connection limit" in second.reason and len(world.broker.sessions) == 1
+    assert second.take_commands() == [] and not second.front.lingers  # libzmq tries again
     first.eof()
     world.peer()
 
@@ -309,6 +310,15 @@ def test_a_password_is_checked_while_nothing_is_read() -> None:
     gone.eof()
     waiting[1](Verdict("guest"))
     assert gone.closed and gone.raw() == b"" and gone.reason == "closed during the handshake"
+
+
+def test_a_password_that_was_not_looked_at_may_be_tried_again() -> None:
+    world = World()
+    late = Verdict(None, "too many logins at a time: not checked", passing=True)
+    world.users.begin = lambda credentials, peer, done: done(late)  # type: ignore[method-assign]
+    peer = world.socket()
+    peer.send_bytes(greeting("PLAIN") + hello(*LOGIN))
+    assert peer.closed and peer.reason == late.reason and peer.take_commands() == []
 
 
 def test_who_leaves_without_a_word_is_not_in_the_log() -> None:

@@ -16,12 +16,13 @@ class Owing(Role):
     """Its peer has something that it has not settled."""
 
     socket_type = "DEALER"
+    no_ack = False
 
     def __init__(self, connection: security.Security) -> None:
         super().__init__(connection)  # type: ignore[arg-type]
         broker, channel = connection.broker, connection.channel
         queue = broker.definitions.declare_queue(channel.session, "w", False, False, False, {})
-        broker.consume(channel, queue, "w", False, False, {})
+        broker.consume(channel, queue, "w", self.no_ack, False, {})
 
     def deliver(
         self, consumer: object, run: Run, start: int, count: int, step: int, tag: int, again: bool
@@ -30,7 +31,7 @@ class Owing(Role):
 
 @pytest.fixture
 def owing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(security, "role_for", lambda _: Owing)
+    monkeypatch.setattr(security, "ROLES", dict.fromkeys(security.ROLES, Owing))
 
 
 def tick(peer: ZmtpPeer, now_ns: int) -> list[Command]:
@@ -123,8 +124,13 @@ def test_peers_of_version_3_0_are_not_asked() -> None:
     assert not peer.closed
 
 
-def test_nor_is_who_owes_nothing() -> None:
-    peer = World().peer("REQ")
+@pytest.mark.usefixtures("owing")
+@pytest.mark.parametrize("why", ["no_ack", "patient"])
+def test_nor_is_who_owes_nothing(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A consumer that acknowledges nothing, such as that of a client's answers; or a peer that says nothing while its
+    socket is full, and answers nothing."""
+    monkeypatch.setattr(Owing, why, True)
+    peer = World().peer("REP")
     assert tick(peer, ASK_NS) == tick(peer, 10 * GONE_NS) == tick(peer, 11 * GONE_NS) == []
     assert not peer.closed
 

@@ -5,7 +5,9 @@ import logging
 import pytest
 
 from mansio.codec.zmtp import encode_command, encode_message
+from mansio.protocol.zmtp import security
 from mansio.protocol.zmtp.connection import ZmtpConnection
+from mansio.protocol.zmtp.role import Role
 from mansio.server.connection import STRANGER_BYTES, STRANGER_WRITE_BYTES, WRITE_HIGH_BYTES
 from mansio.server.turn import STRANGERS_PER_TURN
 from tests.protocol.zmtp_talk import greeting, hello
@@ -14,6 +16,17 @@ from tests.server.stage import Actor, Stage, play
 REMOTE = "192.0.2.7"
 READY = encode_command(b"READY", b"\x0bSocket-Type\0\0\0\x04PUSH")
 INITIATE = encode_command(b"INITIATE", b"\x0bSocket-Type\0\0\0\x04PUSH")
+
+
+class Plain(Role):
+    """Takes messages as lists, and says nothing."""
+
+    socket_type = "PULL"
+
+
+@pytest.fixture(autouse=True)
+def plain_roles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(security, "ROLES", dict.fromkeys(security.ROLES, Plain))
 
 
 def front_of(actor: Actor) -> ZmtpConnection:

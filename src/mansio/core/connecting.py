@@ -33,12 +33,14 @@ class Connecting(Consuming):
         limit = host.limits.get(MAX_CONNECTIONS, -1)
         if 0 <= limit <= host.sessions:
             raise NotAllowed(
-                f"access to vhost '{vhost}' refused for user '{user}': connection limit ({limit}) is reached"
+                f"access to vhost '{vhost}' refused for user '{user}': connection limit ({limit}) is reached",
+                passing=True,
             )
         if found is not None and 0 <= found.limit(MAX_CONNECTIONS) <= found.sessions:
             raise NotAllowed(
                 f"connection refused for user '{user}': user connection limit "
-                f"({found.limit(MAX_CONNECTIONS)}) is reached"
+                f"({found.limit(MAX_CONNECTIONS)}) is reached",
+                passing=True,
             )
         if found is None or self.users.rights(user, vhost).permission is None:
             raise NotAllowed(f"access to vhost '{vhost}' refused for user '{user}'")
@@ -69,7 +71,8 @@ class Connecting(Consuming):
         if 0 <= limit <= user.channels:
             raise NotAllowed(
                 f"number of channels opened for user '{user.name}' has reached the maximum allowed user limit of "
-                f"({limit})"
+                f"({limit})",
+                passing=True,
             )
         user.channels += 1
         channel = session.channels[number] = Channel(session, number)

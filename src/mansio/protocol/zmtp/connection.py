@@ -238,7 +238,8 @@ class ZmtpConnection(Security):
         """Whether it matters that a peer is still there that says nothing."""
         if self.role is None or self.role.patient:
             return False
-        return bool(self.channel.consumers or self.channel.ledger.total)
+        channel = self.channel
+        return channel.ledger.total > 0 or any(not c.no_ack for c in channel.consumers.values())
 
     # -- outbox
 

@@ -7,7 +7,8 @@
            INITIATE  metadata ──► ◄── READY  metadata: what we are to it
                                   ◄── ERROR  when it may not go on, and then the end
 
-A peer that is refused is left connected for a moment: libzmq tries again a tenth of a second behind the end.
+libzmq does not try again behind an ERROR, and a tenth of a second behind an end without one. So that is how it ends for
+what may be otherwise in a moment, such as a limit of connections.
 """
 
 from typing import Any, Final
@@ -23,7 +24,7 @@ from mansio.protocol.zmtp.metadata import decode_metadata, encode_metadata
 from mansio.protocol.zmtp.output import Output
 from mansio.protocol.zmtp.peers import peers_of
 from mansio.protocol.zmtp.role import Role
-from mansio.protocol.zmtp.roles import role_for
+from mansio.protocol.zmtp.roles import ROLES
 from mansio.protocol.zmtp.settings import ZmtpSettings
 from mansio.protocol.zmtp.states import COMMANDS, FIRST, State
 
@@ -152,10 +153,12 @@ class Security(Output):
             if self.state is not State.CHECKING:
                 return
             self.waiting = False
-            if verdict.user is None:
-                self.refuse(verdict.reason, REFUSED)
-            else:
+            if verdict.user is not None:
                 then(verdict.user)
+            elif verdict.passing:
+                self.end(verdict.reason)
+            else:
+                self.refuse(verdict.reason, REFUSED)
 
         self.state = State.CHECKING
         self.waiting = True
@@ -194,7 +197,7 @@ class Security(Output):
 
     def _open(self, user: str) -> None:
         """The peer is let in: READY, and its role; or it is refused."""
-        kind = role_for(self.socket_type)
+        kind = ROLES.get(self.socket_type)
         if kind is None:
             self.refuse(f"there is nothing here for a socket of type {self.socket_type!r}")
             return
@@ -211,7 +214,10 @@ class Security(Output):
         except BrokerError as error:
             del self._out[mark:]
             self._gates.clear()
-            self.refuse(error.text, REFUSED)
+            if error.passing:
+                self.end(error.text)
+            else:
+                self.refuse(error.text, REFUSED)
             return
         if self.state is not State.CLOSED:
             self.state = State.OPEN
