@@ -531,3 +531,55 @@ def test_a_queue_that_is_made_is_durable(world: World) -> None:
     world.turn()
     queue: Any = world.broker.vhosts["/"].queues["made"]
     assert queue.durable and not queue.auto_delete and queue.owner is None
+
+
+# -- rows
+
+
+def test_messages_with_the_same_properties_are_one_run(world: World) -> None:
+    peer = world.peer("DEALER")
+    props = b'{"priority": 3, "expiration": 9000, "headers": {"a": 1}}'
+    bodies = [b"", b"x", b"y" * 300_000]
+    peer.send(*([b"%d" % n, b"", b"PUT", b"q", body, props] for n, body in enumerate(bodies)))
+    world.turn()
+    assert [reply[2:] for reply in peer.hear()] == [[b"200", b"0"], [b"200", b"1"], [b"200", b"2"]]
+    runs = [span.run for span in world.broker.vhosts["/"].queues["q"].ready]
+    assert [(run.count, run.priority, run.expiration_ms) for run in runs] == [(3, 3, 9000)]
+    for body in bodies:
+        _, (_, got, found) = task(world.peer())
+        assert got == body
+        assert json.loads(found)["headers"] == {"a": 1}
+
+
+def test_a_row_ends_where_requests_differ(world: World) -> None:
+    peer = world.peer("DEALER", {"X-Queue": b"q"})
+    peer.send(
+        [b"", b"PUT", b"q", b"0"],
+        [b"i", b"", b"PUT", b"q", b"1"],
+        [b"PUT", b"q", b"2"],
+        [b"", b"PUT", b"q", b"3", b'{"priority": 1}'],
+        [b"", b"PUT", b"q", b"4", b'{"priority": 2}'],
+        [b"", b"PUT", b"q", b"5", b'{"message_id": "m"}'],
+        [b"", b"6"],
+        [b"", b'{"n": 7}'],
+        [b"", b"LEN", b"q"],
+        [b"", b"PUT", b"other", b"8"],
+        [b"", b"PUT", b"q", b"9", b""],
+    )
+    world.turn()
+    heard = peer.hear()
+    assert heard[0] == [b"", b"200", b"8", b"0", b"0"]
+    assert heard[1:] == [
+        [b"", b"200", b"0"],
+        [b"i", b"", b"200", b"1"],
+        [b"200", b"2"],
+        [b"", b"200", b"3"],
+        [b"", b"200", b"4"],
+        [b"", b"200", b"5"],
+        [b"", b"200 6"],
+        [b"", b'{"status": 200, "id": 7}'],
+        [b"", b"200", b"0"],
+        [b"", b"200", b"8"],
+    ]
+    bodies = [task(world.peer())[1][1] for _ in range(9)]
+    assert bodies == [b"0", b"1", b"2", b"3", b"4", b"5", b"6", b'{"n": 7}', b"9"]

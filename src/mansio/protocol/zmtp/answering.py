@@ -31,12 +31,13 @@ from mansio.protocol.zmtp.envelopes import begin
 from mansio.protocol.zmtp.json_form import perform
 from mansio.protocol.zmtp.json_values import parse
 from mansio.protocol.zmtp.leases import Leases
-from mansio.protocol.zmtp.majordomo_frames import header_at
+from mansio.protocol.zmtp.majordomo_frames import HEADERS, header_at
 from mansio.protocol.zmtp.pending import Pending
 from mansio.protocol.zmtp.putting import Putting, Style
 from mansio.protocol.zmtp.replying import JsonReply, JsonTaskReply, Reply, TaskReply, VerbReply
 from mansio.protocol.zmtp.role import Role
 from mansio.protocol.zmtp.services import Services
+from mansio.protocol.zmtp.stamps import Stamps
 from mansio.protocol.zmtp.statuses import ILL_FORMED, TOO_LARGE, Refused, refusal
 from mansio.protocol.zmtp.targets import Targets
 from mansio.protocol.zmtp.timers import Timers
@@ -48,6 +49,13 @@ if TYPE_CHECKING:
 
 UNREAD_BYTES_MAX: Final = 16 << 20
 """Replies that a peer has not read before its requests wait for it, as at all fronts."""
+_Kind = tuple[Style, bytes, bytes]
+"""How a request is to be answered, its queue, and its properties as a text."""
+_TASK: Final[_Kind] = (TaskReply, b"", b"")
+_JSON_TASK: Final[_Kind] = (JsonTaskReply, b"", b"")
+_PUT: Final = [b"PUT"]
+_WORDS: Final = frozenset((*VERBS, *HEADERS))
+"""Bodies that are no tasks."""
 _NO_WORDS: Final = frozenset[bytes]()
 
 
@@ -67,6 +75,7 @@ class Answering(Role):
         self.calls = Calls(connection, targets, self.putting, self._pending, self._timers)
         self.leases = Leases(connection, targets, self.putting, self._timers)
         self._services = Services(connection, targets, self.putting)
+        self._stamps = Stamps(connection)
         self._words = VERBS if connection.socket_type == "DEALER" else _NO_WORDS
         self._named = "x-queue" in connection.metadata
         mode = connection.metadata.get("x-mode", settings.default_mode.encode())
@@ -103,36 +112,42 @@ class Answering(Role):
         if kind is None:
             self._request(frames, at)
             return 1
-        style, name = kind
-        envelopes, bodies = [frames[:at]], [frames[-1]]
+        style, name, text = kind
+        body_at = -2 if text else -1
+        envelopes, bodies = [frames[:at]], [frames[body_at]]
         for n in range(i + 1, len(messages)):
             frames = messages[n]
             at = begin(frames, self._words)
-            if self._kind(frames, at) != kind or header_at(frames) >= 0:
+            if self._kind(frames, at) != kind or (at > 1 and header_at(frames) >= 0):
                 break
             envelopes.append(frames[:at])
-            bodies.append(frames[-1])
+            bodies.append(frames[body_at])
         try:
-            self.putting.put_row(name, bodies, envelopes, style)
+            self.putting.put_row(name, bodies, envelopes, style, self._stamps.of(text))
         except (Refused, BrokerError) as error:
             refused = error if isinstance(error, Refused) else refusal(error)
             for envelope in envelopes:
                 style(self.connection, envelope).failed(refused.status, refused.text)
         return len(bodies)
 
-    def _kind(self, frames: list[bytes], at: int) -> tuple[Style, bytes] | None:
-        """How a request is answered and its queue, if all that is in it is a body for that."""
+    def _kind(self, frames: list[bytes], at: int) -> _Kind | None:
+        """Of a request that need not be looked at by itself: there is a body in it, and nothing else but its queue and
+        properties of which all is known."""
         size = len(frames) - at
+        if size == 1:
+            body = frames[at]
+            if self._mode != "put" or body in _WORDS:
+                return None
+            if not body or body[:1] not in b"{[":
+                return _TASK
+            return None if b'"op"' in body else _JSON_TASK
+        if frames[at : at + 1] != _PUT:
+            return None
         if size == 3:
-            return (VerbReply, frames[at + 1]) if frames[at] == b"PUT" else None
-        if size != 1 or self._mode != "put":
-            return None
-        body = frames[at]
-        if body in VERBS:
-            return None
-        if body[:1] not in b"{[" or not body:
-            return TaskReply, b""
-        return None if b'"op"' in body else (JsonTaskReply, b"")
+            return VerbReply, frames[at + 1], b""
+        if size == 4 and frames[-1] and self._stamps.of(frames[-1]) is not None:
+            return VerbReply, frames[at + 1], frames[-1]
+        return None
 
     def _request(self, frames: list[bytes], at: int) -> None:
         """One request by itself. MustWait."""
@@ -145,15 +160,14 @@ class Answering(Role):
             if verb is not None:
                 verb(self, reply, args[1:])
                 return
-            if len(args) == 1:
-                reply = TaskReply(self.connection, envelope)
-                if args[0][:1] in (b"{", b"["):
-                    reply = JsonTaskReply(self.connection, envelope)
-                    asked = _object_with_op(args[0])
-                    if asked is not None:
-                        reply = JsonReply(self.connection, envelope)
-                        perform(self, reply, asked)
-                        return
+            asked = _object_with_op(args)
+            if asked is not None:
+                reply = JsonReply(self.connection, envelope)
+                perform(self, reply, asked)
+                return
+            self._check_slip(args)
+            is_json = len(args) == 1 and args[0][:1] in (b"{", b"[")
+            reply = (JsonTaskReply if is_json else TaskReply)(self.connection, envelope)
             self._take_task(reply, args)
         except Refused as refused:
             reply.failed(refused.status, refused.text)
@@ -161,12 +175,15 @@ class Answering(Role):
             found = refusal(error)
             reply.failed(found.status, found.text)
 
-    def _take_task(self, reply: Reply, frames: list[bytes]) -> None:
-        """A whole message is a task."""
+    def _check_slip(self, frames: list[bytes]) -> None:
+        """Refuses what looks like a verb that there is not: it would go to the default queue, and nobody would know."""
         first = frames[0]
         if len(frames) > 1 and not self._named and first.isalpha() and first.isupper():
             text = f"there is no verb {first[:16].decode()}; tasks that begin like one need an X-Queue, or go by PUT"
             raise Refused(ILL_FORMED, text)
+
+    def _take_task(self, reply: Reply, frames: list[bytes]) -> None:
+        """A whole message is a task."""
         properties = Properties(delivery_mode=2)
         if self._mode == "call":
             self.calls.call(reply, b"", frames, properties, self.call_timeout_ms)
@@ -194,7 +211,7 @@ class Answering(Role):
         connection.session.rights.check_write("exchange", TOPICS)
         if TOPICS in connection.broker.vhosts[connection.session.vhost].exchanges:
             key = topic.decode("utf-8", "surrogateescape")
-            self.putting.publish(TOPICS, key, body, Properties(delivery_mode=2))
+            self.putting.spread(TOPICS, key, body, Properties(delivery_mode=2))
 
     # -- what the broker says
 
@@ -248,12 +265,12 @@ class Answering(Role):
         self._timers.stop_all()
 
 
-def _object_with_op(text: bytes) -> dict[str, object] | None:
+def _object_with_op(frames: list[bytes]) -> dict[str, object] | None:
     """A request as JSON; None: it is a task."""
-    if b'"op"' not in text:
+    if len(frames) > 1 or frames[0][:1] != b"{" or b'"op"' not in frames[0]:
         return None
     try:
-        found = parse(text, "the request")
+        found = parse(frames[0], "the request")
     except Refused:
         return None
     return found if isinstance(found, dict) and "op" in found else None

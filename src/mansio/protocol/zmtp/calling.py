@@ -97,7 +97,7 @@ class Calls:
             properties.expiration = str(timeout_ms)
         marks = Marks(reply_to=properties.reply_to, correlation=key)
         marks.quiet = True
-        self._putting.publish("", queue.name, frames, properties, marks)
+        self._putting.publish(queue, frames, properties, marks)
         timer = self._timers.after(
             timeout_ms, partial(self._fail, key, LATE, "nobody has answered in time")
         )

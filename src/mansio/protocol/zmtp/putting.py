@@ -12,11 +12,14 @@ from mansio.codec.amqp_properties import Properties
 from mansio.codec.zmtp import encode_messages
 from mansio.core.errors import MustWait
 from mansio.core.marks import Marks
+from mansio.core.names import REPLY_TO
 from mansio.core.queue import Queue
 from mansio.core.routing import Route
+from mansio.core.run import make_run
 from mansio.protocol.zmtp.messages import PARTS_MAX, body_and_parts
 from mansio.protocol.zmtp.pending import Pending
 from mansio.protocol.zmtp.replying import JsonTaskReply, Reply, TaskReply, VerbReply
+from mansio.protocol.zmtp.stamps import Stamp, stamped
 from mansio.protocol.zmtp.statuses import FAILED, FULL, SHORT, TOO_LARGE, Refused
 from mansio.protocol.zmtp.targets import Targets
 
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 MESSAGE_BYTES: Final = 64
 """What the log takes for a message beside its body, at most, where it has no properties of its own."""
+_PERSISTENT: Final = 2
 _DEDUPLICATION: Final = "x-deduplication-header"
 _TEXTS: Final = {FULL: "the queue is full", FAILED: "it could not be stored"}
 
@@ -51,17 +55,30 @@ class Putting:
             raise MustWait
 
     def put_row(
-        self, name: bytes, bodies: list[bytes], envelopes: list[list[bytes]], style: Style
+        self,
+        name: bytes,
+        bodies: list[bytes],
+        envelopes: list[list[bytes]],
+        style: Style,
+        stamp: Stamp | None,
     ) -> None:
         """Bodies for one queue, each from a request of its own. MustWait: none was taken; BrokerError, Refused."""
         connection = self._connection
+        broker = connection.broker
         queue = self._targets.to_publish(name)
-        self.check_room(sum(map(len, bodies)) + MESSAGE_BYTES * len(bodies))
+        each = MESSAGE_BYTES if stamp is None else MESSAGE_BYTES + len(stamp.properties)
+        self.check_room(sum(map(len, bodies)) + each * len(bodies))
         first = queue.next_position
-        run = connection.broker.letters.contents(bodies, Route("", queue.name, (queue,)))
-        connection.broker.publish(connection.channel, run, (queue,))
+        if stamp is None:
+            run = broker.letters.contents(bodies, Route("", queue.name, (queue,)))
+        else:
+            run = stamped(bodies, stamp, queue, broker.letters.frame_max)
+        broker.publish(connection.channel, run, (queue,))
         row = _Row(connection, envelopes, first, style)
-        self._pending.add(len(bodies), row.told)
+        if run.persistent or _decides(queue):
+            self._pending.add(len(bodies), row.told)
+        else:
+            row.told(0, ())
 
     def put(
         self, reply: Reply, name: bytes, frames: Sequence[bytes], properties: Properties
@@ -72,7 +89,7 @@ class Putting:
             headers = {_DEDUPLICATION: properties.message_id, **(properties.headers or {})}
             properties.headers = headers
         before = queue.next_position
-        queues = self.publish("", queue.name, frames, properties)
+        queues = self.publish(queue, frames, properties)
         id = before if queue.next_position > before else ""
 
         def told(status: int, lost: Sequence[int]) -> None:
@@ -88,26 +105,49 @@ class Putting:
 
     def publish(
         self,
-        exchange: str,
-        key: str,
+        queue: Queue,
         frames: Sequence[bytes],
         properties: Properties,
         marks: Marks | None = None,
     ) -> tuple[Queue, ...]:
-        """Publishes one message; the queues that it is in, none while it is delayed. Errors as above."""
+        """Publishes one message; the queues that it is in, none while it is delayed. Errors as above. `marks`: see
+        `Posting.post`."""
         connection = self._connection
         broker = connection.broker
+        asks = properties.headers or properties.user_id or properties.reply_to == REPLY_TO
+        content = self._content(frames, properties)
+        if asks:
+            return broker.posting.post(connection.channel, "", queue.name, content, marks)
+        route = Route("", queue.name, (queue,))
+        route.frame_max = broker.letters.frame_max
+        run = make_run([content], route, properties.delivery_mode == _PERSISTENT)
+        run.priority = properties.priority or 0
+        run.expiration_ms = None if properties.expiration is None else int(properties.expiration)
+        run.marks = marks
+        broker.publish(connection.channel, run, route.queues)
+        return route.queues
+
+    def spread(
+        self, exchange: str, key: str, frames: Sequence[bytes], properties: Properties
+    ) -> None:
+        """Publishes one message to an exchange. Errors as above."""
+        connection = self._connection
+        content = self._content(frames, properties)
+        connection.broker.posting.post(connection.channel, exchange, key, content)
+
+    def _content(self, frames: Sequence[bytes], properties: Properties) -> bytes:
+        """A message as runs hold it, for which there is room."""
         if len(frames) > PARTS_MAX:
             raise Refused(TOO_LARGE, f"a message has at most {PARTS_MAX} frames")
         body, headers = body_and_parts(frames)
         if headers:
             properties.headers = {**(properties.headers or {}), **headers}
-        frame_max = broker.letters.frame_max
+        frame_max = self._connection.broker.letters.frame_max
         content = content_frames(body, properties, 0, frame_max)
         if int.from_bytes(content[3:7], "big") + FRAMING_BYTES > frame_max:
             raise Refused(TOO_LARGE, f"properties have at most {frame_max} bytes")
         self.check_room(2 * len(content) + MESSAGE_BYTES)  # a stream has a copy of its own
-        return broker.posting.post(connection.channel, exchange, key, content, marks)
+        return content
 
 
 def _decides(queue: Queue) -> bool:

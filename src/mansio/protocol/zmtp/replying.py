@@ -5,8 +5,8 @@
                    ['{"n": 1}']                ['{"status": 200, "id": 17}']
     as JSON        ['{"op": "put", …}']        ['{"status": 200, "id": 17}']   …
 
-A plain task has one frame, and so has its reply: whoever calls `recv()` on a REQ gets all of it (of a reply with two
-frames the second one would have to be read before the next `send`). Whoever sends JSON is answered in JSON. The answer
+The reply to a plain task has one frame: whoever calls `recv()` on a REQ gets all of it (of a reply with two frames the
+second one would have to be read before the next `send`). Whoever sends JSON is answered in JSON. The answer
 to a plain task that is a call is what the worker has said, frame by frame, without a status.
 """
 
