@@ -583,3 +583,11 @@ def test_a_row_ends_where_requests_differ(world: World) -> None:
     ]
     bodies = [task(world.peer())[1][1] for _ in range(9)]
     assert bodies == [b"0", b"1", b"2", b"3", b"4", b"5", b"6", b'{"n": 7}', b"9"]
+
+
+def test_pub_reaches_sub_peers(world: World) -> None:
+    sub, peer = world.peer("SUB"), world.peer()
+    sub.subscribe(b"weather")
+    assert peer.ask(b"PUB", b"weather.berlin", b"rain", b"5 mm") == [b"200"]
+    assert peer.ask(b"PUB", b"news", b"none") == [b"200"]
+    assert sub.hear() == [[b"weather.berlin", b"rain", b"5 mm"]]
