@@ -146,6 +146,9 @@ def test_a_burst_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
         pub.send([b"t", bytes(400)])
     world.turn()
     assert len(sub.hear()) == 2
+    pubs[0].send([b"t", bytes(900)])
+    world.turn()
+    assert len(sub.hear()) == 1
 
 
 def test_too_many_subscriptions(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,7 +233,7 @@ def test_long_topics() -> None:
     sub = subscriber(world, long[:299])
     talker = bound(world, "#")
     pub = world.peer("PUB")
-    messages = [[b"t", b"-"], [long, b"1", b"2"], [long[:298], b"-"], [long, b"3"]]
+    messages = [[b"t", b"-"], [long, b"1", b"2"], [long[:298], b"-"], [long, b"3"], [b"t", b"+"]]
     pub.send(*messages)
     world.turn()
     assert sub.hear() == [messages[1], messages[3]]
@@ -239,6 +242,7 @@ def test_long_topics() -> None:
         ("t" * 255, long + b"12"),
         ("t" * 255, long[:298] + b"-"),
         ("t" * 255, long + b"3"),
+        ("t", b"+"),
     ]
 
 

@@ -114,6 +114,12 @@ def test_a_reply_to_nothing_ends_the_connection() -> None:
     world.turn()
     worker.send([b"", b"?"])
     assert worker.reason == "it has replied to nothing"
+    other = world.peer("ROUTER")
+    world.peer("PUSH").send([b"1"])
+    world.turn()
+    other.send([b"", b"done"], [b"", b"again"])
+    assert other.reason == "it has replied to nothing"
+    assert queue(world).in_flight == 0
 
 
 def test_a_worker_that_takes_too_long() -> None:
@@ -130,7 +136,7 @@ def test_a_worker_that_takes_too_long() -> None:
     assert other.hear() == [[b"", b"1"]]
 
 
-def test_a_late_reply_of_the_same_turn_counts_no_more() -> None:
+def test_the_end_of_its_queue_ends_the_connection() -> None:
     world = World()
     worker = world.peer("REP")
     talker = caller(world)
@@ -186,6 +192,36 @@ def test_short_of_memory_answers_go_on() -> None:
     world.turn()
     assert answers(talker) == [("one", b"4")]
     assert not world.broker.blocked
+
+
+def test_streams_are_read_by_groups() -> None:
+    world = World()
+    world.broker.forgetful = True  # what streams get is read at once
+    talker = world.client()
+    stream = {"x-queue-type": "stream"}
+    talker.call(1, m.QueueDeclare("s", durable=True, arguments=stream))
+    talker.call(1, m.QueueDeclare("g", durable=True, arguments={"x-stream": "s"}))
+    for kind, name, text in (("REP", b"s", "is a stream"), ("PUSH", b"g", "from a stream")):
+        peer = world.socket(kind)
+        with pytest.raises(AssertionError):
+            peer.open({"X-Queue": name})
+        assert text in peer.reason
+    worker = world.peer("REP", {"X-Queue": b"g"})
+    reader = world.peer("PULL", {"X-Queue": b"s", "X-Prefetch": b"2"})
+    world.turn()
+    world.peer("PUSH", {"X-Queue": b"s"}).send([b"1"], [b"2"], [b"3"])
+    world.turn()
+    world.turn()
+    assert worker.hear() == [[b"", b"1"]]
+    worker.send([b"", b"done"])
+    world.turn()
+    assert worker.hear() == [[b"", b"2"]]
+    assert reader.hear() == [[b"1"], [b"2"]]
+    name, data = reader.commands[-1]
+    assert name == b"PING"
+    reader.command(b"PONG", data[2:])
+    world.turn()
+    assert reader.hear() == [[b"3"]]
 
 
 def test_who_may_not_read_is_refused() -> None:

@@ -134,7 +134,6 @@ class Feed(Queue):
                 self._tell_by_route(run, run.which, span.start, span.stop)
             count = span.stop - span.start
             broker.settling.settled(self, run, span.base + span.start, count, 1)
-        self.expiry = None
 
     def _tell(
         self,

@@ -14,7 +14,7 @@ from mansio.codec.amqp_properties import Properties
 from mansio.codec.zmtp_runs import encode_run
 from mansio.core.dispatch import Consumer
 from mansio.core.equivalence import describe
-from mansio.core.errors import AccessRefused
+from mansio.core.errors import AccessRefused, PreconditionFailed
 from mansio.core.run import Run
 from mansio.core.session import Outcome
 from mansio.protocol.zmtp.giving import CONSUMER_TAG
@@ -48,6 +48,10 @@ class Asking(Role):
         self._on_error = _OUTCOMES[errors_of(connection.metadata)]
         queue = queue_of(connection)
         channel.session.rights.check_read("queue", queue.name)
+        if queue.keeps:
+            resource = describe("queue", queue.name, queue.vhost)
+            text = f"{resource} is a stream: workers take from a group of it (x-stream)"
+            raise PreconditionFailed(text)
         broker.set_prefetch(channel, 1, False)
         self._consumer = broker.consume(channel, queue, CONSUMER_TAG, False, False, {})
         self._tag = 0  # of the task that the worker has; 0: it has none
@@ -91,10 +95,9 @@ class Asking(Role):
         broker, channel = self.connection.broker, self.connection.channel
         tag = self._tag
         outcome = self._on_error if frames[0].startswith(ERROR) else Outcome.ACCEPT
-        if channel.ledger.knows(tag):  # it was not taken back for being late
-            if outcome is Outcome.ACCEPT and not self._answer(decoded(self._properties), frames):
-                return False
-            broker.settle(channel, tag, tag, False, outcome)
+        if outcome is Outcome.ACCEPT and not self._answer(decoded(self._properties), frames):
+            return False
+        broker.settle(channel, tag, tag, False, outcome)
         self._tag = 0
         return True
 

@@ -50,7 +50,7 @@ class Targets:
         else:
             queue = connection.broker.definitions.queue(session, text)
         if queue.keeps:
-            text = f"queue '{text}' is a stream: workers take from a group of it (x-stream-source)"
+            text = f"queue '{text}' is a stream: workers take from a group of it (x-stream)"
             raise Refused(ILL_FORMED, text)
         return queue
 
