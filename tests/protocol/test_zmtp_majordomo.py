@@ -383,6 +383,31 @@ def test_requests_expire_when_nobody_works() -> None:
     assert ready(world, "echo") == (0, 0)
 
 
+def test_a_worker_may_take_longer_than_a_request_may_wait_but_not_for_ever() -> None:
+    world = World(consumer_timeout_ms=1_800_000)
+    first = worker(world)
+    client = world.peer("DEALER", settings=ZmtpSettings(majordomo_expiry_ms=60_000))
+    client.send([b"", b"MDPC01", b"echo", b"x"])
+    world.turn()
+    address = request(first, [b"x"])
+    world.pass_ms(1_000_000)
+    client.front.tick(world.now_ns)
+    first.send([*W1, b"\x03", address, b"", b"y"])
+    client.send([b"", b"MDPC01", b"echo", b"z"])
+    world.turn()
+    assert client.hear() == [[b"", b"MDPC01", b"echo", b"y"]]
+    amqp = world.client()
+    first.eof()
+    world.turn()
+    (got,) = amqp.call(1, m.BasicGet(queue="echo", no_ack=True))
+    world.pass_ms(1_860_001)
+    client.front.tick(world.now_ns)
+    properties = Properties(correlation_id=got.properties.correlation_id)
+    amqp.publish(1, got.properties.reply_to, b"late", properties=properties)
+    world.turn()
+    assert client.hear() == []
+
+
 def test_an_amqp_worker_answers_a_majordomo_client() -> None:
     world = World()
     client = world.peer("REQ")

@@ -9,6 +9,7 @@ clients ask again, as the guide's do. A client of 0.1 gets an answer that came i
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from mansio.core.deadlines import NEVER_MS
 from mansio.core.queue import Queue
 from mansio.core.run import Run
 from mansio.protocol.zmtp import majordomo_frames as frames
@@ -31,6 +32,7 @@ class _Call(NamedTuple):
     header: bytes
     service: bytes
     until_ms: int
+    """Nobody can be at work on it any more then."""
 
 
 class MajordomoCalls:
@@ -50,9 +52,12 @@ class MajordomoCalls:
             raise Refused(TOO_MANY, f"{OPEN_MAX} requests wait for their answers")
         key = str(self._number + 1)
         expiry_ms = self._connection.settings.majordomo_expiry_ms
-        self._requests.put(asked.service, asked.body, self._require_inbox(), key, expiry_ms)
+        inbox = self._require_inbox()
+        queue = self._requests.put(asked.service, asked.body, inbox, key, expiry_ms)
         self._number += 1
-        until_ms = self._connection.broker.now_ms + expiry_ms
+        broker = self._connection.broker
+        patience_ms = broker.overdue.consumer_timeout_ms(queue, None) or NEVER_MS
+        until_ms = broker.now_ms + expiry_ms + patience_ms
         self._open[key] = _Call(prefix, header, asked.service, until_ms)
 
     def _require_inbox(self) -> str:
@@ -85,7 +90,7 @@ class MajordomoCalls:
         self._connection.send([*call.prefix, *message])
 
     def tick(self) -> None:
-        """Forgets requests that have expired."""
+        """Forgets requests that have expired, or had to be acknowledged since."""
         now_ms = self._connection.broker.now_ms
         while self._open:
             key, call = next(iter(self._open.items()))

@@ -91,12 +91,11 @@ class MajordomoWorker:
         settings = self._connection.settings
         period_ns = settings.majordomo_heartbeat_ms * 1_000_000
         expected = self.state is State.IDLE or self._beats_busy
-        if not expected or self._connection.paused:
+        if not expected or self._connection.waiting:
             self._heard_ns = now_ns
         elif now_ns - self._heard_ns >= period_ns * settings.majordomo_liveness:
-            if (
-                self._late
-            ):  # at two looks in a row: what has arrived in between would have been read
+            # Between two looks it would have been read what had arrived while the loop was busy.
+            if self._late:
                 TABLE[self.state, Event.SILENCE](self, _SILENCE)
                 return
             self._late = True

@@ -78,7 +78,7 @@ class Pirate:
             return
         if now_ns - self._said_ns >= BEAT_NS:
             self._say([BEAT])
-        if self._place.busy or self._connection.paused:
+        if self._place.busy or self._connection.waiting:
             self._heard_ns = now_ns
         elif not self._absent and now_ns - self._heard_ns >= BEAT_NS * LIVENESS:
             self._absent = True

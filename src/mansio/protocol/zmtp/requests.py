@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from mansio.codec.amqp_properties import Properties
+from mansio.core.queue import Queue
 from mansio.core.routing import Route
 from mansio.protocol.zmtp.messages import PARTS_MAX, body_and_parts, make
 from mansio.protocol.zmtp.putting import Putting
@@ -26,7 +27,7 @@ class Requests:
 
     def put(
         self, service: bytes, body: list[bytes], reply_to: str, key: str, expiration_ms: int
-    ) -> None:
+    ) -> Queue:
         """Puts a request, persistent, into the queue of a service; its answer goes to `reply_to`, with the correlation
         id `key`. `expiration_ms`: how long it waits for a worker. Refused, BrokerError, MustWait: nothing is done."""
         if len(body) > PARTS_MAX:
@@ -50,3 +51,4 @@ class Requests:
         if bound is not None and bound.reject and not bound.takes(queue, run):
             raise Refused(FULL, f"queue '{queue.name}' is full")
         broker.intake.put(run, (queue,))
+        return queue

@@ -131,6 +131,5 @@ class Workplace:
         tag, self._delivery = self._delivery, 0
         self._parts = []
         self._skipping = False
-        channel = self._connection.channel
-        if channel.ledger.knows(tag):  # not so if it was too late
-            self._connection.broker.settle(channel, tag, tag, False, outcome)
+        connection = self._connection
+        connection.broker.settle(connection.channel, tag, tag, False, outcome)
