@@ -1,8 +1,8 @@
 """The process that hashes passwords: takes jobs from its standard input, a socket, until the other end closes.
 
-It gets what others leave of the processors, and gives way at once when they need one (sched(7), SCHED_IDLE). A thread of
-the broker, also of low priority, keeps a processor for its time slice, and could not be put back as far: one that waits
-for a processor while it holds the interpreter's lock stops the broker.
+It gets what others leave of the processors, and gives way at once when they need one (sched(7), SCHED_IDLE). A thread
+of the broker, also of low priority, keeps a processor for its time slice, and could not be put back as far: one that
+waits for a processor while it holds the interpreter's lock stops the broker.
 
 Nothing that comes here is in the arguments or the environment. It ignores the signals that end its parent, who may
 still let somebody in; when the parent is gone, however it went, the socket is closed and this process ends.
