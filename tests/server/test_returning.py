@@ -1,6 +1,6 @@
 """Who is waited for before an entry of the log begins, and for how long."""
 
-from mansio.server.returning import PENDING_BYTES_MAX, WINDOW_NS_MAX, Returning
+from mansio.server.returning import WINDOW_NS_MAX, Returning
 from tests.protocol.resp_talk import command
 from tests.server.stage import Actor, Stage, play
 
@@ -12,62 +12,56 @@ PUSH = command("LPUSH", "list", "element")
 def heard(clients: int, back: int = 0, late_ns: int = 0) -> Returning:
     """So many were told at HEARD_NS, and so many of them came back, before they were told once more."""
     returning = Returning()
-    returning.wrote(1, clients, 0)
+    returning.wrote(1, clients)
     returning.told(1, HEARD_NS - 2 * SYNC_NS, SYNC_NS)
-    for ticket in range(2, back + 2):
-        returning.wrote(ticket, 1, HEARD_NS - 2 * SYNC_NS + late_ns)
-    returning.wrote(99, clients - back, HEARD_NS)
-    returning.told(99, HEARD_NS, SYNC_NS)
+    returning.awaited(HEARD_NS - 2 * SYNC_NS + late_ns, back)
+    returning.wrote(2, clients)
+    returning.told(2, HEARD_NS, SYNC_NS)
     return returning
 
 
 def test_whoever_came_back_at_once_is_waited_for_up_to_the_last_one() -> None:
     returning = heard(50, 49)
-    for ticket in range(100, 150):
-        assert returning.awaited(HEARD_NS + 1, 100)
-        returning.wrote(ticket, 1, HEARD_NS + 1)
-    assert not returning.awaited(HEARD_NS + 1, 100)
+    returning.wrote(3, 20)
+    assert returning.awaited(HEARD_NS + 1, 29)
+    assert not returning.awaited(HEARD_NS + 1, 30)
 
 
 def test_nobody_is_waited_for_longer_than_a_sync_takes() -> None:
     returning = heard(50, 49)
-    assert returning.awaited(HEARD_NS + SYNC_NS - 1, 100)
-    assert not returning.awaited(HEARD_NS + SYNC_NS, 100)
-    returning.wrote(100, 50, HEARD_NS)
-    returning.told(100, HEARD_NS, 100 * WINDOW_NS_MAX)
-    assert returning.awaited(HEARD_NS + WINDOW_NS_MAX - 1, 100)
-    assert not returning.awaited(HEARD_NS + WINDOW_NS_MAX, 100)
-
-
-def test_much_does_not_wait() -> None:
-    returning = heard(50, 49)
-    assert returning.awaited(HEARD_NS, PENDING_BYTES_MAX - 1)
-    assert not returning.awaited(HEARD_NS, PENDING_BYTES_MAX)
+    assert returning.awaited(HEARD_NS + SYNC_NS - 1)
+    assert not returning.awaited(HEARD_NS + SYNC_NS)
+    returning.awaited(HEARD_NS, 50)
+    returning.wrote(3, 50)
+    returning.told(3, HEARD_NS, 100 * WINDOW_NS_MAX)
+    assert returning.awaited(HEARD_NS + WINDOW_NS_MAX - 1)
+    assert not returning.awaited(HEARD_NS + WINDOW_NS_MAX)
 
 
 def test_those_who_have_something_else_to_do_are_not_waited_for() -> None:
-    assert not heard(50, 24).awaited(HEARD_NS, 100)
-    assert heard(50, 25).awaited(HEARD_NS, 100)
-    assert not heard(50, 49, late_ns=SYNC_NS + 1).awaited(HEARD_NS, 100)
-    assert heard(50, 49, late_ns=SYNC_NS).awaited(HEARD_NS, 100)
+    assert not heard(50, 24).awaited(HEARD_NS)
+    assert heard(50, 25).awaited(HEARD_NS)
+    assert not heard(50, 49, late_ns=SYNC_NS).awaited(HEARD_NS)
+    assert heard(50, 49, late_ns=SYNC_NS - 1).awaited(HEARD_NS)
 
 
 def test_those_who_wait_already_go_with_those_who_come_back() -> None:
     returning = Returning()
-    returning.wrote(1, 25, 0)
-    returning.wrote(2, 25, 0)
-    returning.told(1, HEARD_NS - SYNC_NS, SYNC_NS)
-    returning.wrote(3, 25, HEARD_NS)
-    returning.told(2, HEARD_NS, SYNC_NS)
-    assert returning.awaited(HEARD_NS, 100), "25 are there, and 25 on their way"
-    returning.wrote(4, 25, HEARD_NS)
-    assert not returning.awaited(HEARD_NS, 100)
+    returning.wrote(1, 25)
+    returning.told(1, HEARD_NS - SYNC_NS, SYNC_NS, 15)
+    returning.wrote(2, 15)
+    returning.wrote(3, 25)
+    returning.awaited(HEARD_NS - SYNC_NS)
+    returning.told(2, HEARD_NS, SYNC_NS, 10)
+    assert returning.awaited(HEARD_NS, 10), "35 are there, and 15 on their way"
+    assert returning.awaited(HEARD_NS, 24)
+    assert not returning.awaited(HEARD_NS, 25)
 
 
 def test_entries_that_no_client_waits_for_change_nothing() -> None:
     returning = heard(50, 49)
-    returning.told(99, HEARD_NS + 5, 1)
-    assert returning.awaited(HEARD_NS + SYNC_NS - 1, 100) and returning.pending == 0
+    returning.told(2, HEARD_NS + 5, 1)
+    assert returning.awaited(HEARD_NS + SYNC_NS - 1) and returning.pending == 0
 
 
 def told(actors: list[Actor]) -> list[bool]:

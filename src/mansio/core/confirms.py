@@ -38,6 +38,11 @@ class Confirms:
         """Sessions that hear nothing until what they did in this turn is durable."""
         return len(self._changing)
 
+    @property
+    def urgent(self) -> bool:
+        """Whether others wait for the end of the turn: those who have published or committed."""
+        return bool(self._publishing or self._committing)
+
     def published(self, channel: Channel, count: int) -> None:
         """`count` more messages of a channel in confirm mode."""
         channel.published += count

@@ -148,6 +148,13 @@ class Dispatcher:
         """Whether there are queues to look at."""
         return bool(self.dirty)
 
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody may get something of these."""
+        return any(
+            queue.consumers or queue.keeps or queue.waiters is not None for queue in self.dirty
+        )
+
     def touch(self, queue: "Queue") -> None:
         """The queue, or a consumer of it, may be able to go on."""
         if not queue.dirty and queue.ready_count and not queue.deleted:

@@ -18,6 +18,8 @@ from mansio.server.tasks import Tasks
 
 logger = logging.getLogger("mansio.log")
 
+LINGER_BYTES_MAX: Final = 131_072
+"""Who is on his way is not waited for when so much is pending: it is worth an entry."""
 RETRY_S: Final = 1.0
 """Between two tries to read the tail of a log that does not answer, or to write to one that is full."""
 
@@ -33,14 +35,17 @@ class Committer:
         on_placed: Callable[[int, int, list[Placed]], int],
         on_durable: Callable[[int], None],
         on_failed: Callable[[int], None],
+        on_free: Callable[[], None] | None = None,
     ) -> None:
-        """`on_placed(seq, bytes of the entry, owners' records)` answers up to where the log may be cut."""
+        """`on_placed(seq, bytes of the entry, owners' records)` answers up to where the log may be cut. `on_free`: an
+        entry is about to begin, and a turn that was left open for it is to end."""
         self._log = log
         self._clock = clock
         self._tasks = tasks
         self._on_placed = on_placed
         self._on_durable = on_durable
         self._on_failed = on_failed
+        self._on_free = on_free
         self.appends = Appends()
         self._group: GroupCommit | None = None
         self._under_way: deque[tuple[asyncio.Future[int] | Prompt, int]] = (
@@ -51,6 +56,8 @@ class Committer:
         )
         self._returning = Returning()
         self._lingering = False  # until they are back
+        self.open_clients = 0
+        """Clients of the turn that was left open."""
         self._trim_seq = 0
         self._trim_due = asyncio.Event()
         self._last = 0  # newest ticket
@@ -75,8 +82,8 @@ class Committer:
 
     @property
     def working(self) -> bool:
-        """Whether something that was added may still become durable."""
-        return not self.idle and not self.lost
+        """Whether something that was added, or is about to be, may still become durable."""
+        return not self.lost and (self.open_clients > 0 or not self.idle)
 
     @property
     def pending_bytes(self) -> int:
@@ -102,15 +109,18 @@ class Committer:
             assert self._group is not None, "the log is not open"
             self._last = self._group.add(records, owners, breaks)
             if clients:
-                self._returning.wrote(self._last, clients, self._clock.now_ns())
+                self._returning.wrote(self._last, clients)
             if self._error is None:
                 self._submit(self._group)
         return self._last
 
     def _submit(self, group: GroupCommit) -> None:
         """Appends what has gathered. No task of ours waits for it: at low load that would be most of the work."""
-        if self._returning.punctual and not self._under_way and self._linger(group):
-            return
+        if not self._under_way:
+            if self._returning.punctual and self._linger(group):
+                return
+            if self.open_clients and self._on_free is not None:
+                self._on_free()
         try:
             while (job := group.take()) is not None:
                 append = self._log.append(*job)
@@ -124,9 +134,11 @@ class Committer:
     def _linger(self, group: GroupCommit) -> bool:
         """Whether more is about to come; it is looked at again in each pass of the loop, since it is a matter of some
         100 us."""
-        if not self._returning.awaited(self._clock.now_ns(), group.pending_bytes):
+        if group.pending_bytes >= LINGER_BYTES_MAX:
             return False
-        if group.pending_bytes and not self._lingering:
+        if not self._returning.awaited(self._clock.now_ns(), self.open_clients):
+            return False
+        if (group.pending_bytes or self.open_clients) and not self._lingering:
             self._lingering = True
             asyncio.get_running_loop().call_soon(self._look_for_more)
         return True
@@ -135,6 +147,21 @@ class Committer:
         self._lingering = False
         if self._group is not None and self._error is None:
             self._submit(self._group)
+
+    def leave_open(self, clients: int) -> bool:
+        """A turn is the concern of so many clients only, who wait for the log: whether it should not end yet, since its
+        entry cannot begin, or since more clients are on their way. If so, `on_free` is called in time."""
+        group = self._group
+        if group is None or self._error is not None:
+            return False
+        self.open_clients = clients
+        if self._under_way:
+            self._returning.awaited(self._clock.now_ns(), clients)
+            return True
+        if self._returning.punctual and self._linger(group):
+            return True
+        self.open_clients = 0
+        return False
 
     def _appended(self, _: asyncio.Future[int] | Prompt) -> None:
         try:
@@ -152,7 +179,7 @@ class Committer:
             ticket = group.appended(append.result())
             now_ns = self._clock.now_ns()
             self.appends.took(now_ns - since_ns)
-            self._returning.told(ticket, now_ns, now_ns - since_ns)
+            self._returning.told(ticket, now_ns, now_ns - since_ns, self.open_clients)
             self._submit(group)  # the disk need not wait until everybody is told
             self._settle(group, ticket)
         elif not self._under_way:

@@ -12,65 +12,51 @@ from typing import Final
 
 WINDOW_NS_MAX: Final = 2_000_000
 """Who takes longer than this has something else to do, however slow the disk is."""
-PENDING_BYTES_MAX: Final = 131_072
-"""What is so much already is worth an entry: 50 clients with 1 KiB each are less than half of it."""
 
 
 class Returning:
-    """Counts clients that wait for the log. Times are in ns of one clock."""
+    """Counts clients that wait for the log. Times are in ns of one clock; `others`: clients of the turn that is not
+    over, which have no ticket yet."""
 
     __slots__ = (
-        "_back",
-        "_expected",
-        "_told",
-        "_told_ns",
-        "_waiting",
-        "_window_ns",
-        "pending",
-        "punctual",
-    )
+        "_before", "_expected", "_here", "_told_ns", "_waiting", "_window_ns", "pending", "punctual",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.pending = 0
-        """Clients that wait for what is not durable yet; who has done so twice counts twice."""
+        """Clients that wait for tickets; who has done so twice counts twice."""
         self.punctual = False
-        """Whether most of those who were told before were back in time."""
+        """Whether most of those who were told before the last ones were back in time."""
         self._waiting: deque[tuple[int, int]] = (
             deque()
         )  # (ticket, clients), but for those without clients
-        self._told = 0
         self._told_ns = 0
         self._window_ns = 0
-        self._back = 0  # of those who were told, in time
-        self._expected = 0  # so many are pending when all are back
+        self._before = 0  # who waited when the last ones were told
+        self._here = 0  # who waited when somebody last came in time
+        self._expected = 0  # who waits when all are back
 
-    def wrote(self, ticket: int, clients: int, now_ns: int) -> None:
+    def wrote(self, ticket: int, clients: int) -> None:
         """So many clients, more than none, wait for this ticket."""
         self._waiting.append((ticket, clients))
         self.pending += clients
-        if now_ns - self._told_ns <= self._window_ns:
-            self._back += clients
 
-    def told(self, ticket: int, now_ns: int, append_ns: int) -> None:
+    def told(self, ticket: int, now_ns: int, append_ns: int, others: int = 0) -> None:
         """Those who wait for tickets up to this one are told; the append took so long."""
         waiting = self._waiting
         if not waiting or waiting[0][0] > ticket:
             return
-        before = self.pending
+        self.punctual = 2 * (self._here - self._before) >= self._expected - self._before
+        self._expected = self.pending + others
         while waiting and waiting[0][0] <= ticket:
             self.pending -= waiting.popleft()[1]
-        self.punctual = 2 * self._back >= self._told
-        self._told = before - self.pending
+        self._before = self._here = self.pending + others
         self._told_ns = now_ns
         self._window_ns = min(append_ns, WINDOW_NS_MAX)
-        self._back = 0
-        self._expected = before
 
-    def awaited(self, now_ns: int, pending_bytes: int) -> bool:
-        """Whether an entry with what is pending should wait for those who are on their way."""
-        return (
-            self.punctual
-            and self.pending < self._expected
-            and pending_bytes < PENDING_BYTES_MAX
-            and now_ns - self._told_ns < self._window_ns
-        )
+    def awaited(self, now_ns: int, others: int = 0) -> bool:
+        """Whether more of those who were told are on their way; it has to be asked when some have come."""
+        if now_ns - self._told_ns >= self._window_ns:
+            return False
+        self._here = self.pending + others
+        return self.punctual and self._here < self._expected

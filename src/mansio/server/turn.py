@@ -26,6 +26,7 @@ from mansio.server.brake import Brake
 from mansio.server.clock import Clock
 from mansio.server.committer import Committer
 from mansio.server.connection import Connection, MakeFront
+from mansio.server.late_end import LateEnd
 from mansio.server.logs import Budget, fields
 from mansio.server.pager import Pager
 from mansio.server.tasks import Tasks
@@ -78,7 +79,7 @@ class Turn:
         self._clock = clock
         self._tasks = tasks
         self._committer = Committer(
-            log, clock, tasks, self._on_placed, self._on_durable, self._on_failed
+            log, clock, tasks, self._on_placed, self._on_durable, self._on_failed, self._end_late
         )
         self.appends = self._committer.appends
         self.space: Space | None = None  # of the log, as of the last look
@@ -88,12 +89,12 @@ class Turn:
             self._pager = Pager(broker, log, spool, clock, tasks, self._on_loaded)
         self.speaking: list[Front] = []  # with output; fronts put themselves here
         self._shells: dict[Front, Connection] = {}
+        self._late = LateEnd(broker, self._committer, clock, self.speaking)
         self.brake = Brake(broker.journal, self._is_behind)
         self.clock_ns = clock.now_ns
         self.received_ns = 0  # when something was last received
-        self.reading_until_ns = (
-            0  # what comes later is the last that this turn reads; 0: it has read nothing yet
-        )
+        self.reading_until_ns = 0
+        """What comes later is the last that this turn reads; 0: it has read nothing yet."""
         self._deferred: list[Connection] = []
         self._alarm = Alarm(broker, clock, self.schedule)
         self.see = self._alarm.see
@@ -196,6 +197,9 @@ class Turn:
             self._admit()
         broker = self.broker
         self._alarm.look()
+        if broker.confirms.changing and not self._deferred and self._late.puts_off():
+            return
+        self._late.ended()
         records = broker.end_turn()
         if records or broker.confirms.busy:
             self._commit(records)
@@ -220,6 +224,11 @@ class Turn:
             for notice in notices:
                 logger.warning("%s", notice)
 
+    def _end_late(self) -> None:
+        """The log is ready for a turn that was left open."""
+        self._late.due()
+        self.end()
+
     def _resume(self) -> None:
         """Commands that came behind one that had to wait are looked at."""
         resumed, self.broker.resumed = self.broker.resumed, []
@@ -231,10 +240,10 @@ class Turn:
 
     def _commit(self, records: list[Parts]) -> None:
         """Hands the turn's records to the log; what waits for them leaves when they are durable, maybe at once."""
-        broker = self.broker
+        broker, journal = self.broker, self.broker.journal
         clients = broker.confirms.changing
-        ticket = self._committer.add(records, broker.journal.owners, broker.journal.breaks, clients)
-        broker.journal.behind = self._is_behind()
+        ticket = self._committer.add(records, journal.owners, journal.breaks, clients)
+        journal.behind = self._is_behind()
         self._measure(broker.low_on_disk)
         broker.seal(ticket)
         if ticket <= self._committer.durable:
