@@ -50,10 +50,6 @@ def _names_a_key_twice(args: Sequence[Arg], redis: bytes, mansio: bytes) -> bool
     return len(set(keys)) < len(keys)
 
 
-def _copies_a_stream(args: Sequence[Arg], redis: bytes, mansio: bytes) -> bool:
-    return b"-ERR streams cannot be copied" in mansio
-
-
 def _trims_about(args: Sequence[Arg], redis: bytes, mansio: bytes) -> bool:
     return _word(args) in (b"XTRIM", b"XADD") and b"~" in args
 
@@ -146,12 +142,6 @@ KNOWN: Final[tuple[Difference, ...]] = (
         "`LPOS … RANK -9223372036854775808`",
         "The number has no positive counterpart: Redis finds more than COUNT says; Mansio does not.",
         _ranks_without_a_positive,
-    ),
-    Difference(
-        "COPY and MOVE of streams",
-        "They are refused.",
-        _copies_a_stream,
-        True,
     ),
 )
 

@@ -21,7 +21,7 @@ from tests.resp_client import RespClient, command, parse
 
 FAMILIES: Final = {"lists": 4, "strings": 2, "keys": 1, "streams": 5, "transactions": 1}
 """Weights."""
-LEFT_OUT: Final = ("xauto", "DB", "MOVE", "COPY", "WATCH", "SCAN", "RANDOMKEY")
+LEFT_OUT: Final = ("xauto", "DB", "MOVE", "WATCH", "SCAN", "RANDOMKEY")
 """Words of lines whose effects differ from server to server, or which reach beyond the database."""
 WINDOWS: Final = (1, 5, 20, 100)
 RESET_SHARE: Final = 0.003

@@ -34,15 +34,20 @@ def check_exchange(host: "VHost", session: "Session", name: str, arguments: Argu
 def check_new_queue(host: "VHost", session: "Session", name: str, arguments: Arguments) -> None:
     """queue.declare of a new one, before its other arguments are looked at: dead letters are read here and written
     there. PreconditionFailed above the limit."""
+    check_queue_limit(host, name)
+    exchange = arguments.get(DEAD_LETTER_EXCHANGE)
+    if isinstance(exchange, str):
+        session.rights.check_read("queue", name)
+        session.rights.check_write("exchange", exchange)
+
+
+def check_queue_limit(host: "VHost", name: str) -> None:
+    """PreconditionFailed where there may not be one more queue."""
     limit = host.limits.get(MAX_QUEUES, -1)
     if 0 <= limit <= len(host.queues):
         raise PreconditionFailed(
             f"cannot declare queue '{name}': queue limit in vhost '{host.name}' ({limit}) is reached"
         )
-    exchange = arguments.get(DEAD_LETTER_EXCHANGE)
-    if isinstance(exchange, str):
-        session.rights.check_read("queue", name)
-        session.rights.check_write("exchange", exchange)
 
 
 def check_source(session: "Session", arguments: Arguments) -> None:

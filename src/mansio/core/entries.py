@@ -250,9 +250,13 @@ class Entries:
         marked, self._marked = self._marked, {}
         for stream in marked:
             if not stream.deleted:
-                change: dict[str, Any] = {"do": MARK, "vhost": stream.vhost, "name": stream.name}
-                self._broker.journal.write(encode_topology(change | marks_of(stream)))
+                self.write_mark(stream)
         self.unwritten = False
+
+    def write_mark(self, stream: "Stream") -> None:
+        """The same at once."""
+        change: dict[str, Any] = {"do": MARK, "vhost": stream.vhost, "name": stream.name}
+        self._broker.journal.write(encode_topology(change | marks_of(stream)))
 
     def set_id(self, stream: "Stream", last: int, added: int, deleted: int) -> None:
         """XSETID: -1, or 0 for the highest that was deleted, for what stays."""

@@ -2,12 +2,15 @@
 
 from typing import TYPE_CHECKING
 
+from mansio.core.admission import check_queue_limit
 from mansio.core.errors import BrokerError
-from mansio.core.keyspace import LIST, NONE, STRING, is_declared, is_key
+from mansio.core.keyspace import NONE, STRING, is_declared, is_key
 from mansio.core.list_copies import read_list, write_list
+from mansio.core.names import check_key_name
 from mansio.core.recall import Recall
 from mansio.core.records import encode_topology
 from mansio.core.stream import Stream
+from mansio.core.stream_copies import read_stream, write_stream
 
 if TYPE_CHECKING:
     from mansio.core.broker import Broker
@@ -44,12 +47,13 @@ class KeyMoves:
         queue = keys.queue_of(old)
         assert queue is not None
         host = self._broker.vhosts[keys.vhost]
+        name = new.decode("utf-8", "surrogateescape")
+        check_key_name(kind, name, host.name)
         if is_declared(queue):
             raise Immovable(f"queue '{queue.name}' was declared over AMQP and keeps its name")
         keys.delete(new)
         if isinstance(queue, Stream):
             self._broker.streams.leave_name(queue)
-        name = new.decode("utf-8", "surrogateescape")
         if name in host.queues:
             self._broker.definitions.drop_queue(host.queues[name])
         about = {"do": "rename queue", "vhost": host.name, "name": queue.name, "to": name}
@@ -74,20 +78,33 @@ class KeyMoves:
     def copy(
         self, keys: "Keyspace", source: bytes, to: "Keyspace", target: bytes, recall: Recall
     ) -> None:
-        """There is a key `source`; `target`, if it is there, is replaced. Immovable for streams. MustWait."""
+        """There is a key `source`; `target`, if it is there, is replaced. Immovable, PreconditionFailed, MustWait."""
         kind = keys.kind_of(source)
         when_ms = keys.time_of(source) or 0
         if kind is STRING:
             to.set(target, keys.strings[source], when_ms)
             return
         queue = keys.queue_of(source)
-        if queue is None or kind is not LIST:
-            raise Immovable("streams cannot be copied")
-        self._check_free(to, target, True)
-        elements = read_list(self._broker, queue, recall)
-        to.delete(target)
+        assert queue is not None
         name = target.decode("utf-8", "surrogateescape")
-        write_list(self._broker, to.vhost, name, elements, queue.head_left)
+        host = self._broker.vhosts[to.vhost]
+        check_key_name(kind, name, host.name)
+        self._check_free(to, target, not queue.keeps)
+        if name not in host.queues:
+            check_queue_limit(host, name)
+        if isinstance(queue, Stream):
+            parts = read_stream(self._broker, queue, recall)
+            self._broker.journal.begin(sum([part.data_bytes for part in parts]))
+            to.delete(target)
+            if name in host.queues:  # a list that is empty
+                self._broker.definitions.drop_queue(host.queues[name])
+            write_stream(self._broker, queue, host.name, name, parts)
+        else:
+            elements = read_list(self._broker, queue, recall)
+            self._broker.journal.begin(sum([len(frames) for frames, _ in elements]))
+            to.delete(target)
+            write_list(self._broker, host.name, name, elements, queue.head_left)
+        self._broker.journal.end()
         to.touched(target)
         if when_ms:
             to.expire(target, when_ms)

@@ -18,7 +18,8 @@ Element = tuple[bytes, tuple[int, int, int | None, int]]
 """(header and body frames, what the messages of one run have in common)."""
 
 
-def _elements(run: Run, start: int, stop: int) -> Sequence[Element]:
+def elements(run: Run, start: int, stop: int) -> Sequence[Element]:
+    """For `Recall`: what is copied of messages."""
     found: list[Element] = []
     for i in range(start, stop):
         route = run.route(i)
@@ -30,23 +31,21 @@ def _elements(run: Run, start: int, stop: int) -> Sequence[Element]:
 def read_list(broker: "Broker", queue: "Queue", recall: Recall) -> list[Element]:
     """All that is ready in a queue, in its order; MustWait."""
     spans = broker.lists.slice(queue, 0, queue.ready_count)
-    return [element for part in recall.see_all(spans, _elements) for element in part]
+    return [element for part in recall.see_all(spans, elements) for element in part]
 
 
 def write_list(
-    broker: "Broker", vhost: str, name: str, elements: list[Element], head_left: bool
+    broker: "Broker", vhost: str, name: str, found: list[Element], head_left: bool
 ) -> None:
     """Puts them into the queue of this name, which is made if there is none. `head_left`: of where they were read."""
     target = broker.vhosts[vhost].queues.get(name)
     if target is None:
         target = make_list(broker, vhost, name, head_left)
     if target.head_left is not head_left:
-        elements = elements[::-1]
-    broker.journal.begin(sum([len(frames) for frames, _ in elements]))
-    for (channel, frame_max, expiration_ms, priority), group in groupby(elements, itemgetter(1)):
+        found = found[::-1]
+    for (channel, frame_max, expiration_ms, priority), group in groupby(found, itemgetter(1)):
         route = Route("", name, (target,), channel=channel)
         route.frame_max = frame_max
         run = make_run([frames for frames, _ in group], route, True)
         run.expiration_ms, run.priority = expiration_ms, priority
         broker.lists.enter(target, run, False)
-    broker.journal.end()

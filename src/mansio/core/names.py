@@ -27,10 +27,12 @@ def check_not_reserved(kind: str, name: str, vhost: str) -> None:
         raise AccessRefused(f"{kind} name '{name}' contains reserved prefix 'amq.*'")
 
 
-def check_list_name(name: str) -> None:
-    """Refuses a key that cannot be the name of a queue: AMQP's short strings end at 255 bytes."""
+def check_key_name(kind: str, name: str, vhost: str) -> None:
+    """Refuses a key of a `list` or `stream` that cannot be the name of a queue: AMQP's short strings end at 255
+    bytes."""
     if len(name) > 255 or len(name.encode("utf-8", "surrogateescape")) > 255:
-        raise PreconditionFailed("a list is a queue, whose name has at most 255 bytes")
+        raise PreconditionFailed(f"a {kind} is a queue, whose name has at most 255 bytes")
+    check_not_reserved("queue", name, vhost)
 
 
 def check_not_system(exchange: str, vhost: str) -> None:

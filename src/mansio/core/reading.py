@@ -104,6 +104,18 @@ class Reading:
             for group in list(stream.readers.by_name.values()):
                 self.destroy(group)
 
+    def copy(self, source: Stream, target: Stream) -> None:
+        """Another stream gets all groups of this one, as they are."""
+        for group in source.readers.in_order() if source.readers is not None else ():
+            self.create(target, group.name, group.last_id, group.read)
+            assert target.readers is not None
+            other = target.readers.by_name[group.name]
+            for member in group.consumers.values():
+                made, _ = self.consumer(other, member.name)
+                for id, each in member.pending.entries.items():
+                    self.deliver(other, id, made, each.delivered_ms, each.count)
+                made.seen_ms, made.active_ms = member.seen_ms, member.active_ms
+
     def _note(self, group: ReadGroup) -> None:
         self._of(group.stream).groups.changed(_GROUP.pack(group.stream.id, group.number))
 

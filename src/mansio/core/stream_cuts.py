@@ -65,6 +65,11 @@ class Cuts:
                 settling.note_gone(span.run, stream.id, gone)
             start = end
 
+    def leave_out(self, stream: Stream, until: int) -> None:
+        """The next entry gets this offset, and none is at those between."""
+        self._note_gap(stream, stream.next_position, until)
+        stream.released += until - stream.next_position
+
     # -- groups
 
     def feed(self, group: Group, stream: Stream, run: Run) -> bool:

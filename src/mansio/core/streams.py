@@ -119,6 +119,15 @@ class Streams:
         self._broker.counts.routed += run.count
         self._enter(stream, run)
 
+    def enter_at(self, stream: Stream, run: Run, offset: int) -> None:
+        """Entries with ids go to a stream from this offset on, which no entry has had: what is left out is gone."""
+        gap = offset - stream.next_position
+        if gap and stream.ready:
+            self.cuts.leave_out(stream, offset)
+        stream.next_position = offset
+        self._broker.counts.routed += run.count
+        self._enter(stream, run)
+
     def _enter(self, stream: Stream, entry: Run) -> None:
         broker = self._broker
         entry.live = entry.count

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mansio.core.admission import check_new_queue
 from mansio.core.deadlines import NEVER_MS
 from mansio.core.field_values import Arguments
-from mansio.core.names import check_list_name, check_not_reserved
+from mansio.core.names import check_key_name
 from mansio.core.records import encode_topology, pack_table
 from mansio.core.topology_records import queue_fields
 
@@ -64,8 +64,7 @@ class Vacancy:
 def declare_list(broker: "Broker", session: "Session", name: str, head_left: bool) -> "Queue":
     """A new queue that nobody has declared; AccessRefused, PreconditionFailed."""
     host = broker.vhosts[session.vhost]
-    check_list_name(name)
-    check_not_reserved("queue", name, host.name)
+    check_key_name("list", name, host.name)
     session.rights.check_configure("queue", name)
     check_new_queue(host, session, name, {})
     return make_list(broker, host.name, name, head_left, session)
