@@ -12,6 +12,7 @@ from mansio.core import topology_restore
 from mansio.core.deduplication import Deduplication, Present, Window
 from mansio.core.marks import Marks
 from mansio.core.restore import Restore
+from mansio.core.run import Run
 from tests.sim.planted_worlds import rough, worlds
 from tests.sim.profile import Profile, deduplicate
 
@@ -36,6 +37,25 @@ def _refused_alone() -> AbstractContextManager[Any]:
     """What was not taken for a message that a full queue has refused then is confirmed."""
     bug = patch.object(Deduplication, "_refuse_repeats", lambda *about: None)
     return often_repeated(bug, full=True)
+
+
+def _parted_from_the_first() -> AbstractContextManager[Any]:
+    """What came behind a message whose id has come anew since, in this turn, is confirmed whatever becomes of it."""
+    remember = Deduplication._remember
+
+    def anew(self: Deduplication, window: Window, run: Run, *about: Any) -> None:
+        for each in [each for each in self._repeats if each[0] is window]:
+            if run.marks is not None and each[1] is self._firsts.get((window, run.marks.id or "")):
+                del self._repeats[each]
+        remember(self, window, run, *about)
+
+    def hasten(profile: Profile, _: Random) -> None:
+        profile.turn, profile.step_ns = 0.2, 500_000
+        for queue in profile.plain:
+            queue.arguments |= {"x-message-deduplication": True, "x-cache-ttl": 1}
+
+    bug = often_repeated(patch.object(Deduplication, "_remember", anew), full=True)
+    return worlds(bug, hasten)
 
 
 def _recalled_anew() -> AbstractContextManager[Any]:
@@ -98,6 +118,7 @@ BUGS: tuple[tuple[str, Plant], ...] = (
     ("id held for ever", _held_for_ever),
     ("id of a refused message remembered", _refused_and_known),
     ("duplicate of a refused message confirmed", _refused_alone),
+    ("duplicate of a refused message confirmed when it came anew", _parted_from_the_first),
     ("id of what was recalled not held", _recalled_anew),
     ("id remembered for too long", _too_long),
     ("ids not in the log", _not_written),
