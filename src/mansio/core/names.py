@@ -27,12 +27,22 @@ def check_not_reserved(kind: str, name: str, vhost: str) -> None:
         raise AccessRefused(f"{kind} name '{name}' contains reserved prefix 'amq.*'")
 
 
+def check_queue_name(name: str) -> None:
+    """Refuses what is too long for the name of a queue: AMQP's short strings end at 255 bytes."""
+    if _is_too_long(name):
+        raise PreconditionFailed("the name of a queue has at most 255 bytes")
+
+
 def check_key_name(kind: str, name: str, vhost: str) -> None:
     """Refuses a key of a `list` or `stream` that cannot be the name of a queue: AMQP's short strings end at 255
     bytes."""
-    if len(name) > 255 or len(name.encode("utf-8", "surrogateescape")) > 255:
+    if _is_too_long(name):
         raise PreconditionFailed(f"a {kind} is a queue, whose name has at most 255 bytes")
     check_not_reserved("queue", name, vhost)
+
+
+def _is_too_long(name: str) -> bool:
+    return len(name) > 255 or len(name.encode("utf-8", "surrogateescape")) > 255
 
 
 def check_not_system(exchange: str, vhost: str) -> None:

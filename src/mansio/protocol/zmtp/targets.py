@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from mansio.core.errors import NotFound
-from mansio.core.names import DEFAULT_EXCHANGE, RESERVED_PREFIX, check_list_name
+from mansio.core.names import DEFAULT_EXCHANGE, RESERVED_PREFIX, check_queue_name
 from mansio.core.queue import Queue
 from mansio.protocol.zmtp.statuses import ILL_FORMED, Refused
 
@@ -65,7 +65,7 @@ class Targets:
         assert connection.session is not None
         if name.startswith(RESERVED_PREFIX):
             raise NotFound(f"no queue '{name}', and nobody may declare one with such a name")
-        check_list_name(name)
+        check_queue_name(name)
         declare = connection.broker.definitions.declare_queue
         return declare(connection.session, name, True, False, False, {})
 
