@@ -30,12 +30,13 @@ class HasherInPlace:
     def __init__(self) -> None:
         self.jobs: list[Job] = []
         self.able = True
+        self.cost_ns = 0
         self.closed = False
 
     async def check(self, job: Job) -> Answer | None:
         self.jobs.append(job)
         await asyncio.sleep(0)
-        return work(job, lambda: 0) if self.able else None
+        return work(job, lambda: 0)._replace(cost_ns=self.cost_ns) if self.able else None
 
     def close(self) -> None:
         self.closed = True
@@ -189,6 +190,27 @@ def test_what_cannot_be_checked_is_refused_and_no_failure_of_the_user() -> None:
         assert (await desk.begin("nobody", "secret")).reason == refused.reason
         desk.hasher.able = True
         assert (await desk.begin("ann", "secret")).user == "ann"
+
+    play(scene)
+
+
+def test_behind_a_wrong_password_there_is_a_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    rests: list[float] = []
+    sleep = asyncio.sleep
+
+    async def noted(seconds: float) -> None:
+        if seconds:
+            rests.append(seconds)
+        await sleep(0)
+
+    async def scene(desk: Desk) -> None:
+        desk.user("ann", *hash_password("secret"))
+        desk.hasher.cost_ns = NS
+        monkeypatch.setattr(asyncio, "sleep", noted)
+        assert (await desk.begin("ann", "secret")).user == "ann"
+        assert not rests
+        assert (await desk.begin("ann", "wrong")).user is None
+        assert rests == [module.PAUSES]
 
     play(scene)
 

@@ -66,8 +66,8 @@ class Stage:
         self.processes.append(ScriptedProcess(self, self.fault))
         return self.processes[-1]
 
-    def work(self, job: Job, cpu_ns: Callable[[], int]) -> Answer:
-        assert cpu_ns() >= 0
+    def work(self, job: Job, now_ns: Callable[[], int]) -> Answer:
+        assert now_ns() == self.clock.ns
         self.in_thread.append(job)
         return OF_THREAD
 

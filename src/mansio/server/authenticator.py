@@ -38,7 +38,7 @@ SHARED_MAX: Final = 4096
 SEEN_MAX: Final = 8192
 """Addresses from which users have logged in that are remembered."""
 PAUSES: Final = 4
-"""How many times the processor's time for a wrong password nothing is checked behind it."""
+"""How many times the cost of a wrong password nothing is checked behind it."""
 
 Done = Callable[[Verdict], None]
 
@@ -155,7 +155,7 @@ class LoginAuthenticator:
         async with self._turns:
             answer = await self._hasher.check(job)
             if answer is not None and not answer.right:  # who guesses shall keep no processor busy
-                await asyncio.sleep(answer.cpu_ns / NS * PAUSES)
+                await asyncio.sleep(answer.cost_ns / NS * PAUSES)
         attempts = self._waiting.pop(key)
         if answer is None:
             for attempt in attempts:

@@ -1,6 +1,6 @@
 """The only place that reads a clock. The simulation passes a clock of its own in its place."""
 
-from time import monotonic_ns, process_time_ns, thread_time_ns, time
+from time import monotonic_ns, process_time_ns, time
 from typing import Protocol
 
 
@@ -20,5 +20,3 @@ wall_s = time
 """Time of day in seconds since 1970, UTC."""
 cpu_ns = process_time_ns
 """CPU time of this process so far, in nanoseconds; tells whether it is idle."""
-thread_cpu_ns = thread_time_ns
-"""CPU time of the calling thread so far, in nanoseconds."""

@@ -7,21 +7,23 @@
                   until the process has answered, jobs go to the thread at once
 
 The process gets what others leave of the processors. That may be next to nothing for as long as they like, and without
-a privilege it cannot be raised again (sched(7), RLIMIT_NICE); good users have to get in all the same. The thread has
-the broker's own priority: with a lower one it would not help when it is needed, and stop the broker when it has to wait
-for a processor while it holds the interpreter's lock. How much of one it takes is bounded by the rest behind wrong
-passwords. What has ended a process twice is not begun in the broker itself.
+a privilege it cannot be raised again (sched(7), RLIMIT_NICE); good users have to get in all the same. So the thread has
+some priority: with the least it would not help when it is needed, and stop the broker when it has to wait for a
+processor while it holds the interpreter's lock. How much of one it takes is bounded by the rest behind wrong passwords,
+which is longer the longer the thread has to wait. What has ended a process twice is not begun in the broker itself.
 """
 
 import asyncio
 import logging
+import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
 from mansio.admin.passwords import weight
 from mansio.core.limits import NS
-from mansio.server.clock import Clock, thread_cpu_ns
+from mansio.server.clock import Clock
 from mansio.server.hasher_process import Ended, HasherProcess
 from mansio.server.hashing import Answer, Job, work
 from mansio.server.tasks import Tasks
@@ -30,6 +32,8 @@ logger = logging.getLogger("mansio.login")
 
 LATE_S: Final = 0.25
 """For a usual hash, of which one takes 20 ms, and the start of the process 100: a handshake may take 10 s."""
+NICENESS: Final = 10
+"""Of the thread: a tenth of a processor that is busy."""
 START_AGAIN_S: Final = 60
 """After a process that could not be started."""
 TOLD_S: Final = 60
@@ -61,7 +65,7 @@ class SparingHasher:
         self._late_s = late_s
         self._process: Process | None = None
         self._asking: asyncio.Task[Answer | None] | None = None
-        self._thread = ThreadPoolExecutor(1, "passwords")
+        self._thread = ThreadPoolExecutor(1, "passwords", initializer=_be_nice)
         self._start_from_ns = 0
         self._tell_from_ns = 0
 
@@ -119,7 +123,7 @@ class SparingHasher:
 
     async def _in_thread(self, job: Job) -> Answer:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, work, job, thread_cpu_ns)
+        return await loop.run_in_executor(self._thread, work, job, self._clock.now_ns)
 
     def _tell_of_delay(self, late_s: float) -> None:
         now_ns = self._clock.now_ns()
@@ -127,3 +131,11 @@ class SparingHasher:
             self._tell_from_ns = now_ns + TOLD_S * NS
             text = "passwords are checked in the broker itself: the process for it got no processor for %g s"
             logger.info(text, late_s)
+
+
+def _be_nice() -> None:
+    """Of the calling thread alone, as Linux has it."""
+    try:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+    except (AttributeError, OSError) as error:  # not on this system
+        logger.debug("the thread for passwords has the usual priority: %s", error)

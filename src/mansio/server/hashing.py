@@ -1,7 +1,7 @@
 """A password to check, what comes of it, and both as bytes between the broker and the process that hashes.
 
 request  renew:1  bytes of hash:4  of hashing:4  of password:4 │ the three texts
-reply    right:1  nanoseconds of CPU:8  bytes of hash:4        │ the new hash
+reply    right:1  nanoseconds of cost:8 bytes of hash:4        │ the new hash
 
 The first reply has no request: the process is ready.
 """
@@ -26,11 +26,12 @@ class Job(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """`renewed`: a hash of argon2id in the place of an outdated one, or "". `cpu_ns`: what it has cost."""
+    """`renewed`: a hash of argon2id in the place of an outdated one, or "". `cost_ns`: of the process its processor's
+    time, since the rest is nobody else's loss; of the thread all that it took, which is more on a busy machine."""
 
     right: bool
     renewed: str = ""
-    cpu_ns: int = 0
+    cost_ns: int = 0
 
 
 READY: Final = Answer(False)
@@ -46,14 +47,14 @@ class Hasher(Protocol):
         """What is under way is not done; may be called again."""
 
 
-def work(job: Job, cpu_ns: Callable[[], int]) -> Answer:
-    """Does a job; 20 ms or so of a processor. `cpu_ns` tells how much of one was used so far."""
-    began_ns = cpu_ns()
+def work(job: Job, now_ns: Callable[[], int]) -> Answer:
+    """Does a job; 20 ms or so of a processor. `now_ns`: the clock by which it costs."""
+    began_ns = now_ns()
     checked = check_password(job.known, job.hashing, job.password)
     renewed = ""
     if checked.outdated and job.renew:
         renewed, _ = hash_password(job.password)
-    return Answer(checked.right, renewed, cpu_ns() - began_ns)
+    return Answer(checked.right, renewed, now_ns() - began_ns)
 
 
 def encode_job(job: Job) -> bytes:
@@ -74,14 +75,14 @@ def decode_job(head: bytes, take: Callable[[int], bytes]) -> Job:
 def encode_answer(answer: Answer) -> bytes:
     """A reply."""
     renewed = answer.renewed.encode()
-    return REPLY.pack(answer.right, answer.cpu_ns, len(renewed)) + renewed
+    return REPLY.pack(answer.right, answer.cost_ns, len(renewed)) + renewed
 
 
 def decode_answer(received: bytearray) -> Answer | None:
     """The reply that these bytes are; None while some are missing."""
     if len(received) < REPLY.size:
         return None
-    right, cpu_ns, size = REPLY.unpack_from(received)
+    right, cost_ns, size = REPLY.unpack_from(received)
     if len(received) < REPLY.size + size:
         return None
-    return Answer(right, received[REPLY.size :].decode(), cpu_ns)
+    return Answer(right, received[REPLY.size :].decode(), cost_ns)
