@@ -93,14 +93,17 @@ def test_a_message_may_be_as_large_as_allowed_and_not_larger(codec: Any) -> None
             assert reader.heard == []
 
 
-@pytest.mark.parametrize("first", [0x80, 0xFF])
-def test_a_size_beyond_63_bits_is_a_fault(codec: Any, first: int) -> None:
+@pytest.mark.parametrize("first", [0x40, 0x7F, 0x80, 0xFF])
+def test_a_size_beyond_62_bits_is_a_fault(codec: Any, first: int) -> None:
     reader = read(codec, b"\x02" + bytes((first,)) + b"\0" * 7 + b"x")
-    assert reader.fault.startswith("a message of 2^63 or more bytes")
+    assert reader.fault.startswith("a message of 2^62 or more bytes")
     reader = read(codec, b"\x06" + bytes((first,)) + b"\0" * 7 + b"x")
-    assert reader.fault == "a command of 2^63 or more bytes"
-    reader = read(codec, b"\x02\x7f" + b"\xff" * 7 + b"x")
-    assert reader.fault == f"a message of {2**63 - 1} bytes: the largest may have {MESSAGE_MAX}"
+    assert reader.fault == "a command of 2^62 or more bytes"
+    largest = b"\x02\x3f" + b"\xff" * 7
+    reader = read(codec, largest + b"x")
+    assert reader.fault == f"a message of {2**62 - 1} bytes: the largest may have {MESSAGE_MAX}"
+    reader = read(codec, frame(1, b"x") + largest)
+    assert reader.fault == f"a message of {2**62} bytes: the largest may have {MESSAGE_MAX}"
 
 
 @pytest.mark.parametrize("flags", [8, 0x10, 0x20, 0x40, 0x80, 9])

@@ -33,6 +33,7 @@ def seeds() -> list[bytes]:
         b"\2" + (3).to_bytes(8, "big") + b"abc" + b"\3" + (200).to_bytes(8, "big") + b"x" * 200,
         ping * 3 + zmtp.encode_command(b"SUBSCRIBE", b"topic" * 60) + b"\4\1\0",
         encode_messages([[b"x" * 200, b"y" * 100], [b"x" * 200, b"", b"y" * 101]]),
+        frame(1, b"x") + b"\2\x3f" + b"\xff" * 7,
         b"\2\x7f" + b"\xff" * 7,
         b"\6\x80" + b"\0" * 7,
         b"\0\5ab",
@@ -82,7 +83,7 @@ def plain(data: bytes, opened: bool) -> tuple[list[Any], str]:
 
 def _plain_fault(flags: int, size: int, opened: bool, frames: list[bytes]) -> str:
     before = sum(map(len, frames))
-    shown = "2^63 or more" if size >= 1 << 63 else str(size + before * (not flags & 4))
+    shown = "2^62 or more" if size >= 1 << 62 else str(size + before * (not flags & 4))
     if flags > 7:
         return f"a frame begins with flags 0x{flags:02x}"
     if flags & 4:

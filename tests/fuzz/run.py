@@ -25,7 +25,7 @@ from tests.fuzz import harness
 
 HERE = harness.HERE
 ROOT = HERE.parents[1]
-TARGETS = ("values", "methods", "scan", "connection", "resp", "zmtp")
+TARGETS = ("values", "methods", "scan", "connection", "resp", "zmtp", "zmtp_front")
 GRACE_S = 120
 _RSS = re.compile(r"rss: (\d+)Mb")
 _RUNS = re.compile(r"stat::number_of_executed_units: (\d+)")

@@ -15,6 +15,7 @@ from tests.fuzz import (
     fuzz_scan,
     fuzz_values,
     fuzz_zmtp,
+    fuzz_zmtp_front,
     harness,
 )
 from tests.fuzz.story import plain
@@ -29,6 +30,7 @@ TARGETS = {
         (fuzz_connection, 400),
         (fuzz_resp, 3000),
         (fuzz_zmtp, 3000),
+        (fuzz_zmtp_front, 100),
     )
 }
 RUN = Path(__file__).with_name("run.py")

@@ -213,17 +213,17 @@ class Scan:
 
 
 def _long(p: Any, at: int) -> int:
-    """The size of a long frame; -1: 2 ** 63 or more."""
+    """The size of a long frame; -1: 2 ** 62 or more, so that sums are none that overflow."""
     size: int = 0
     for i in range(8):
-        if i == 0 and p[at] > 127:
+        if i == 0 and p[at] > 63:
             return -1
         size = (size << 8) | p[at + i]
     return size
 
 
 def _shown(size: int, before: int = 0) -> str:
-    return "2^63 or more" if size < 0 else str(size + before)
+    return "2^62 or more" if size < 0 else str(size + before)
 
 
 def encode_message(frames: list[bytes]) -> bytes:
