@@ -30,7 +30,7 @@ TARGETS = {
         (fuzz_connection, 400),
         (fuzz_resp, 3000),
         (fuzz_zmtp, 3000),
-        (fuzz_zmtp_front, 100),
+        (fuzz_zmtp_front, 40),
     )
 }
 RUN = Path(__file__).with_name("run.py")
