@@ -81,6 +81,18 @@ def test_an_amqp_worker_answers_a_zeromq_client(world: World) -> None:
     assert heard(client) == [[b"200", b"done"]]
 
 
+def test_a_worker_may_acknowledge_before_it_answers(world: World) -> None:
+    client, amqp = world.peer(), world.client()
+    call(client)
+    (message,) = amqp.call(1, m.BasicGet(queue="q"))
+    amqp.send(1, m.BasicAck(message.method.delivery_tag))
+    assert heard(client) == []
+    asked = message.properties
+    how = Properties(correlation_id=asked.correlation_id)
+    amqp.publish(1, asked.reply_to, b"done", properties=how)
+    assert heard(client) == [[b"200", b"done"]]
+
+
 def test_a_zeromq_worker_answers_an_amqp_client(world: World) -> None:
     worker, amqp = world.peer(), world.client()
     amqp.call(1, m.QueueDeclare(queue="q"))
@@ -141,6 +153,10 @@ def test_an_expiration_of_its_own_is_told_when_it_is_over(world: World) -> None:
     call(client, b"work", b'{"expiration": 50}')
     world.pass_ms(50)
     assert heard(client) == [[b"408", b"nobody has answered in time"]]
+    call(client, b"work", b'{"expiration": 99000}', timeout=b"50")
+    world.pass_ms(50)
+    assert heard(client) == [[b"408", b"nobody has answered in time"]]
+    assert client.ask(b"LEN", b"q")[1] == b"0"
 
 
 def test_a_worker_rejects(world: World) -> None:

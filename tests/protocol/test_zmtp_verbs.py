@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from mansio.codec import amqp_methods as m
 from mansio.core.rights import Permission
 from mansio.protocol.zmtp.leases import SEATS_MAX
 from mansio.protocol.zmtp.messages import PARTS_MAX
@@ -136,7 +137,8 @@ def test_a_full_queue_says_so(world: World) -> None:
     heard = peer.hear()
     assert [reply[0] for reply in heard] == [b"0", b"1", b"2", b"3"]
     assert [reply[2] for reply in heard] == [b"200", b"200", b"507", b"507"]
-    assert peer.call(b"PUT", b"full", b"x", b'{"delivery_mode": 1}')[0] == b"507"
+    for props in (b'{"delivery_mode": 1}', b'{"delivery_mode": 1, "message_id": "m"}'):
+        assert peer.call(b"PUT", b"full", b"x", props)[0] == b"507"
 
 
 def test_a_stream_answers_with_offsets(world: World) -> None:
@@ -381,8 +383,6 @@ def test_workers_are_served_in_turn(world: World) -> None:
 
 
 def test_workers_take_turns_with_amqp_consumers(world: World) -> None:
-    from mansio.codec import amqp_methods as m
-
     worker, client, amqp = world.peer(), world.peer(), world.client()
     client.ask(b"PUT", b"q", b"first")
     assert task(worker, verb=b"NEXT")[1][1] == b"first"
@@ -414,6 +414,16 @@ def test_whoever_waits_at_a_queue_that_goes_is_told(world: World) -> None:
     assert [reply[1] for reply in peer.hear()] == [b"404"]
 
 
+def test_each_waits_as_long_as_it_has_said(world: World) -> None:
+    peer = world.peer("DEALER")
+    peer.send(*([b"%d" % ms, b"", b"GET", b"q", b"%d" % ms] for ms in (300, 100, 200)))
+    for ms in (b"100", b"200", b"300"):
+        world.pass_ms(99)
+        assert peer.hear() == []
+        world.pass_ms(1)
+        assert peer.hear() == [[ms, b"", b"204"]]
+
+
 # -- what becomes of a task
 
 
@@ -435,6 +445,8 @@ def test_a_worker_that_gives_up_waiting_takes_nothing_with_it(world: World) -> N
     worker.eof()
     client.ask(b"PUT", b"q", b"x")
     assert client.ask(b"LEN", b"q") == [b"200", b"1", b"0", b"0"]
+    role: Any = worker.front.role
+    assert not len(role._timers)
     world.pass_ms(6000)
 
 
@@ -489,16 +501,22 @@ def test_a_late_worker_has_lost_its_task(world: World) -> None:
         amqp.front.session, "q", True, False, False, {"x-consumer-timeout": 1000}
     )
     peer = world.peer()
-    for _ in range(3):
+    for _ in range(4):
         peer.ask(b"PUT", b"q", b"x")
     got, _ = task(peer)
+    lost, _ = task(peer)
     late, _ = task(peer, verb=b"NEXT")
     kept, _ = task(peer, verb=b"NEXT")
     assert peer.ask(b"EXTEND", kept, b"60000") == [b"200"]
     world.pass_ms(2500)
     world.pass_ms(2500)
-    assert peer.ask(b"LEN", b"q")[1] == b"2"
+    assert peer.ask(b"LEN", b"q")[1] == b"3"
+    role: Any = peer.front.role
+    assert len(role.leases) == 3
     assert peer.ask(b"ACK", got)[0] == b"410"
+    role.tick(0)
+    assert len(role.leases) == 1
+    assert peer.ask(b"ACK", lost)[0] == b"410"
     assert peer.ask(b"ACK", late)[0] == b"410"
     assert peer.ask(b"ACK", kept) == [b"200"]
 
@@ -511,8 +529,6 @@ def test_ping(world: World) -> None:
 
 
 def test_pub_is_for_who_listens(world: World) -> None:
-    from mansio.codec import amqp_methods as m
-
     peer, amqp = world.peer(), world.client()
     assert peer.ask(b"PUB", b"weather.berlin", b"sun") == [b"200"]
     amqp.call(1, m.ExchangeDeclare(exchange="zmq.topic", type="topic", durable=True))
@@ -545,10 +561,11 @@ def test_messages_with_the_same_properties_are_one_run(world: World) -> None:
     assert [reply[2:] for reply in peer.hear()] == [[b"200", b"0"], [b"200", b"1"], [b"200", b"2"]]
     runs = [span.run for span in world.broker.vhosts["/"].queues["q"].ready]
     assert [(run.count, run.priority, run.expiration_ms) for run in runs] == [(3, 3, 9000)]
-    for body in bodies:
-        _, (_, got, found) = task(world.peer())
-        assert got == body
-        assert json.loads(found)["headers"] == {"a": 1}
+    amqp = world.client()
+    _, *messages = amqp.call(1, m.BasicConsume(queue="q"))  # asserts that no frame is too large
+    for body, got in zip(bodies, messages, strict=True):
+        assert got.body == body
+        assert got.properties.headers == {"a": 1}
 
 
 def test_a_row_ends_where_requests_differ(world: World) -> None:
@@ -591,3 +608,30 @@ def test_pub_reaches_sub_peers(world: World) -> None:
     assert peer.ask(b"PUB", b"weather.berlin", b"rain", b"5 mm") == [b"200"]
     assert peer.ask(b"PUB", b"news", b"none") == [b"200"]
     assert sub.hear() == [[b"weather.berlin", b"rain", b"5 mm"]]
+
+
+def test_a_row_ends_where_majordomo_begins(world: World) -> None:
+    peer = world.peer("DEALER", {"X-Queue": b"q"})
+    peer.send([b"a", b"b", b"", b"x"], [b"MDPC02", b"\x01", b"", b"x"], [b"a", b"b", b"", b"x"])
+    world.turn()
+    assert [reply[:2] for reply in peer.hear()] == [
+        [b"MDPC02", b"\x03"],
+        [b"a", b"b"],
+        [b"a", b"b"],
+    ]
+
+
+def test_a_peer_that_does_not_read_is_not_heard_for_ever(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mansio.protocol.zmtp.answering.UNREAD_BYTES_MAX", 1000)
+    peer = world.peer("DEALER")
+    peer.front.set_writable(False)
+    for _ in range(100):
+        peer.send([b"PING"], [b"PING"])
+        world.turn()
+    said = peer.hear()
+    assert 50 < len(said) < 100
+    peer.front.set_writable(True)
+    world.turn()
+    assert len(said) + len(peer.hear()) == 200

@@ -107,6 +107,10 @@ class Leases:
         self._next_seat = 1
         self._token = ""
 
+    def __len__(self) -> int:
+        """How many tasks it has, as far as it knows."""
+        return len(self._held)
+
     # -- taking
 
     def get(self, reply: Reply, name: bytes, wait_ms: int) -> None:
