@@ -279,6 +279,14 @@ def test_many_topics_at_once() -> None:
     assert sub.hear() == messages
 
 
+def test_topics_that_nobody_wants_are_counted() -> None:
+    world = World()
+    pub = world.peer("PUB")
+    pub.send(*[[b"%d" % i, b""] for i in range(700)], [b"one frame"], [b"t" * 300, b""])
+    world.turn()
+    assert world.broker.counts.dropped == 702
+
+
 def test_topics_that_one_may_not_publish_with_are_dropped() -> None:
     world = World()
     world.peer("SUB").eof()

@@ -8,7 +8,9 @@
 A PUB socket drops what does not leave: so it does while the broker is short of memory or disk, and is not read from.
 """
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from itertools import chain
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mansio.codec.resp import encode_contents as encode_bodies
 from mansio.codec.zmtp import encode_message
@@ -19,6 +21,7 @@ from mansio.core.queue import Queue
 from mansio.core.routing import Route
 from mansio.core.run import Run
 from mansio.protocol.zmtp.messages import PARTS_MAX
+from mansio.protocol.zmtp.putting import MESSAGE_BYTES
 from mansio.protocol.zmtp.role import Role
 from mansio.protocol.zmtp.wishes import exchange_of, wants_persistence
 
@@ -30,6 +33,7 @@ ROUTES_MAX: Final = 4096
 KEY_BYTES_MAX: Final = 255
 RUN_ROUTES_MAX: Final = 255
 """Of one run: their numbers are bytes."""
+_NOWHERE: Final = Route("", "", ())
 
 
 class _Gathered:
@@ -41,7 +45,15 @@ class _Gathered:
         self.queues = queues
         self.messages: list[list[bytes]] = []
         self.numbers = bytearray()  # of their routes
-        self.routes: dict[Route, int] = {}
+        self.routes: list[Route] = []
+
+
+class _Place(NamedTuple):
+    """Where messages of one topic go."""
+
+    add: Callable[[list[bytes]], None]
+    add_number: Callable[[int], None]
+    number: int
 
 
 class Hearing(Role):
@@ -67,6 +79,7 @@ class Hearing(Role):
         self._routes: dict[tuple[bytes, bool], Route | None] = {}
         self._version = -1
         self._refused = False
+        self._gathered: dict[tuple[Queue, ...], _Gathered] = {}  # of different queues, each
         if connection.minor:
             connection.send_command(b"SUBSCRIBE", b"")
         else:
@@ -74,42 +87,30 @@ class Hearing(Role):
 
     def receive(self, messages: list[list[bytes]]) -> int:
         """See `Role`."""
-        size = sum([len(frame) + 32 for frames in messages for frame in frames])
-        if not self._may_publish(size):
+        size = sum(map(len, chain.from_iterable(messages)))
+        if not self._may_publish(size + MESSAGE_BYTES * len(messages)):
             return 0
-        if any(len(frames) > PARTS_MAX for frames in messages):
+        if max(map(len, messages)) > PARTS_MAX:
             self.connection.finish(f"a message of more than {PARTS_MAX} frames")
             return 0
-        routes = self._routes
-        gathered: dict[tuple[Queue, ...], _Gathered] = {}
-        last: _Gathered | None = None
+        places: dict[bytes, _Place] = {}
         for frames in messages:
             topic = frames[0]
-            if len(topic) > KEY_BYTES_MAX:
-                self._flush(gathered)
-                last = None
-                self._publish_whole([frames])
-                if self.connection.closed:
-                    break
-                continue
-            key = (topic, False)
-            route = routes[key] if key in routes else self._learn(topic, False)
-            if route is None or not route.queues:
-                self.connection.broker.counts.dropped += 1
-                continue
-            if last is None or last.queues != route.queues or len(last.routes) == RUN_ROUTES_MAX:
-                last = self._gather(gathered, route.queues)
-            number = last.routes.get(route)
-            if number is None:
-                number = last.routes[route] = len(last.routes)
-            last.numbers.append(number)
-            last.messages.append(frames)
-        self._flush(gathered)
+            place = places.get(topic)
+            if place is None:
+                if len(topic) > KEY_BYTES_MAX:
+                    self._flush(places)
+                    self._publish_whole([frames])
+                    continue
+                place = places[topic] = self._find_place(topic, places)
+            place.add(frames)
+            place.add_number(place.number)
+        self._flush(places)
         return len(messages)
 
     def receive_bodies(self, bodies: list[bytes]) -> int:
         """See `Role`."""
-        if not self._may_publish(sum(map(len, bodies)) + 64 * len(bodies)):
+        if not self._may_publish(sum(map(len, bodies)) + MESSAGE_BYTES * len(bodies)):
             return 0
         self._publish_whole([[body] for body in bodies])
         return len(bodies)
@@ -164,24 +165,32 @@ class Hearing(Role):
 
     # -- runs
 
-    def _gather(
-        self, gathered: dict[tuple[Queue, ...], _Gathered], queues: tuple[Queue, ...]
-    ) -> _Gathered:
-        """Where messages for these queues are put together. Order holds in each queue."""
-        found = gathered.get(queues)
-        if found is not None and len(found.routes) < RUN_ROUTES_MAX:
-            return found
-        if any(not set(queues).isdisjoint(others) for others in gathered):
-            self._flush(gathered)
-        found = gathered[queues] = _Gathered(queues)
-        return found
+    def _find_place(self, topic: bytes, places: dict[bytes, _Place]) -> _Place:
+        """Where messages of a topic are put together that has not come in this row. Order holds in each queue."""
+        key = (topic, False)
+        route = self._routes[key] if key in self._routes else self._learn(topic, False)
+        if route is None:
+            route = _NOWHERE
+        queues = route.queues
+        found = self._gathered.get(queues)
+        if found is None or len(found.routes) == RUN_ROUTES_MAX:
+            if any(not set(queues).isdisjoint(others) for others in self._gathered):
+                self._flush(places)
+            found = self._gathered[queues] = _Gathered(queues)
+        if queues or not found.routes:  # what leads nowhere is only counted
+            found.routes.append(route)
+        return _Place(found.messages.append, found.numbers.append, len(found.routes) - 1)
 
-    def _flush(self, gathered: dict[tuple[Queue, ...], _Gathered]) -> None:
-        """Publishes what was gathered."""
-        for each in gathered.values():
+    def _flush(self, places: dict[bytes, _Place]) -> None:
+        """Publishes what was gathered; its places are no more."""
+        broker = self.connection.broker
+        for each in self._gathered.values():
             messages = each.messages
-            frame_max = self.connection.broker.letters.frame_max
-            if all(len(frames) == 2 for frames in messages):
+            if not each.queues:
+                broker.counts.dropped += len(messages)
+                continue
+            frame_max = broker.letters.frame_max
+            if set(map(len, messages)) == {2}:
                 bodies = [frames[1] for frames in messages]
                 data, stride, ends = encode_bodies(bodies, self._persistent, frame_max)
             else:
@@ -189,8 +198,9 @@ class Hearing(Role):
             which = bytes(each.numbers) if len(each.routes) > 1 else None
             routes = tuple(each.routes)
             run = Run(data, len(messages), stride, ends, routes, which, self._persistent)
-            self.connection.broker.publish(self.connection.channel, run, each.queues)
-        gathered.clear()
+            broker.publish(self.connection.channel, run, each.queues)
+        self._gathered.clear()
+        places.clear()
 
     def _publish_whole(self, messages: list[list[bytes]]) -> None:
         """Messages that begin with their topics, in rows of the same first word."""
