@@ -5,19 +5,21 @@
       └─────────────────┴─────────────────┴── DISCONNECT of either side, silence, the end of its connection:
                                               what it was busy with goes back to the queue, for another worker
 
-    input        absent        idle          busy
-    READY        begin         dismiss       dismiss
-    PARTIAL      refuse        dismiss       pass on
-    FINAL        refuse        dismiss       answer
-    HEARTBEAT    refuse        note          note
-    DISCONNECT   ignore        leave         leave
-    invalid      ignore        dismiss       dismiss
-    (request)                  give
-    (silence)                  leave         leave
-    (cancelled)                dismiss       dismiss
+    input        absent        refused       idle          busy
+    READY        begin         ignore        dismiss       dismiss
+    PARTIAL      send away     ignore        dismiss       pass on
+    FINAL        send away     ignore        dismiss       answer
+    HEARTBEAT    send away     ignore        note          note
+    DISCONNECT   ignore        leave         leave         leave
+    invalid      ignore        ignore        dismiss       dismiss
+    (request)                                give
+    (silence)                                leave         leave
+    (cancelled)                              dismiss       dismiss
+    (a period)                 send away
 
 To *dismiss* is to send DISCONNECT and to let the worker leave: it then opens a new connection and says READY there,
-which is how workers get over a restart of the broker. *Refuse* is a DISCONNECT to somebody who is no worker.
+which is how workers get over a restart of the broker. To *send away* is a DISCONNECT to somebody who is no worker. One
+that may not work for its service hears it a heartbeat later: it would come again at once, and so for ever.
 
 A worker is silent when nothing was heard of it for `liveness` heartbeats. One that is busy may be so for as long as it
 likes unless it has sent a heartbeat while it was busy before: the worker's part of the guide (mdwrkapi) is one thread,
@@ -43,6 +45,7 @@ class State(Enum):
     """See above."""
 
     ABSENT = "absent"
+    REFUSED = "refused"
     IDLE = "idle"
     BUSY = "busy"
 
@@ -90,13 +93,17 @@ class MajordomoWorker:
             return
         settings = self._connection.settings
         period_ns = settings.majordomo_heartbeat_ms * 1_000_000
+        if self.state is State.REFUSED:
+            if now_ns - self._said_ns >= period_ns:
+                self._dismiss(_NOTHING)
+            return
         expected = self.state is State.IDLE or self._beats_busy
         if not expected or self._connection.waiting:
             self._heard_ns = now_ns
         elif now_ns - self._heard_ns >= period_ns * settings.majordomo_liveness:
             # Between two looks it would have been read what had arrived while the loop was busy.
             if self._late:
-                TABLE[self.state, Event.SILENCE](self, _SILENCE)
+                TABLE[self.state, Event.SILENCE](self, _NOTHING)
                 return
             self._late = True
         if now_ns - self._said_ns >= period_ns:
@@ -105,7 +112,7 @@ class MajordomoWorker:
     def lose(self) -> None:
         """Its queue is gone, or it was too late."""
         self._place.lost()
-        TABLE[self.state, Event.CANCELLED](self, _CANCELLED)
+        TABLE[self.state, Event.CANCELLED](self, _NOTHING)
 
     def go_on(self) -> None:
         """See `Workplace`."""
@@ -128,7 +135,8 @@ class MajordomoWorker:
             self._place.open(said.name)
         except (BrokerError, Refused) as error:
             note(self._connection, f"it is not let in: {error.text}")
-            self._refuse(said)
+            self.state = State.REFUSED
+            self._said_ns = self._connection.now_ns
         else:
             self.state = State.IDLE
 
@@ -150,7 +158,7 @@ class MajordomoWorker:
         self._say(frames.command(self._header, Word.DISCONNECT))
         self._leave(said)
 
-    def _refuse(self, said: Said) -> None:
+    def _send_away(self, said: Said) -> None:
         self._say(frames.command(self._header, Word.DISCONNECT))
 
     def _leave(self, said: Said) -> None:
@@ -165,17 +173,22 @@ class MajordomoWorker:
         self._connection.send([*self._prefix, *message])
 
 
-_SILENCE: Final = Said(Word.INVALID)
-_CANCELLED: Final = Said(Word.INVALID)
+_NOTHING: Final = Said(Word.INVALID)
 
 _W = MajordomoWorker
 TABLE: Final[dict[tuple[State, Word | Event], Any]] = {
     (State.ABSENT, Word.READY): _W._begin,
-    (State.ABSENT, Word.PARTIAL): _W._refuse,
-    (State.ABSENT, Word.FINAL): _W._refuse,
-    (State.ABSENT, Word.HEARTBEAT): _W._refuse,
+    (State.ABSENT, Word.PARTIAL): _W._send_away,
+    (State.ABSENT, Word.FINAL): _W._send_away,
+    (State.ABSENT, Word.HEARTBEAT): _W._send_away,
     (State.ABSENT, Word.DISCONNECT): _W._ignore,
     (State.ABSENT, Word.INVALID): _W._ignore,
+    (State.REFUSED, Word.READY): _W._ignore,
+    (State.REFUSED, Word.PARTIAL): _W._ignore,
+    (State.REFUSED, Word.FINAL): _W._ignore,
+    (State.REFUSED, Word.HEARTBEAT): _W._ignore,
+    (State.REFUSED, Word.DISCONNECT): _W._leave,
+    (State.REFUSED, Word.INVALID): _W._ignore,
     (State.IDLE, Word.READY): _W._dismiss,
     (State.IDLE, Word.PARTIAL): _W._dismiss,
     (State.IDLE, Word.FINAL): _W._dismiss,
