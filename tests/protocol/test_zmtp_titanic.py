@@ -42,14 +42,14 @@ def order(peer: ZmtpPeer, *frames: bytes) -> bytes:
     return uuid
 
 
-def worker(world: World, service: bytes = b"echo", head: list[bytes] = W1) -> ZmtpPeer:
+def worker(world: zmtp_talk.World, service: bytes = b"echo", head: list[bytes] = W1) -> ZmtpPeer:
     peer = world.peer("DEALER")
     peer.send([*head, b"\x01", service])
     world.turn()
     return peer
 
 
-def work(world: World, peer: ZmtpPeer, *answer: bytes) -> list[bytes]:
+def work(world: zmtp_talk.World, peer: ZmtpPeer, *answer: bytes) -> list[bytes]:
     """Takes a request and answers it: its body."""
     (message,) = peer.hear()
     assert message[:3] == [*W1, b"\x02"]
@@ -87,6 +87,33 @@ def test_the_200_waits_for_the_log() -> None:
     world.log()
     (reply,) = client.hear()
     assert reply[3] == b"200"
+
+
+def test_a_reply_that_somebody_has_heard_is_in_the_log() -> None:
+    world = zmtp_talk.World()  # where nothing is in the log before it says so
+    client = world.peer("REQ")
+    uuid = order(client, b"echo", b"x")
+    echo = worker(world)
+    ((*_, address, _, _),) = echo.hear()
+    echo.send([*W1, b"\x03", address, b"", b"y"])
+    world.turn(durable=False)
+    client.send([b"", b"MDPC01", b"titanic.reply", uuid])
+    world.turn(durable=False)
+    assert client.hear() == []
+    world.log()
+    (reply,) = client.hear()
+    assert reply[3:] == [b"200", b"y"]
+
+
+def test_a_reply_that_is_in_the_log_is_said_at_once() -> None:
+    world = World()
+    client = world.peer("REQ")
+    uuid = order(client, b"echo", b"x")
+    work(world, worker(world), b"y")
+    client.send([b"", b"MDPC01", b"titanic.reply", uuid])
+    world.turn(durable=False)
+    ((*_, status, body),) = client.hear()
+    assert (status, body) == (b"200", b"y")
 
 
 def test_what_got_its_200_survives_the_broker() -> None:

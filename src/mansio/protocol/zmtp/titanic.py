@@ -12,6 +12,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
 from mansio.core.errors import BrokerError
+from mansio.core.queue import Queue
 from mansio.core.run import Run
 from mansio.protocol.zmtp import titanic_store
 from mansio.protocol.zmtp.messages import frames_of
@@ -69,9 +70,17 @@ class Titanic:
         elif (run := queue.ready[0].run).data:
             if queue.lease is not None:
                 queue.lease.used()
+            self._wait_for(queue, run)
             answer([OK, *frames_of(run, queue.ready[0].start)])
         else:
             self._read(run, body, answer)
+
+    def _wait_for(self, queue: Queue, run: Run) -> None:
+        """What is said from here on waits until the reply is in the log: who has heard it may rely on that."""
+        connection = self._connection
+        if run.persistent and queue.logged and run.bucket is None:
+            assert connection.session is not None
+            connection.broker.confirms.changed(connection.session)
 
     def _read(self, run: Run, body: list[bytes], answer: Answer) -> None:
         """The reply is in the log only."""
