@@ -51,7 +51,7 @@ $(VENV)/.installed: requirements/run.txt requirements/build.txt pyproject.toml |
 	@touch $@
 
 # The stamp: the codec is compiled from its present source, or setup.py has said why not.
-CODEC := $(wildcard $(foreach name,amqp resp resp_fields zmtp zmtp_runs,src/mansio/codec/$(name).py src/mansio/codec/$(name).pxd))
+CODEC := $(wildcard $(foreach name,amqp resp resp_fields resp_quick zmtp zmtp_runs,src/mansio/codec/$(name).py src/mansio/codec/$(name).pxd))
 $(VENV)/.codec: setup.py $(CODEC) $(VENV)/.installed
 	@rm -f src/mansio/codec/*.so
 	@$(BIN)/python setup.py --quiet build_ext --inplace --force 2>&1 | tee $(VENV)/codec.log | grep '^codec:' \

@@ -18,6 +18,7 @@ SOURCES = {
     "mansio.codec.amqp": Path("src/mansio/codec/amqp.py"),
     "mansio.codec.resp": Path("src/mansio/codec/resp.py"),
     "mansio.codec.resp_fields": Path("src/mansio/codec/resp_fields.py"),
+    "mansio.codec.resp_quick": Path("src/mansio/codec/resp_quick.py"),
     "mansio.codec.zmtp": Path("src/mansio/codec/zmtp.py"),
     "mansio.codec.zmtp_runs": Path("src/mansio/codec/zmtp_runs.py"),
 }

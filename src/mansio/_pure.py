@@ -13,6 +13,7 @@ COMPILED_MODULES = frozenset(
         "mansio.codec.amqp",
         "mansio.codec.resp",
         "mansio.codec.resp_fields",
+        "mansio.codec.resp_quick",
         "mansio.codec.zmtp",
         "mansio.codec.zmtp_runs",
     }

@@ -226,3 +226,57 @@ def test_what_is_put_together_is_copied_once(codec: Any) -> None:
     more = bytearray(b"y" * 100_000)
     assert scan.scan(more, 0, len(more), []) == len(more)
     assert scan.assembling
+
+
+WHOLE = [
+    command(b"PING"),
+    command(b"LPUSH", b"list", bytes(3000)),
+    command(b"ECHO", b""),
+    command(*[b"word"] * 64),
+]
+
+
+@every_form
+@pytest.mark.parametrize("data", WHOLE)
+def test_one_whole_command_is_taken_at_once(codec: Any, data: bytes) -> None:
+    scan = codec.Scan()
+    for junk in (b"", b"*1\r\n", data):
+        assert scan.one(bytearray(data + junk), len(data)) == read(codec, data).commands[0]
+
+
+@every_form
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(data + data for data in WHOLE),
+        *(data[:-1] for data in WHOLE),
+        *(data + b"*" for data in WHOLE),
+        *(data + b"\r\n" for data in WHOLE),
+        b"",
+        b"*",
+        b"*0\r\n",
+        b"*-1\r\n",
+        b"PING\r\n",
+        b"*01\r\n$4\r\nPING\r\n",
+        b"*1\r\n$04\r\nPING\r\n",
+        b"*1\r\n+4\r\nPING\r\n",
+        b"*2\r\n$4\r\nPING\r\n",
+        b"*1\r\n$20000\r\n" + bytes(10_000),
+    ],
+)
+def test_all_else_is_left_as_it_is(codec: Any, data: bytes) -> None:
+    reader = Reader(codec)
+    assert reader.scan.one(bytearray(data), len(data)) is None
+    reader.receive(data)
+    other = read(codec, data)
+    assert (reader.items, reader.fault, reader.tail) == (other.items, other.fault, other.tail)
+
+
+@every_form
+def test_one_command_of_a_stranger_or_behind_a_part_of_another_is_not(codec: Any) -> None:
+    stranger = Reader(codec, trusted=False)
+    assert stranger.scan.one(bytearray(WHOLE[0]), len(WHOLE[0])) is None
+    reader = Reader(codec)
+    reader.receive(b"*2\r\n$4\r\nECHO\r\n$50000\r\n" + bytes(30_000))
+    assert reader.scan.assembling
+    assert reader.scan.one(bytearray(WHOLE[0]), len(WHOLE[0])) is None and reader.scan.assembling

@@ -33,6 +33,8 @@ cdef class Scan:
     cdef void _forget(self)
     @cython.locals(p="uchar*", length=Py_ssize_t, model_at=Py_ssize_t, at=Py_ssize_t, n=Py_ssize_t, args=list, walks=int)
     cpdef Py_ssize_t scan(self, bytearray buf, Py_ssize_t pos, Py_ssize_t end, list out) except? -9
+    @cython.locals(p="uchar*", n=Py_ssize_t, args=list)
+    cpdef list one(self, bytearray buf, Py_ssize_t end)
     cdef void _again(self, Py_ssize_t n) except *
     cdef void _take(self, list args, list out) except *
     cdef void _add_push(self, list args, list first) except *

@@ -152,6 +152,29 @@ class Scan:
         self._close(out)
         return pos
 
+    def one(self, buf: bytearray, end: int) -> list[bytes] | None:
+        """The command, where `buf[:end]` is one whole array of somebody trusted and nothing else: the quick part of
+        `scan`. None, and nothing has changed, for all that needs a closer look."""
+        if self.args is not None or not self.trusted or not end:
+            return None
+        if not cython.compiled:
+            pieces = bytes(buf[:end]).split(b"\r\n")
+            count = _COUNTS.get(pieces[0], 0)
+            if not count or len(pieces) != 2 * count + 2 or pieces[-1]:
+                return None
+            words = pieces[2::2]
+            return words if pieces[1:-1:2] == [b"$%d" % len(word) for word in words] else None
+        p = buffer_chars(buf)
+        if p[0] != 42:
+            return None
+        n = self._array(buf, p, 0, end)
+        args: Any = self.args
+        self.args = None
+        if n == end and args:
+            return args  # type: ignore[no-any-return]
+        self.fault = ""
+        return None
+
     def _walk(self, buf: bytearray, pos: int, end: int, out: list[Any]) -> int:
         """The quick way of the pure form: where line ends stand between arguments only, splitting finds them all. Takes
         commands up to one that needs to be looked at closely; the position behind them."""

@@ -133,7 +133,8 @@ class Waiting:
         if lists.gathered:
             lists.flush()  # who is served may put something behind it
         while lists.ready:
-            lines, lists.ready = lists.ready, {}
+            lines = list(lists.ready)
+            lists.ready.clear()
             for line in lines:
                 queue = line.queues.get(line.key)
                 if queue is not None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from mansio.codec.resp_quick import Common
 from mansio.core.broker import Broker
 from mansio.core.deadlines import NEVER_MS
 from mansio.protocol.resp.command import ADMIN, WRITE, Command
@@ -12,20 +13,17 @@ if TYPE_CHECKING:
     from mansio.protocol.resp.connection import RespConnection
 
 
-class Clients:
+class Clients(Common):
     """All of one broker, by id. Ids rise and are never used again."""
 
     def __init__(self, broker: Broker) -> None:
-        self.commands = 0
-        """How many were executed."""
+        super().__init__(broker.lists.gathered, broker.lists.ready, broker.streams.watching.stirred)
         self.connected = 0
         """How many clients have ever come."""
         self.sessions = 0
         """How many of those that are there are somebody, in a database."""
         self.settings: dict[str, str] = {}
         """What CONFIG SET has set."""
-        self.watching = False
-        """Whether somebody watches what clients do, or they are paused."""
         self.deadline_ms = NEVER_MS  # see `Deadlines`
         self._broker = broker
         self._clients: dict[int, RespConnection] = {}

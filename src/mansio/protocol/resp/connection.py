@@ -3,7 +3,6 @@
 
 from typing import Any, Final
 
-from mansio.codec.resp import Scan
 from mansio.core.broker import Broker
 from mansio.core.errors import BrokerError
 from mansio.core.keyspace import Keyspace
@@ -64,13 +63,11 @@ class RespConnection(Executing):
         self.rights: Rights
         self.watched = Watched()
         self.executing = False  # a transaction: nothing may wait
-        self.tail = b""
         self.paused = False
         self.close_reason = ""
-        self.received_ns = self.connected_ns = now_ns
+        self.connected_ns = now_ns
         self.id = self.clients.add(self)
         self.topics = Subscriptions(self)
-        self._scan = Scan()
         self._asked = 0  # by somebody who has not logged in
         self._deadline_ns = now_ns + broker.limits.handshake_ns  # for the login
         self.be_nobody()
@@ -152,9 +149,8 @@ class RespConnection(Executing):
         buf += data
         self.receive_buffer(buf, len(buf), now_ns)
 
-    def receive_buffer(self, buf: bytearray, end: int, now_ns: int) -> None:
-        """See `Front`."""
-        self.received_ns = self.now_ns = now_ns
+    def receive(self, buf: bytearray, end: int) -> None:
+        """See `Quick`."""
         if self._pending or self.blocking or self.waiting:
             self.tail = bytes(buf[:end])
             self.paused = end > PENDING_BYTES_MAX

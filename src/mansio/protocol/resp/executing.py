@@ -5,7 +5,6 @@ items ─► _pending ──run──► execute, or a row of commands that are 
            └ blocking   the command waits for something to come: `unblock_with`
 """
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -65,23 +64,16 @@ class Executing(Output):
     def __init__(
         self, broker: Broker, announce: list[Any], now_ns: int, waits_for_log: bool
     ) -> None:
-        super().__init__(announce, now_ns)
-        self.broker = broker
         self.clients: Clients = clients_of(broker)
-        self.closed = self.waiting = False
-        self.blocking = False  # a command waits for something; see `block`
-        self.proto = 2
+        super().__init__(announce, now_ns, self.clients, table.ENTRIES)
+        self.broker = broker
         self.known = False  # it has logged in, or need not
         self.mute = 0  # OFF, SKIP, SKIP_NEXT
         self.subscriptions = 0  # channels and patterns, of all kinds
-        self.unusual = True
-        """Whether more is to be looked at than the command: see `_execute_unusual`."""
-        self.last_command: Command | None = None
         self._transaction: Any = None
         self.patience = Patience(broker)
         self.recall: tuple[list[bytes], Recall] | None = None  # of the command that has to wait
         self._waits_for_log = waits_for_log
-        self._pending: deque[Any] = deque()
         self._cancel: Callable[[], None] | None = None
         self._nothing: Any = None
 
@@ -114,8 +106,7 @@ class Executing(Output):
         pending = self._pending
         budget = COMMANDS_PER_TURN
         enough = self.said_bytes + REPLY_BYTES_PER_TURN
-        watching = self.broker.streams.watching
-        stirred = watching.stirred
+        clients = self.clients
         while pending and not (self.waiting or self.blocking or self.closed):
             if budget <= 0 or self.said_bytes > enough:
                 self.waiting = True
@@ -134,10 +125,35 @@ class Executing(Output):
             except MustWait:
                 pending.appendleft(item)
                 self.waiting = True
-            if self.broker.lists.ready:
-                self.broker.waiting_lists.serve()
-            if stirred:
-                watching.serve()
+            if clients.ready or clients.stirred:
+                self.serve()
+
+    def execute_one(self, args: list[bytes]) -> None:
+        """See `Quick`."""
+        self._pending.append(args)
+        self.run()
+
+    def failed(self, error: Exception, args: list[bytes]) -> Any:
+        """See `Quick`."""
+        if isinstance(error, CommandError):
+            return error
+        if isinstance(error, BrokerError):
+            return errors.refusal(error)
+        if isinstance(error, MustWait):
+            self._pending.append(args)
+            self.waiting = True
+            return None
+        raise error
+
+    def flush(self) -> None:
+        """See `Quick`."""
+        self.broker.lists.flush()
+
+    def serve(self) -> None:
+        """See `Quick`."""
+        if self.broker.lists.ready:
+            self.broker.waiting_lists.serve()
+        self.broker.streams.watching.serve()
 
     def _execute_row(self, row: Row) -> int:
         """Commands that are alike: one by one only where each has a say. What it cost; MustWait."""

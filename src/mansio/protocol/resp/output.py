@@ -9,12 +9,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
+from mansio.codec.resp_quick import Common, Entry, Quick
 from mansio.core.dispatch import Consumer
 from mansio.core.routing import Route
 from mansio.core.run import Run
 from mansio.core.session import Channel
 from mansio.protocol.resp import errors
-from mansio.protocol.resp.reply import encode_error
+from mansio.protocol.resp.reply import encode_error, encode_rare
 
 UNREAD_BYTES_MAX: Final = 16 << 20
 """Replies that a client has not read before its commands wait for it, as at all fronts."""
@@ -28,23 +29,15 @@ OFF, SKIP, SKIP_NEXT = 1, 2, 4
 """What CLIENT REPLY has asked for: no replies, none to this command, none to the next one."""
 
 
-class Output:
+class Output(Quick):
     """The part of a connection that speaks; also what the Broker tells it (`core.session.Outbox`)."""
 
-    def __init__(self, announce: list[Any], now_ns: int) -> None:
-        self.now_ns = now_ns
-        self.writable = True
-        self.said_bytes = 0
-        """Since it is connected."""
-        self.unread_bytes = 0
-        """What was said since the client does not read."""
+    def __init__(
+        self, announce: list[Any], now_ns: int, common: Common, entries: dict[bytes, Entry]
+    ) -> None:
+        super().__init__(announce, now_ns, common, entries, encode_rare)
         self.unflushed: deque[tuple[int, Callable[[], None]]] = deque()
-        self._announce = announce
-        self._announced = False
-        self._out: list[bytes | memoryview] = []
-        self._gates: deque[int] = deque()
         self._finishing: str | None = None  # why it ends as soon as all is said
-        self._taken = 0  # pieces of output that were handed out
         self._pushed_bytes = 0  # of pushes that may wait
         self._crowded_ns = -1  # since when these are many; -1: they are not
 
@@ -53,14 +46,6 @@ class Output:
         raise NotImplementedError
 
     # -- words
-
-    def send_raw(self, data: bytes) -> None:
-        """Whole replies to the client."""
-        self._out.append(data)
-        self.said_bytes += len(data)
-        if not (self._announced or self._gates):  # behind a gate it is `release` that wakes
-            self._announced = True
-            self._announce.append(self)
 
     def push(self, data: bytes) -> None:
         """What it has not asked for: a message of a channel, a line of MONITOR. One that does not read is let go."""
@@ -83,26 +68,13 @@ class Output:
             self._gates.clear()
             self.end(f"it does not read: {size} MiB of messages wait for it")
 
-    def wake(self) -> None:
-        """Makes the server look at this connection at the end of the turn."""
-        if not self._announced:
-            self._announced = True
-            self._announce.append(self)
-
-    def data_to_send(self) -> list[bytes | memoryview]:
-        """See `Front`."""
-        self._announced = False
-        if not self._gates:
-            out, self._out = self._out, []
-        else:
-            free = self._gates[0]
-            out = self._out[:free]
-            if free:
-                del self._out[:free]
-                self._gates = deque(gate - free for gate in self._gates)
-        self._taken += len(out)
-        if not self.writable:
-            self.unread_bytes += sum(map(len, out))
+    def take_free(self) -> list[bytes | memoryview]:
+        """See `Quick`."""
+        free = self._gates[0]
+        out = self._out[:free]
+        if free:
+            del self._out[:free]
+            self._gates = deque(gate - free for gate in self._gates)
         return out
 
     # -- what waits
@@ -121,10 +93,6 @@ class Output:
     def gated(self) -> bool:
         """Whether what is said waits for the log."""
         return bool(self._gates)
-
-    def hold(self) -> None:
-        """See `Outbox`."""
-        self._gates.append(len(self._out))
 
     def release(self, ok: bool) -> None:
         """See `Outbox`."""

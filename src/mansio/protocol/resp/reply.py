@@ -11,7 +11,10 @@ In RESP2 maps and sets are arrays, doubles and texts are bulk strings, booleans 
 from typing import Any, Final, NamedTuple
 
 from mansio.codec.resp import encode_reply
+from mansio.codec.resp_quick import NO_REPLY, NoReply, Raw
 from mansio.protocol.resp.errors import CommandError
+
+__all__ = ["NO_REPLY", "NoReply", "Raw"]
 
 
 class Verbatim(NamedTuple):
@@ -27,24 +30,12 @@ class Push(NamedTuple):
     items: list[Any]
 
 
-class Raw(NamedTuple):
-    """RESP that was encoded elsewhere."""
-
-    data: bytes
-
-
 class NullArray:
     """See `NULL_ARRAY`."""
 
 
-class NoReply:
-    """See `NO_REPLY`."""
-
-
 NULL_ARRAY: Final = NullArray()
 """What blocking commands and EXEC answer in RESP2 when there is nothing: `*-1`."""
-NO_REPLY: Final = NoReply()
-"""The command has answered by itself, or will: it waits for something."""
 OK: Final = Raw(b"+OK\r\n")
 PONG: Final = Raw(b"+PONG\r\n")
 QUEUED: Final = Raw(b"+QUEUED\r\n")

@@ -1,7 +1,9 @@
 """All commands by name. A family of commands is a module with a list `COMMANDS`."""
 
+import sys
 from typing import Final
 
+from mansio.codec.resp_quick import Entry
 from mansio.protocol.resp import (
     blocking_lists,
     channel_commands,
@@ -28,7 +30,7 @@ from mansio.protocol.resp import (
     strings,
     transactions,
 )
-from mansio.protocol.resp.command import Command
+from mansio.protocol.resp.command import GATHERS, READ, WRITE, Command
 
 COMMANDS: Final[dict[bytes, Command]] = {}
 """By name in upper case."""
@@ -67,6 +69,20 @@ for _family in _FAMILIES:
         COMMANDS[_command.name.upper().encode()] = _command
         _EITHER_CASE[_command.name.upper().encode()] = _command
         _EITHER_CASE[_command.name.encode()] = _command
+
+ENTRIES: Final[dict[bytes, Entry]] = {
+    name: (
+        command.handler,
+        abs(command.arity),
+        command.arity if command.arity >= 0 else sys.maxsize,
+        command.flags & (WRITE | READ),
+        bool(command.flags & GATHERS),
+        command,
+    )
+    for name, command in _EITHER_CASE.items()
+    if not command.subcommands
+}
+"""Those that are executed at once, by all names of `known`."""
 
 known = _EITHER_CASE.get
 """The command of this name, if it is written in one case; the quick part of `find`."""
