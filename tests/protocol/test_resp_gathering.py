@@ -24,7 +24,7 @@ def test_pushes_of_several_clients_in_one_turn_are_one_run() -> None:
         sent(client, f"LPUSH k {i}")
     world.turn()
     assert [client.hear() for client in clients] == [[1], [2], [3], [4], [5]]
-    assert runs(world, "k") == 2  # the first one found no list
+    assert runs(world, "k") == 1
     assert world.restarted().redis().ask("LRANGE k 0 -1") == [b"4", b"3", b"2", b"1", b"0"]
 
 
@@ -85,6 +85,19 @@ def test_a_queue_that_is_deleted_takes_nothing_along_with_it_that_was_pushed_els
     world.turn()
     assert client.hear() == [2, 2, 3, 3]
     assert client.pipeline("LLEN k", "LLEN j") == [0, 3]
+
+
+def test_a_queue_with_what_was_pushed_in_this_turn_is_not_empty() -> None:
+    world = World()
+    client, amqp = world.redis(), world.client()
+    client.pipeline("LPUSH k 0", "RPOP k", "LPUSH j 0")
+    sent(client, "LPUSH k 1", "LPUSH j 1")
+    amqp.send(1, m.QueueDelete("j"))
+    amqp.send(1, m.QueueDelete("k", if_empty=True))
+    world.turn()
+    assert amqp.names() == ["queue.delete-ok", "channel.close"]
+    assert client.hear() == [1, 2]
+    assert client.pipeline("LLEN k", "LLEN j") == [1, 0]
 
 
 @pytest.mark.parametrize("seed", range(6))

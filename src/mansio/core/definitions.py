@@ -323,6 +323,8 @@ class Definitions:
 
         A stream goes in any case (RabbitMQ 3.10.8): clients ask for both without thinking of streams.
         """
+        if self._broker.lists.gathered:
+            self._broker.lists.flush()
         self._broker.bring_up_to_date(queue)
         if queue.keeps:
             self.drop_queue(queue, session)

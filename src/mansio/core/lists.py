@@ -134,6 +134,11 @@ class Lists:
         self._gathering[queue] = key
         return found
 
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody may get something of what was gathered."""
+        return any(queue.consumers for queue in self._gathering)
+
     def flush(self) -> None:
         """What was gathered goes to the queues."""
         for queue in list(self._gathering):

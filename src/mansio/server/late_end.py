@@ -37,7 +37,9 @@ class LateEnd:
         """Whether the turn, in which somebody did what is to be durable, need not end now: nobody else waits for its
         end, and the committer will ask for it."""
         broker = self._broker
-        if self._speaking or broker.resumed or broker.notices or broker.dispatcher.awaited:
+        if self._speaking or broker.resumed or broker.notices:
+            return False
+        if broker.dispatcher.awaited or broker.lists.awaited:
             return False
         if broker.confirms.urgent or broker.deadlines.next_ms <= broker.now_ms:
             return False

@@ -67,10 +67,18 @@ def _begin_push(
     values, left = args[2:], key[2]
     check_room(client, values)
     queue = target(client, args[1], not left)
-    count = lists.push(queue, values, left, client.channel)
+    gathered = None
     if not (queue.keeps or client.executing):
-        lists.gather(key, queue, left)
-    return count
+        gathered = lists.gather(key, queue, left)
+    if gathered is None:
+        return lists.push(queue, values, left, client.channel)
+    size = sum(map(len, values)) + ELEMENT_BYTES * len(values)
+    client.broker.journal.room_bytes -= size
+    gathered.size_bytes = size
+    gathered.values = values
+    if gathered.pressing and client.session is not None:
+        client.session.pressing = True
+    return gathered.before + len(values)
 
 
 def _push_rows(left: bool) -> RowHandler:
