@@ -109,6 +109,13 @@ class KeyMoves:
         if when_ms:
             to.expire(target, when_ms)
 
+    def read(self, queue: "Queue", recall: Recall) -> None:
+        """All that a copy would have is in memory; MustWait."""
+        if isinstance(queue, Stream):
+            read_stream(self._broker, queue, recall)
+        else:
+            read_list(self._broker, queue, recall)
+
     def flush(self, keys: "Keyspace") -> None:
         """No keys any more, but for streams that were declared over AMQP: of their queues only the messages go."""
         for key in keys.watched:

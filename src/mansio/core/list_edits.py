@@ -111,8 +111,7 @@ class ListEdits:
     def _replace(self, queue: Queue, at: int, gone: int, value: bytes, recall: Recall) -> None:
         """A value takes the place of `gone` messages from number `at` of the queue's order on, or comes between."""
         count = queue.ready_count
-        front = at <= count - at - gone
-        moved = cuts.view(queue, 0, at) if front else cuts.view(queue, at + gone, count)
+        front, moved = _moved(queue, at, gone)
         self._load(moved, recall)
         broker = self._broker
         run = broker.letters.contents([value], Route("", queue.name, (queue,)))
@@ -131,6 +130,11 @@ class ListEdits:
         for span in reversed(moved) if front else moved:
             self._move(queue, span, front)
         journal.end()
+
+    def look_around(self, queue: Queue, number: int, gone: int, recall: Recall) -> None:
+        """What `set` (`gone` 1) or `insert` (0) moves is in memory; MustWait, PreconditionFailed."""
+        at = number if queue.head_left else queue.ready_count - gone - number
+        self._load(_moved(queue, at, gone)[1], recall)
 
     def _load(self, spans: Sequence[Span], recall: Recall) -> None:
         """All of these are to be in memory at a time."""
@@ -168,3 +172,10 @@ class ListEdits:
         if span.deliveries:
             piece = Piece(0, count, None, queue, new, 0, 1, back.base)
             broker.settling.given_back(queue, piece, span.deliveries, 0)
+
+
+def _moved(queue: Queue, at: int, gone: int) -> tuple[bool, list[Span]]:
+    """Whether the front is nearer to a change at this place, and what has to be moved there."""
+    count = queue.ready_count
+    front = at <= count - at - gone
+    return front, cuts.view(queue, 0, at) if front else cuts.view(queue, at + gone, count)

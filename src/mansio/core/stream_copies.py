@@ -1,6 +1,6 @@
 """A stream that is copied: its entries with their ids, and the groups of Redis clients with what is pending.
 
-    [3 4][5 – 7]  ──read──► elements ──write──► [3 4][5][7]      what is gone is not copied; offsets stay what they are
+    [3 4][5 – 7]  ──read──► elements ──write──► [3 4][5][7]     what is gone is not copied, offsets stay what they are
 
 Groups of AMQP clients stay with the stream that they have been declared for.
 """

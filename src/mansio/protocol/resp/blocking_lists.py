@@ -14,15 +14,15 @@ from mansio.core.queue import Queue
 from mansio.core.vacancy import declare_list
 from mansio.core.waiters import Waiter
 from mansio.protocol.resp.arguments import key_of, name_of
-from mansio.protocol.resp.command import BLOCKING, WRITE, Command
+from mansio.protocol.resp.command import BLOCKING, WRITE, Command, Handler
 from mansio.protocol.resp.errors import (
     DISK_FULL,
     OUT_OF_MEMORY,
     CommandError,
     refusal,
 )
-from mansio.protocol.resp.list_access import bulk, changed, load, look_up, recall, target
-from mansio.protocol.resp.list_ends import move, several, side
+from mansio.protocol.resp.list_access import bulk, changed, load_end, look_up, recall, target
+from mansio.protocol.resp.list_ends import move, prepare_move, prepare_several, several, side
 from mansio.protocol.resp.patience import until_ms
 from mansio.protocol.resp.reply import NO_REPLY, NULL_ARRAY, Raw
 
@@ -192,23 +192,21 @@ def _moved(
     return value
 
 
-def _prepare(client: "RespConnection", args: list[bytes]) -> Any:
-    """What the command looks at is to be in memory."""
-    for key in args[1:-1]:
-        load(client, key, False)
+def _prepare(left: bool) -> Handler:
+    def prepare(client: "RespConnection", args: list[bytes]) -> Any:
+        """What the command takes is to be in memory."""
+        for key in args[1:-1]:
+            load_end(client, key, left)
 
-
-def _prepare_several(client: "RespConnection", args: list[bytes]) -> Any:
-    for key in several(args, 2)[0]:
-        load(client, key, False)
+    return prepare
 
 
 _FLAGS: Final = WRITE | BLOCKING
 
 COMMANDS: Final = [
-    Command("blpop", _bpop(True), -3, _FLAGS, 1, -2, 1, _prepare),
-    Command("brpop", _bpop(False), -3, _FLAGS, 1, -2, 1, _prepare),
-    Command("blmove", blmove, 6, _FLAGS, 1, 2, 1, _prepare),
-    Command("brpoplpush", brpoplpush, 4, _FLAGS, 1, 2, 1, _prepare),
-    Command("blmpop", blmpop, -5, _FLAGS, prepare=_prepare_several),
+    Command("blpop", _bpop(True), -3, _FLAGS, 1, -2, 1, _prepare(True)),
+    Command("brpop", _bpop(False), -3, _FLAGS, 1, -2, 1, _prepare(False)),
+    Command("blmove", blmove, 6, _FLAGS, 1, 2, 1, prepare_move),
+    Command("brpoplpush", brpoplpush, 4, _FLAGS, 1, 2, 1, prepare_move),
+    Command("blmpop", blmpop, -5, _FLAGS, prepare=prepare_several(2)),
 ]

@@ -11,7 +11,7 @@ from typing import Any, Final
 from mansio.codec.resp import apart, encode_reply
 from mansio.core.broker import Broker
 from mansio.core.errors import BrokerError
-from mansio.core.recall import Recall
+from mansio.core.recall import Kept, Recall
 from mansio.core.session import Session
 from mansio.protocol.resp import errors, table
 from mansio.protocol.resp.clients import Clients, clients_of
@@ -73,6 +73,7 @@ class Executing(Output):
         self._transaction: Any = None
         self.patience = Patience(broker)
         self.recall: tuple[list[bytes], Recall] | None = None  # of the command that has to wait
+        self.kept: Kept | None = None  # while a transaction is made ready: see `Kept`
         self._waits_for_log = waits_for_log
         self._cancel: Callable[[], None] | None = None
         self._nothing: Any = None
@@ -82,11 +83,13 @@ class Executing(Output):
     @property
     def transaction(self) -> Any:
         """What MULTI has begun, or None: `queue(client, command, args)` answers the reply of a command that it takes;
-        `failed` is set when one was refused before it got there."""
+        `failed` is set when one was refused before it got there, `let_go()` is called when it is over."""
         return self._transaction
 
     @transaction.setter
     def transaction(self, transaction: Any) -> None:
+        if self._transaction is not None:
+            self._transaction.let_go()
         self._transaction = transaction
         self.looked()
 

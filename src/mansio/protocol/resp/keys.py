@@ -139,8 +139,15 @@ def _copy(client: "RespConnection", args: list[bytes], to: Keyspace, target: byt
 
 
 def load_all(client: "RespConnection", args: list[bytes]) -> None:
-    """Before a transaction with COPY or MOVE: a list has to be in memory; MustWait."""
-    load(client, args[1], True)
+    """Before a transaction with COPY or MOVE: all elements or entries have to be in memory; MustWait."""
+    queue = client.keys.queue_of(args[1])
+    if queue is not None:
+        client.broker.key_moves.read(queue, recall(client, args))
+
+
+def load_renamed(client: "RespConnection", args: list[bytes]) -> None:
+    """The same for RENAME, as far as may be: commands behind it may look for elements under another name."""
+    load(client, args[1])
 
 
 def _database(client: "RespConnection", text: bytes) -> int:
@@ -323,8 +330,8 @@ COMMANDS: Final = [
     Command("exists", exists, -2, READ | REPEATS, 1, -1, 1),
     Command("touch", exists, -2, READ | REPEATS, 1, -1, 1),
     Command("type", type_, 2, READ | REPEATS, 1, 1, 1),
-    Command("rename", rename, 3, WRITE, 1, 2, 1),
-    Command("renamenx", renamenx, 3, WRITE, 1, 2, 1),
+    Command("rename", rename, 3, WRITE, 1, 2, 1, load_renamed),
+    Command("renamenx", renamenx, 3, WRITE, 1, 2, 1, load_renamed),
     Command("copy", copy, -3, WRITE, 1, 2, 1, load_all),
     Command("move", move, 3, WRITE, 1, 1, 1, load_all),
     Command("dbsize", dbsize, 1, READ | REPEATS),

@@ -1,13 +1,14 @@
 """The lists that commands are about: queues, with the rights, room and kinds that commands have to look at first."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from mansio.codec.resp import encode_bodies
+from mansio.core import cuts
 from mansio.core.keyspace import WrongKind
 from mansio.core.queue import Queue
 from mansio.core.recall import Recall
-from mansio.core.run import Span
+from mansio.core.run import Run, Span
 from mansio.protocol.resp.access import readable, writable
 from mansio.protocol.resp.arguments import name_of
 from mansio.protocol.resp.errors import DISK_FULL, OUT_OF_MEMORY, CommandError, MustWait
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from mansio.protocol.resp.connection import RespConnection
 
 ENDS_RUNS = 64
-"""So many runs at either end of a list are read before a transaction that pops from it."""
+"""So many runs at either end of a list are read, at least, before a transaction that takes elements there."""
+ALL = 1 << 62
 ELEMENT_BYTES = 64
 """What the log takes for an element beside its bytes, at most."""
 
@@ -77,7 +79,7 @@ def check_room(client: "RespConnection", values: Sequence[bytes]) -> None:
 def recall(client: "RespConnection", args: list[bytes]) -> Recall:
     """What the command with these arguments has read so far; see `forget`."""
     if client.recall is None or client.recall[0] is not args:
-        client.recall = (args, Recall(client.broker.paging.loading, client))
+        client.recall = (args, Recall(client.broker.paging.loading, client, client.kept))
     return client.recall[1]
 
 
@@ -86,18 +88,52 @@ def forget(client: "RespConnection") -> None:
     client.recall = None
 
 
-def load(client: "RespConnection", key: bytes, all_of_it: bool) -> None:
-    """The ends of a list, or all of it if that is not too much, are to be in memory; MustWait."""
+def load_end(client: "RespConnection", key: bytes, left: bool, count: int = 1) -> None:
+    """Before a transaction: one end of a list is to be in memory, as far as its commands go, of which this one takes so
+    many elements; and somewhat more. MustWait."""
     queue = look_up(client, key, False)
-    if queue is None:
-        return
-    spans = list(queue.spans())
-    window = client.broker.paging.window_bytes
-    if not all_of_it or sum(span.run.data_bytes for span in spans) > window:
-        spans = spans[:ENDS_RUNS] + spans[-ENDS_RUNS:]
-    absent = [span.run for span in spans if not span.run.data]
+    if queue is not None and client.kept is not None:
+        head = queue.head_left is left
+        count = client.kept.go_on((queue, head), count)
+        spans = queue.spans() if head else cuts.backwards(queue)
+        _ask(client, _absent(spans, ENDS_RUNS, count, ALL))
+
+
+def load(client: "RespConnection", key: bytes) -> Queue | None:
+    """The same for all of a list, if that is not too much, or else both of its ends: the list, if some of it is not in
+    memory then."""
+    queue, kept = look_up(client, key, False), client.kept
+    if queue is None or kept is None:
+        return None
+    most_bytes = kept.room_bytes if kept.changes else client.broker.paging.window_bytes
+    absent = _absent(queue.spans(), ALL, ALL, most_bytes)
+    if absent is not None:
+        _ask(client, absent)
+        return None
+    for left in (True, False) if kept.changes else ():
+        load_end(client, key, left, 0)
+    return queue
+
+
+def _ask(client: "RespConnection", absent: list[Run] | None) -> None:
     if absent:
-        Recall(client.broker.paging.loading, client).ask(absent)
+        Recall(client.broker.paging.loading, client, client.kept).ask(absent)
+
+
+def _absent(spans: Iterable[Span], runs: int, count: int, most_bytes: int) -> list[Run] | None:
+    """Those that are not in memory, of so many runs at least, and so many messages; None: they are too much."""
+    absent: list[Run] = []
+    for span in spans:
+        if runs <= 0 and count <= 0:
+            break
+        runs -= 1
+        count -= span.stop - span.start
+        if not span.run.data:
+            absent.append(span.run)
+            most_bytes -= span.run.data_bytes
+            if most_bytes < 0:
+                return None
+    return absent
 
 
 def in_memory(spans: Sequence[Span]) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mansio.core.queue import Queue
 from mansio.core.rights import Rights
 from mansio.protocol.resp.arguments import integer
-from mansio.protocol.resp.command import GATHERS, WRITE, Command, RowHandler
+from mansio.protocol.resp.command import GATHERS, WRITE, Command, Handler, RowHandler
 from mansio.protocol.resp.errors import SYNTAX, CommandError, wrong_number
 from mansio.protocol.resp.list_access import (
     ELEMENT_BYTES,
@@ -20,7 +20,7 @@ from mansio.protocol.resp.list_access import (
     check_room,
     forget,
     in_memory,
-    load,
+    load_end,
     look_up,
     recall,
     target,
@@ -278,15 +278,30 @@ def several(args: list[bytes], at: int) -> tuple[list[bytes], bool, int]:
     return args[at + 1 : stop], left, count
 
 
-def prepare_several(client: "RespConnection", args: list[bytes]) -> Any:
-    """The same for LMPOP."""
-    for key in several(args, 1)[0]:
-        load(client, key, False)
+# -- before a transaction: what the command takes is to be in memory
 
 
-def _prepare(client: "RespConnection", args: list[bytes]) -> Any:
-    """What the command looks at is to be in memory."""
-    load(client, args[1], False)
+def prepare_several(at: int) -> Handler:
+    """Of LMPOP and BLMPOP; see `several`."""
+
+    def prepare(client: "RespConnection", args: list[bytes]) -> Any:
+        keys, left, count = several(args, at)
+        for key in keys:
+            load_end(client, key, left, count)
+
+    return prepare
+
+
+def _prepare_pop(left: bool) -> Handler:
+    def prepare(client: "RespConnection", args: list[bytes]) -> Any:
+        load_end(client, args[1], left, integer(args[2]) if len(args) == 3 else 1)
+
+    return prepare
+
+
+def prepare_move(client: "RespConnection", args: list[bytes]) -> Any:
+    """Of LMOVE and BLMOVE, or else from the right."""
+    load_end(client, args[1], len(args) > 4 and side(args[3]))
 
 
 COMMANDS: Final = [
@@ -294,9 +309,9 @@ COMMANDS: Final = [
     Command("rpush", _push(False), -3, WRITE | GATHERS, 1, 1, 1, rows=_push_rows(False)),
     Command("lpushx", _push_if_there(True), -3, WRITE, 1, 1, 1),
     Command("rpushx", _push_if_there(False), -3, WRITE, 1, 1, 1),
-    Command("lpop", _pop(True), -2, WRITE, 1, 1, 1, _prepare, _pop_rows(True)),
-    Command("rpop", _pop(False), -2, WRITE, 1, 1, 1, _prepare, _pop_rows(False)),
-    Command("lmove", lmove, 5, WRITE, 1, 2, 1, _prepare),
-    Command("rpoplpush", rpoplpush, 3, WRITE, 1, 2, 1, _prepare),
-    Command("lmpop", lmpop, -4, WRITE, prepare=prepare_several),
+    Command("lpop", _pop(True), -2, WRITE, 1, 1, 1, _prepare_pop(True), _pop_rows(True)),
+    Command("rpop", _pop(False), -2, WRITE, 1, 1, 1, _prepare_pop(False), _pop_rows(False)),
+    Command("lmove", lmove, 5, WRITE, 1, 2, 1, prepare_move),
+    Command("rpoplpush", rpoplpush, 3, WRITE, 1, 2, 1, prepare_move),
+    Command("lmpop", lmpop, -4, WRITE, prepare=prepare_several(1)),
 ]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mansio.core.queue import Queue
 from mansio.protocol.resp.arguments import INT_MAX, INT_MIN, integer
-from mansio.protocol.resp.command import READ, REPEATS, WRITE, Command
+from mansio.protocol.resp.command import READ, REPEATS, WRITE, Command, Handler
 from mansio.protocol.resp.errors import (
     NO_SUCH_KEY,
     OUT_OF_RANGE,
@@ -13,6 +13,7 @@ from mansio.protocol.resp.errors import (
     CommandError,
 )
 from mansio.protocol.resp.list_access import (
+    ENDS_RUNS,
     bulk,
     changed,
     check_room,
@@ -179,23 +180,65 @@ def lpos(client: "RespConnection", args: list[bytes]) -> Any:
     return found[0] if found else None
 
 
-def _prepare(all_of_it: bool) -> Callable[["RespConnection", list[bytes]], Any]:
+# -- before a transaction: what the command looks at is to be in memory
+
+
+def _prepare(look: Callable[["RespConnection", list[bytes]], Any]) -> Handler:
+    """`look`: called for a list that is too large to be in memory."""
+
     def prepare(client: "RespConnection", args: list[bytes]) -> Any:
-        """What the command looks at is to be in memory."""
-        load(client, args[1], all_of_it)
+        if load(client, args[1]) is not None:
+            look(client, args)
 
     return prepare
 
 
-_ALL = _prepare(True)
+def _look_at_place(client: "RespConnection", args: list[bytes]) -> None:
+    """For LSET."""
+    queue = look_up(client, args[1])
+    if queue is not None and (at := _number(args[2], queue)) >= 0:
+        client.broker.list_edits.look_around(queue, at, 1, recall(client, args))
+
+
+def _look_at_pivot(client: "RespConnection", args: list[bytes]) -> None:
+    """For LINSERT."""
+    queue = look_up(client, args[1])
+    if queue is not None:
+        edits = client.broker.list_edits
+        for at in edits.find(queue, args[3], True, recall(client, args), 1):
+            after = args[2].upper() == b"AFTER"
+            edits.look_around(queue, at + after, 0, recall(client, args))
+
+
+def _look_for(client: "RespConnection", args: list[bytes]) -> None:
+    """For LREM."""
+    queue = look_up(client, args[1])
+    if queue is not None:
+        count = integer(args[2])
+        most = abs(count) or INT_MAX
+        client.broker.list_edits.find(queue, args[3], count >= 0, recall(client, args), most)
+
+
+def _look_at_ends(client: "RespConnection", args: list[bytes]) -> None:
+    """For LTRIM: commands behind it may take what is at the ends then."""
+    queue = look_up(client, args[1])
+    if queue is None:
+        return
+    start, stop = bounds(integer(args[2]), integer(args[3]), queue.ready_count)
+    slice = client.broker.lists.slice
+    near = slice(queue, start, min(start + ENDS_RUNS, stop))
+    near += slice(queue, max(start, stop - ENDS_RUNS), stop)
+    if absent := [span.run for span in near if not span.run.data]:
+        recall(client, args).ask(absent)
+
 
 COMMANDS: Final = [
     Command("llen", llen, 2, READ | REPEATS, 1, 1, 1),
-    Command("lrange", lrange, 4, READ | REPEATS, 1, 1, 1, _ALL),
-    Command("lindex", lindex, 3, READ | REPEATS, 1, 1, 1, _ALL),
-    Command("lset", lset, 4, WRITE, 1, 1, 1, _ALL),
-    Command("linsert", linsert, 5, WRITE, 1, 1, 1, _ALL),
-    Command("lrem", lrem, 4, WRITE, 1, 1, 1, _ALL),
-    Command("ltrim", ltrim, 4, WRITE, 1, 1, 1),
-    Command("lpos", lpos, -3, READ, 1, 1, 1, _ALL),
+    Command("lrange", lrange, 4, READ | REPEATS, 1, 1, 1, _prepare(lrange)),
+    Command("lindex", lindex, 3, READ | REPEATS, 1, 1, 1, _prepare(lindex)),
+    Command("lset", lset, 4, WRITE, 1, 1, 1, _prepare(_look_at_place)),
+    Command("linsert", linsert, 5, WRITE, 1, 1, 1, _prepare(_look_at_pivot)),
+    Command("lrem", lrem, 4, WRITE, 1, 1, 1, _prepare(_look_for)),
+    Command("ltrim", ltrim, 4, WRITE, 1, 1, 1, _prepare(_look_at_ends)),
+    Command("lpos", lpos, -3, READ, 1, 1, 1, _prepare(lpos)),
 ]

@@ -83,7 +83,7 @@ def check_room(client: "RespConnection", size: int) -> None:
 def recall(client: "RespConnection", args: list[bytes]) -> Recall:
     """What the command with these arguments has read so far."""
     if client.recall is None or client.recall[0] is not args:
-        client.recall = (args, Recall(client.broker.paging.loading, client))
+        client.recall = (args, Recall(client.broker.paging.loading, client, client.kept))
     return client.recall[1]
 
 

@@ -112,7 +112,10 @@ def _for_groups(client: "RespConnection", asked: Asked) -> list[Found]:
     for key, id in zip(asked.keys, asked.ids, strict=True):
         group = group_of(client, key, asked.group)
         if id == NEW:
-            slices = reading.next_slices(group, asked.most or ALL)
+            most = asked.most or ALL
+            if client.kept is not None:  # a transaction is made ready, which may read several times
+                most = client.kept.go_on(group, most)
+            slices = reading.next_slices(group, most)
             if slices:
                 found.append((key, group, id, slices))
         else:

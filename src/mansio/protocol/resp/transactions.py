@@ -10,9 +10,10 @@ A watched key has changed also if messages came into it, or left it, over AMQP: 
 from typing import TYPE_CHECKING, Any, Final
 
 from mansio.core.errors import BrokerError
+from mansio.core.recall import Kept, TooMuch
 from mansio.protocol.resp.access import readable
 from mansio.protocol.resp.command import NO_MULTI, NOW, READ, WRITE, Command
-from mansio.protocol.resp.errors import DISK_FULL, CommandError, MustWait
+from mansio.protocol.resp.errors import CommandError, MustWait
 from mansio.protocol.resp.reply import NO_REPLY, NULL_ARRAY, OK, QUEUED
 
 if TYPE_CHECKING:
@@ -24,6 +25,14 @@ ABORTED: Final = "EXECABORT Transaction discarded because of previous errors."
 MISSPELT: Final = (
     "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command"
 )
+TOO_MUCH: Final = (
+    "EXECABORT Transaction discarded because what it needs of messages that are paged out is more than half of "
+    "memory_budget"
+)
+NOT_AT_HAND: Final = (
+    "ERR this command needs messages that are paged out, since commands before it in the transaction have changed the "
+    "key"
+)
 NOT_ALLOWED: Final = "ERR Command not allowed inside a transaction"
 TOO_LARGE: Final = "ERR the commands of the transaction have more than 256 MiB"
 
@@ -31,12 +40,18 @@ TOO_LARGE: Final = "ERR the commands of the transaction have more than 256 MiB"
 class Transaction:
     """What was queued since MULTI. `failed`: something could not be."""
 
-    __slots__ = ("bytes", "failed", "queued")
+    __slots__ = ("bytes", "failed", "kept", "queued")
 
     def __init__(self) -> None:
         self.queued: list[tuple[Command, list[bytes]]] = []
         self.bytes = 0
         self.failed = False
+        self.kept: Kept | None = None  # what has to be in memory
+
+    def let_go(self) -> None:
+        """It is over."""
+        if self.kept is not None:
+            self.kept.let_go()
 
     def queue(self, client: "RespConnection", command: Command, args: list[bytes]) -> Any:
         """One more: QUEUED; or CommandError, and the transaction is void."""
@@ -93,17 +108,36 @@ def exec_(client: "RespConnection", args: list[bytes]) -> Any:
 
 def _make_ready(client: "RespConnection", transaction: Transaction) -> None:
     """From here on nothing has to wait; MustWait, and it is to be called again."""
-    for command, args in transaction.queued:
-        if command.prepare is not None:
-            try:
-                command.prepare(client, args)
-            except (CommandError, BrokerError):
-                pass  # it will fail in its place
+    paging = client.broker.paging
+    if paging.budget_bytes:
+        if transaction.kept is None:
+            changes = any(command.flags & WRITE for command, _ in transaction.queued)
+            transaction.kept = Kept(paging, changes)
+        _load(client, transaction, transaction.kept)
     journal = client.broker.journal
     adds = any(command.flags & WRITE for command, _ in transaction.queued)
     if adds and transaction.bytes > journal.room_bytes and not client.broker.low_on_disk:
         journal.waiters[client] = None
         raise MustWait
+
+
+def _load(client: "RespConnection", transaction: Transaction, kept: Kept) -> None:
+    """What the commands need is in memory, as far as that can be told before they are executed. Messages that were read
+    stay there, so that each call comes further."""
+    client.kept = kept
+    kept.reach.clear()
+    try:
+        for command, args in transaction.queued:
+            if command.prepare is not None:
+                try:
+                    command.prepare(client, args)
+                except TooMuch:
+                    forget(client)
+                    raise CommandError(TOO_MUCH) from None
+                except (CommandError, BrokerError):
+                    pass  # it will fail in its place
+    finally:
+        client.kept = client.recall = None
 
 
 def _execute(client: "RespConnection", transaction: Transaction) -> list[Any]:
@@ -127,7 +161,7 @@ def _reply(client: "RespConnection", command: Command, args: list[bytes]) -> Any
     try:
         reply = client.reply_to(command, args)
     except MustWait:
-        return CommandError(DISK_FULL)
+        return CommandError(NOT_AT_HAND)
     if client.clients.watching:
         client.clients.tell_monitors(client, command, args)
     return reply
