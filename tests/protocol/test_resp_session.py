@@ -164,6 +164,25 @@ def test_databases_are_virtual_hosts() -> None:
     assert other.ask("SELECT 3") == "OK"
 
 
+def test_a_client_is_one_connection_wherever_it_goes() -> None:
+    world = World()
+    client = world.redis()
+    administration, counts = world.broker.administration, world.broker.counts
+    administration.put_user("bob", *hash_password("b"), [])
+    administration.permit("bob", "/", EVERYTHING)
+    for line in ("SELECT 1", "SELECT 0", "AUTH bob b", "RESET", "SELECT 2", "SELECT 0"):
+        client.ask(line)
+    assert (counts.sessions_opened, len(world.broker.sessions)) == (1, 1)
+    administration.limit_user("guest", {"max-connections": 1})
+    administration.limit_vhost("/", {"max-connections": 1})
+    assert client.pipeline("SELECT 1", "SELECT 0", "AUTH guest guest", "RESET")[-1] == "RESET"
+    assert client.front.session is not None
+    assert world.redis().ask("PING").startswith("NOPERM")
+    client.eof()
+    world.redis()
+    assert (counts.sessions_opened, len(world.broker.sessions)) == (2, 1)
+
+
 def test_what_was_changed_is_told_when_it_is_durable_also_in_another_database() -> None:
     world = World()
     client = world.redis()

@@ -24,31 +24,35 @@ class Connecting(Consuming):
         """See `Broker`."""
         raise NotImplementedError
 
-    def open_session(self, outbox: Outbox, user: str, vhost: str, name: str) -> Session:
-        """A connection whose user has logged in; NotAllowed for a vhost that there is not, or not for this user."""
+    def open_session(
+        self, outbox: Outbox, user: str, vhost: str, name: str, before: Session | None = None
+    ) -> Session:
+        """A connection whose user has logged in; NotAllowed for a vhost that there is not, or not for this user.
+        `before`: what the same connection has had so far, and will close."""
         host = self.vhosts.get(vhost)
         if host is None:
             raise NotAllowed(f"vhost {vhost} not found")
         found = self.users.find(user)
         limit = host.limits.get(MAX_CONNECTIONS, -1)
-        if 0 <= limit <= host.sessions:
+        if 0 <= limit <= host.sessions - (before is not None and before.vhost == vhost):
             raise NotAllowed(
                 f"access to vhost '{vhost}' refused for user '{user}': connection limit ({limit}) is reached",
                 passing=True,
             )
-        if found is not None and 0 <= found.limit(MAX_CONNECTIONS) <= found.sessions:
-            raise NotAllowed(
-                f"connection refused for user '{user}': user connection limit "
-                f"({found.limit(MAX_CONNECTIONS)}) is reached",
-                passing=True,
-            )
+        if found is not None:
+            limit = found.limit(MAX_CONNECTIONS)
+            if 0 <= limit <= found.sessions - (before is not None and before.rights.user is found):
+                raise NotAllowed(
+                    f"connection refused for user '{user}': user connection limit ({limit}) is reached",
+                    passing=True,
+                )
         if found is None or self.users.rights(user, vhost).permission is None:
             raise NotAllowed(f"access to vhost '{vhost}' refused for user '{user}'")
         session = Session(outbox, self.users.rights(user, vhost), name)
         self.sessions[session] = None
         host.sessions += 1
         found.sessions += 1
-        self.counts.sessions_opened += 1
+        self.counts.sessions_opened += before is None
         return session
 
     def close_session(self, session: Session) -> None:

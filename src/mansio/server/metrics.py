@@ -55,7 +55,7 @@ METRICS: Final = (
     Metric(
         "connections_opened_total",
         "counter",
-        "Connections that were opened; a Redis client's once more with each SELECT.",
+        "Connections that were opened, and whose user was known.",
         lambda t, _: t.broker.counts.sessions_opened,
     ),
     Metric(

@@ -81,21 +81,22 @@ class RespConnection(Executing):
 
     def be_nobody(self) -> None:
         """Back to how it began: the default user, if it comes from this machine."""
-        self.leave()
         self.user, self.database, self.known = "", 0, False
         self._scan.trusted = False
         if self.peer.loopback and self.broker.users.find(self.default_user) is not None:
             self.be(self.default_user)
+        else:
+            self.leave()
         self.looked()
 
     def be(self, user: str) -> None:
         """The client is this user from now on, in the database where it is if he may be there."""
-        self.leave()
         self.user, self.known = user, True
         self._scan.trusted = True
         try:
             self.enter(user, self.database)
         except BrokerError:
+            self.leave()
             self.looked()  # SELECT may lead to where he may be
 
     def log_in(self, user: str, password: str, then: Any) -> None:
@@ -117,7 +118,8 @@ class RespConnection(Executing):
 
     def enter(self, user: str, database: int) -> None:
         """The client is this user, in this database; BrokerError."""
-        session = self.broker.open_session(self, user, self.databases[database], self.peer.name)
+        vhost = self.databases[database]
+        session = self.broker.open_session(self, user, vhost, self.peer.name, self.session)
         self.leave()
         self.session = session
         self.clients.sessions += 1
