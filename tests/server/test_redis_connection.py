@@ -1,13 +1,21 @@
 """Redis clients on fake sockets: strangers among them, and what is handed back when a reply does not leave."""
 
+import asyncio
 import logging
+import socket
+from typing import Any
 
 import pytest
 
 from mansio.core.limits import Limits
 from mansio.protocol.resp import connection
-from mansio.protocol.resp.connection import STRANGER_COMMANDS_MAX, RespConnection
+from mansio.protocol.resp.connection import (
+    PENDING_BYTES_MAX,
+    STRANGER_COMMANDS_MAX,
+    RespConnection,
+)
 from mansio.server.connection import STRANGER_BYTES, STRANGER_WRITE_BYTES, WRITE_HIGH_BYTES
+from mansio.server.peers import has_left
 from mansio.server.turn import STRANGERS_PER_TURN
 from tests.server.stage import Actor, Stage, play
 
@@ -281,5 +289,40 @@ def test_the_beginning_of_a_command_is_waited_for() -> None:
                 actor.send(bytes((octet,)))
             await stage.settle()
             assert actor.transport.take().startswith(reply)
+
+    play(scene)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_INFO"), reason="the system does not tell")
+def test_the_end_of_a_client_that_waits_and_is_not_read_from_is_noticed() -> None:
+    async def scene(stage: Stage) -> None:
+        actor, other = stage.redis(), stage.redis()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            client = socket.create_connection(listener.getsockname())
+            server, _ = listener.accept()
+
+        def extra(name: str, default: Any = None) -> Any:
+            return server if name == "socket" else default
+
+        actor.transport.get_extra_info = extra  # type: ignore[method-assign]
+        actor.send(b"BLPOP k 0\r\n")
+        await stage.settle()
+        while actor.transport.reading:
+            actor.send(b"PING\r\n" * 1000)
+        assert len(actor.connection.front.tail) > PENDING_BYTES_MAX
+        stage.turn.tick()
+        await stage.settle()
+        assert not actor.transport.gone
+        client.close()
+        async with asyncio.timeout(10):
+            while not has_left(actor.transport):
+                await asyncio.sleep(0.001)
+        stage.turn.tick()
+        await stage.settle()
+        server.close()
+        assert actor.transport.gone
+        other.send(b"RPUSH k a\r\nLLEN k\r\n")
+        await stage.settle()
+        assert other.transport.take() == b":1\r\n:1\r\n"
 
     play(scene)

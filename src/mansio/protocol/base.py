@@ -80,6 +80,10 @@ class Front(Outbox, Protocol):
         """Whether something of what it says waits for the log."""
 
     @property
+    def deaf(self) -> bool:
+        """Whether it is not read from since it waits for something, and only for as long as the peer is there."""
+
+    @property
     def blocked(self) -> bool:
         """Whether the peer was told that it is held back, for want of memory or disk."""
 

@@ -9,7 +9,7 @@ from mansio.protocol.base import Authenticator, Front, Peer
 from mansio.server.clock import Clock
 from mansio.server.door import Door
 from mansio.server.logs import fields
-from mansio.server.peers import peer_of
+from mansio.server.peers import has_left, peer_of
 
 if TYPE_CHECKING:
     from mansio.server.turn import Turn
@@ -267,6 +267,8 @@ class Connection(asyncio.BufferedProtocol):
                     self.front.received_ns = now_ns
                 self._unread_bytes = waiting
             self.front.tick(now_ns)
+            if self.front.deaf and self._transport is not None and has_left(self._transport):
+                self.abort()
         elif now_ns >= until_ns and self._transport is not None:
             if self._closing_until_ns or self._transport.get_write_buffer_size():
                 self.abort()  # a peer that does not read would keep it open for good

@@ -1,11 +1,14 @@
 """Who is at the other end of a connection: addresses, and the user that a certificate stands for."""
 
 import asyncio
+import socket
 from collections.abc import Mapping
 from typing import Any, Final
 
 from mansio.protocol.base import Peer
 
+TCP_LEFT: Final = (7, 8)
+"""TCP_CLOSE and TCP_CLOSE_WAIT, of which TCP_INFO begins with one (include/net/tcp_states.h of Linux)."""
 LOOPBACK: Final = ("127.", "::1", "::ffff:127.")
 """How the addresses of this machine itself begin, as the socket gives them."""
 
@@ -51,6 +54,18 @@ def peer_name(transport: asyncio.BaseTransport) -> str:
     theirs: Any = transport.get_extra_info("peername") or ("", 0)
     ours: Any = transport.get_extra_info("sockname") or ("", 0)
     return f"{theirs[0]}:{theirs[1]} -> {ours[0]}:{ours[1]}"
+
+
+def has_left(transport: asyncio.BaseTransport) -> bool:
+    """Whether the other end has closed a connection that is not read from, as far as the system has heard of that: not
+    while more is on its way than the system takes in. Linux only; False elsewhere."""
+    found: Any = transport.get_extra_info("socket")
+    if found is None or not hasattr(socket, "TCP_INFO"):
+        return False
+    try:
+        return found.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in TCP_LEFT
+    except OSError:  # no socket of TCP
+        return False
 
 
 def certificate_user(certificate: Mapping[str, Any], source: str) -> str:

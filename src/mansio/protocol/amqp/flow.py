@@ -201,6 +201,11 @@ class Flow(Login):
                 self.send_method(0, m.ConnectionUnblocked())
 
     @property
+    def deaf(self) -> bool:
+        """See `Front`."""
+        return False
+
+    @property
     def blocked(self) -> bool:
         """Whether the peer has been told, or is held back, for want of memory or disk."""
         return self._told_blocked

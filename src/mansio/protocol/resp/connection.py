@@ -212,6 +212,11 @@ class RespConnection(Executing):
     # -- the server's looks
 
     @property
+    def deaf(self) -> bool:
+        """See `Front`."""
+        return self.paused and self.blocking
+
+    @property
     def blocked(self) -> bool:
         """Whether it is held back for want of memory or disk: writes are refused instead."""
         return False

@@ -191,6 +191,11 @@ class ZmtpConnection(Security):
                 self.tail = bytes(tail[pos:])
 
     @property
+    def deaf(self) -> bool:
+        """See `Front`."""
+        return False
+
+    @property
     def blocked(self) -> bool:
         """Whether it is held back for want of memory or disk."""
         return self.paused
