@@ -2,6 +2,9 @@
 cimport cython
 from mansio.codec.resp cimport Scan, encode_reply
 
+cdef class Raw:
+    cdef readonly bytes data
+
 cdef class Common:
     cdef public long long commands
     cdef public bint watching
@@ -20,7 +23,7 @@ cdef class Quick:
 
     @cython.locals(args=list, entry=tuple, least=Py_ssize_t, most=Py_ssize_t, flags=int, gathers=bint)
     cpdef receive_buffer(self, bytearray buf, Py_ssize_t end, long long now_ns)
-    @cython.locals(common=Common)
+    @cython.locals(common=Common, raw=Raw)
     cdef _execute(self, object handler, list args, int flags, bint gathers, object command)
     cdef _say(self, object data)
     @cython.locals(out=list)

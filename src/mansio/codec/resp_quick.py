@@ -8,15 +8,16 @@ Like resp.py this is both the compiled form (types in `resp_quick.pxd`) and the 
 """
 
 from collections import deque
-from typing import Any, NamedTuple
+from typing import Any
 
 from mansio.codec.resp import Scan, encode_reply
 
 
-class Raw(NamedTuple):
+class Raw:
     """A reply that was encoded elsewhere."""
 
-    data: bytes
+    def __init__(self, data: bytes) -> None:
+        self.data = data
 
 
 class NoReply:
@@ -160,7 +161,8 @@ class Quick:
                 return
         common.commands += 1
         if type(reply) is Raw:
-            self._say(reply[0])
+            raw: Raw = reply
+            self._say(raw.data)
         elif reply is not NO_REPLY and not self.closed:
             self._say(encode_reply(reply, self.proto, self._rare))
         if common.ready or common.stirred:

@@ -238,6 +238,19 @@ class Lists:
             queue.expiry.after()
         return taken
 
+    def take_one(self, queue: Queue, left: bool) -> Span:
+        """The same for one element, which is there."""
+        taken = queue.take_head(1) if queue.head_left is left else queue.take_last(1)
+        settling = self._broker.settling
+        settling.settled(queue, taken.run, taken.base + taken.start, 1, 1)
+        counts = settling.counts
+        counts.delivered += 1
+        if taken.redelivered:
+            counts.redelivered += 1
+        if queue.expiry is not None:
+            queue.expiry.after()
+        return taken
+
     def values(
         self, queue: Queue, left: bool, spans: Sequence[Span], recall: Recall
     ) -> list[bytes]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
+from mansio.codec.resp import encode_bodies
 from mansio.core.queue import Queue
 from mansio.core.rights import Rights
 from mansio.protocol.resp.arguments import integer
@@ -130,25 +131,32 @@ def _push_if_there(left: bool) -> Callable[["RespConnection", list[bytes]], Any]
 def _pop(left: bool) -> Callable[["RespConnection", list[bytes]], Any]:
     def pop(client: "RespConnection", args: list[bytes]) -> Any:
         """LPOP key [count], RPOP"""
+        if len(args) == 2:
+            return pop_one(client, args)
         if len(args) > 3:
             raise wrong_number(args[0].lower().decode())
-        count = 1
-        if len(args) == 3:
-            count = integer(args[2], NOT_POSITIVE)
-            if count < 0:
-                raise CommandError(NOT_POSITIVE)
+        count = integer(args[2], NOT_POSITIVE)
+        if count < 0:
+            raise CommandError(NOT_POSITIVE)
         queue = look_up(client, args[1])
         if queue is None:
-            return NULL_ARRAY if len(args) == 3 else None
-        if len(args) == 2 and client.broker.lists.at_hand(queue, left, 1):
-            taken = client.broker.lists.take(queue, left, 1)
-            if not queue.ready_count:
-                client.keys.gone(args[1])
-            return Raw(bulk(taken, False))
+            return NULL_ARRAY
         if not count:
             return []
-        reply = take(client, args, args[1], queue, left, count)
-        return reply if len(args) == 3 else Raw(reply.data[4:])
+        return take(client, args, args[1], queue, left, count)
+
+    def pop_one(client: "RespConnection", args: list[bytes]) -> Any:
+        queue = look_up(client, args[1])
+        if queue is None:
+            return None
+        run = (queue.ready[0] if queue.head_left is left else queue.last()).run
+        if not run.data:
+            return Raw(take(client, args, args[1], queue, left, 1).data[4:])
+        i = client.broker.lists.take_one(queue, left).start
+        if not queue.ready_count:
+            client.keys.gone(args[1])
+        skips = tuple([route.skip for route in run.routes])
+        return Raw(encode_bodies(run.data, run.stride, run.ends, skips, run.which, i, i + 1))
 
     return pop
 
