@@ -27,6 +27,9 @@ _OFFSET_ENTRY = b"\x0fx-stream-offsetl"
 _HEADERS, _DELIVERY_MODE, _CONTENT_TYPE, _CONTENT_ENCODING = 0x2000, 0x1000, 0x8000, 0x4000
 _FRAME = struct.Struct(">BHI")
 _HEADER = struct.Struct(">BHIHHQH")  # frame, class, weight, size of the body, flags
+_HEADER_AND_SIZE = struct.Struct(">BHIHHQHI")  # the same, and the size of the table
+_STRING = struct.Struct(">BI")
+_OCTETS = [bytes((i,)) for i in range(NAME_BYTES_MAX + 1)]
 _U32 = struct.Struct(">I")
 _I64 = struct.Struct(">q")
 _HEADER_PAYLOAD = 14
@@ -47,8 +50,8 @@ def encode_entry(fields: list[bytes], offset: int, frame_max: int) -> tuple[byte
     """The frames of an entry with these fields (name, value, name, value …), on channel 0, and where in them the offset
     stands, i64. `frame_max`: bytes of the largest body frame, framing included."""
     body = b""
-    parts: list[bytes] = []
-    before = -1  # parts in front of the offset
+    parts: list[bytes] = [b""]
+    before = front_bytes = -1  # parts in front of the offset, and their size
     size = 0
     names = set()
     for i in range(0, len(fields), 2):
@@ -62,6 +65,7 @@ def encode_entry(fields: list[bytes], offset: int, frame_max: int) -> tuple[byte
                 return _encode_packed(fields, offset, frame_max)
             body = value
             before = len(parts)
+            front_bytes = size
             continue
         if not name.isascii():
             try:
@@ -69,19 +73,21 @@ def encode_entry(fields: list[bytes], offset: int, frame_max: int) -> tuple[byte
             except UnicodeDecodeError:
                 return _encode_packed(fields, offset, frame_max)
         size += len(name) + len(value) + 6
-        parts.append(b"%c%bS%b%b" % (len(name), name, _U32.pack(len(value)), value))
+        parts += (_OCTETS[len(name)], name, _STRING.pack(83, len(value)), value)
     if size > HEADERS_BYTES_MAX or _OFFSET in names:
         return _encode_packed(fields, offset, frame_max)
     if before < 0:
         before = len(parts)
-    front = b"".join(parts[:before])
-    table = b"%b%b%b%b" % (front, _OFFSET_ENTRY, _I64.pack(offset), b"".join(parts[before:]))
-    head = _HEADER.pack(
-        2, 0, _HEADER_PAYLOAD + 4 + len(table) + 1, 60, 0, len(body), _HEADERS | _DELIVERY_MODE
+        front_bytes = size
+    parts.insert(before, _OFFSET_ENTRY + _I64.pack(offset))
+    size += len(_OFFSET_ENTRY) + 8
+    parts[0] = _HEADER_AND_SIZE.pack(
+        2, 0, _HEADER_PAYLOAD + 4 + size + 1, 60, 0, len(body), _HEADERS | _DELIVERY_MODE, size
     )
-    frames = b"%b%b%b\x02\xce" % (head, _U32.pack(len(table)), table)
-    at = len(head) + 4 + len(front) + len(_OFFSET_ENTRY)
-    return (frames + _body_frames(body, frame_max) if body else frames), at
+    parts.append(b"\x02\xce")
+    if body:
+        parts.append(_body_frames(body, frame_max))
+    return b"".join(parts), _HEADER_AND_SIZE.size + front_bytes + len(_OFFSET_ENTRY)
 
 
 def _encode_packed(fields: list[bytes], offset: int, frame_max: int) -> tuple[bytes, int]:
