@@ -58,6 +58,7 @@ class Executing(Output):
     """See connection.py, which has the rest."""
 
     executing: bool
+    paused: bool
     session: Session | None
     name: bytes
 
@@ -295,7 +296,7 @@ class Executing(Output):
         self.blocking = False
         self._cancel = None
         self.answer(encode(reply, self.proto))
-        if not self.waiting:
+        if not self.waiting and (self._pending or self.tail or self.paused or self._scan.fault):
             self.waiting = True  # until `go_on`
             self.broker.resumed.append(self)
 
