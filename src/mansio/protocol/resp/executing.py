@@ -266,6 +266,11 @@ class Executing(Output):
         except BrokerError as error:
             return errors.refusal(error)
 
+    def hold(self) -> None:
+        """See `Outbox`. Where replies do not wait for the log, none does."""
+        if self._waits_for_log:
+            super().hold()
+
     def wait_for_log(self, flags: int) -> None:
         """What is said from here on waits until the log has what was changed."""
         if self._waits_for_log and self.session is not None:
