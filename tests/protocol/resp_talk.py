@@ -147,9 +147,12 @@ class World(talk.World):
 class RedisTalker:
     """One client. What it is sent is kept until it hears it."""
 
-    def __init__(self, world: World, loopback: bool = True, **how: Any) -> None:
+    def __init__(
+        self, world: World, loopback: bool = True, certificate_user: str | None = None, **how: Any
+    ) -> None:
         self.world = world
-        peer = Peer(f"127.0.0.1:{len(world.talkers) + 1} -> 127.0.0.1:6379", loopback, "127.0.0.1")
+        name = f"127.0.0.1:{len(world.talkers) + 1} -> 127.0.0.1:6379"
+        peer = Peer(name, loopback, "127.0.0.1", certificate_user)
         announced: list[Any] = world.announced
         self.front = RespConnection(world.broker, world.users, peer, announced, world.now_ns, **how)
         self.rest = b""

@@ -113,6 +113,25 @@ def test_logins() -> None:
     assert client.ask("ACL WHOAMI") == b"guest"
 
 
+def test_a_certificate_logs_in() -> None:
+    world = World()
+    world.broker.administration.put_user("ann", "", "", [])
+    world.broker.administration.permit("ann", "/", EVERYTHING)
+    client = world.redis(loopback=False, certificate_user="ann")
+    world.turn()
+    assert client.pipeline("ACL WHOAMI", "LPUSH l a") == [b"ann", 1]
+    assert client.pipeline("RESET", "ACL WHOAMI") == ["RESET", b"ann"]
+    assert client.pipeline("SELECT 0", "HELLO 3", "RESET", "PING")[-2:] == ["RESET", "PONG"]
+    for name in ("", "bob"):
+        stranger = world.redis(loopback=False, certificate_user=name)
+        world.turn()
+        assert stranger.ask("LLEN l").startswith("NOAUTH")
+        local = world.redis(certificate_user=name)
+        world.turn()
+        assert local.ask("ACL WHOAMI") == b"guest"
+    assert world.redis(certificate_user="ann").ask("ACL WHOAMI") == b"ann"
+
+
 def test_hello() -> None:
     client = World().redis()
     about = client.ask("HELLO 3 AUTH guest guest SETNAME bob")

@@ -16,7 +16,9 @@ from tests.conftest import BrokerProcess, BrokerStarter, find_free_port
 class RedissBroker:
     """A broker with TLS at both fronts. Its certificates are copies, so that a test may change them."""
 
-    def __init__(self, start: BrokerStarter, certificates: Path, folder: Path, *more: str) -> None:
+    def __init__(
+        self, start: BrokerStarter, certificates: Path, folder: Path, *more: str, **environ: str
+    ) -> None:
         self._certificates = certificates
         self._folder = folder
         self.ports = {"AMQP": find_free_port(), "Redis": find_free_port()}
@@ -26,7 +28,7 @@ class RedissBroker:
         options += ["--redis-tls-port", str(self.ports["Redis"]), "--in-memory", *more]
         for key, name in (("cert", "server.pem"), ("key", "server.key"), ("ca", "ca.pem")):
             options += [f"--tls-{key}", str(folder / name)]
-        self.process: BrokerProcess = start(*options)
+        self.process: BrokerProcess = start(*options, **environ)
         self.process.wait_for_log("Ctrl-C" if "--tls-only" not in more else "live in memory")
 
     def use(self, name: str) -> None:
@@ -113,3 +115,17 @@ def test_required_certificates_are_asked_of_redis_clients(
     ):
         ask(sock, b"PING\r\n", 7)
     broker.process.wait_for_log("it has presented no certificate, and tls_verify is required")
+
+
+def test_a_certificate_logs_a_redis_client_in(
+    start_broker: BrokerStarter, certificates: Path, tmp_path: Path
+) -> None:
+    verify = ("--tls-verify", "optional")
+    broker = RedissBroker(start_broker, certificates, tmp_path, *verify, MANSIO_REDIS_USER="nobody")
+    with broker.connect(client_context(certificates, "client-guest")) as sock:
+        assert ask(sock, b"ACL WHOAMI\r\n", 11) == b"$5\r\nguest\r\n"
+    for name in ("client-ann", ""):  # whom nobody knows, and none
+        with broker.connect(client_context(certificates, name)) as sock:
+            error = b"-NOAUTH Authentication required.\r\n"
+            assert ask(sock, b"GET k\r\n", len(error)) == error
+            assert ask(sock, b"AUTH guest guest\r\n", 5) == b"+OK\r\n"

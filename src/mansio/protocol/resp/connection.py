@@ -80,9 +80,29 @@ class RespConnection(Executing):
         return self.peer.name.partition(" -> ")[0]
 
     def be_nobody(self) -> None:
-        """Back to how it began: the default user, if it comes from this machine."""
+        """Back to how it began: the user whom its certificate names, who is looked for first; or the default user, if
+        it comes from this machine."""
         self.user, self.database, self.known = "", 0, False
         self._scan.trusted = False
+        if self.peer.certificate_user:
+            self.leave()
+            self.looked()
+            self.block(_nothing, NO_REPLY)
+            credentials = Credentials(self.peer.certificate_user, None, "EXTERNAL")
+            self.authenticator.begin(credentials, self.peer, self._recognized)
+        else:
+            self._be_default()
+
+    def _recognized(self, verdict: Verdict) -> None:
+        if self.closed:
+            return
+        if verdict.user is not None:
+            self.be(verdict.user)
+        else:
+            self._be_default()
+        self.unblock_with(NO_REPLY)
+
+    def _be_default(self) -> None:
         if self.peer.loopback and self.broker.users.find(self.default_user) is not None:
             self.be(self.default_user)
         else:

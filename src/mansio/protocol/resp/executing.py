@@ -295,12 +295,13 @@ class Executing(Output):
         self._nothing = nothing
 
     def unblock_with(self, reply: Any) -> None:
-        """The command that waits has its reply. What is pending goes on in the next pass."""
+        """The command that waits has its reply, or needs none. What is pending goes on in the next pass."""
         if self._finishing is not None:
             return
         self.blocking = False
         self._cancel = None
-        self.answer(encode(reply, self.proto))
+        if reply is not NO_REPLY:
+            self.answer(encode(reply, self.proto))
         if not self.waiting and (self._pending or self.tail or self.paused or self._scan.fault):
             self.waiting = True  # until `go_on`
             self.broker.resumed.append(self)
