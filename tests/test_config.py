@@ -6,7 +6,7 @@ import pytest
 
 from mansio.config import Config, ConfigError, load
 from mansio.config_settings import SETTINGS
-from mansio.config_values import MIB
+from mansio.config_values import MIB, curve_key, curve_text
 from mansio.core.limits import NS, Limits
 from mansio.protocol.resp.connection import DATABASES
 
@@ -242,3 +242,36 @@ def test_a_password_is_shown_nowhere(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load({}, {}, str(file))
     assert "hunter2" not in str(caught.value)
+
+
+KEY, OTHER = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7", "D:)Q[IlAW!ahhC2ac:9*A}h:p?([4%wOTJ%JR%cs"
+"""Those of RFC 26."""
+
+
+def test_keys_of_zeromq_sockets(tmp_path: Path) -> None:
+    raw = bytes.fromhex("BB88471D65E2659B30C55A5321CEBB5AAB2B70A398645C26DCA2B2FCB43FC518")
+    assert curve_key("Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID") == raw
+    assert curve_text(raw) == "Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID"
+    with_key = {"zmq_curve_secret_key_file": "k"}
+    users = load(with_key | {"zmq_curve_users": f"ann={KEY}, b=b={OTHER}"}, {}).zmq_curve_users
+    assert users == ((curve_key(KEY), "ann"), (curve_key(OTHER), "b=b"))
+    file = tmp_path / "mansio.toml"
+    file.write_text(
+        f"zmq_curve_secret_key_file = 'k'\n[zmq_curve_users]\nann = ['{KEY}', '{OTHER}']\n"
+    )
+    assert dict(load({}, {}, str(file)).zmq_curve_users) == dict.fromkeys(
+        (curve_key(KEY), curve_key(OTHER)), "ann"
+    )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [f"ann:{KEY}", f"={KEY}", KEY, f"ann={KEY[:-1]}", f"ann={'#' * 40}", f"ann={KEY},bob={KEY}", 3],
+)
+def test_keys_that_are_none(value: object) -> None:
+    assert "zmq_curve_users = " in fault({"zmq_curve_users": value})
+
+
+def test_keys_of_clients_need_one_of_the_broker() -> None:
+    assert "needs zmq_curve_secret_key_file" in fault({"zmq_curve_users": f"ann={KEY}"})
+    assert "needs zmq_curve_secret_key_file" in fault({"zmq_curve_only": "true"})

@@ -54,6 +54,11 @@ class Config:
     zmq_default_queue: str = "tasks"
     zmq_mode: str = "put"
     zmq_call_timeout_ms: int = 30_000
+    zmq_curve_secret_key_file: str = ""
+    """Empty: no CURVE."""
+    zmq_curve_users: tuple[tuple[bytes, str], ...] = ()
+    """Public keys of clients, and the user that each is."""
+    zmq_curve_only: bool = False
     majordomo_heartbeat_ms: int = 2_500
     majordomo_liveness: int = 3
     majordomo_expiry_ms: int = 600_000
@@ -155,6 +160,10 @@ def _contradictions(config: Config) -> list[str]:
         faults.append(f"tls_verify = {config.tls_verify} needs tls_ca: which certificates to trust")
     if config.tls_only and not config.tls_port:
         faults.append("tls_only needs tls_port")
+    if not config.zmq_curve_secret_key_file:
+        for key in ("zmq_curve_users", "zmq_curve_only"):
+            if getattr(config, key):
+                faults.append(f"{key} needs zmq_curve_secret_key_file: the key of the broker")
     return faults
 
 

@@ -7,6 +7,7 @@ from mansio.config_values import (
     GIB,
     KIB,
     MIB,
+    curve_users,
     databases,
     name_or_none,
     names,
@@ -117,6 +118,17 @@ SETTINGS: Final[dict[str, Setting]] = {
         whole(1, MAJORDOMO_MS_MAX),
         f"a whole number from 1 to {MAJORDOMO_MS_MAX}",
         "milliseconds that a request to Titanic and its reply are kept if nobody closes it",
+    ),
+    "zmq_curve_secret_key_file": Setting(
+        text_or_none, "a path", "file with the secret key of the broker, for ZeroMQ's CURVE"
+    ),
+    "zmq_curve_users": Setting(
+        curve_users,
+        "pairs NAME=KEY with commas, or a table, of users and public keys of 40 characters",
+        "ZeroMQ sockets that come in with their keys, and who they are",
+    ),
+    "zmq_curve_only": Setting(
+        yes_or_no, "true or false", "whether all ZeroMQ sockets have to use CURVE"
     ),
     "tls_port": Setting(
         whole(0, 65535), "a whole number from 0 to 65535", "TCP port for TLS; 0 is off"

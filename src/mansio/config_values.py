@@ -90,6 +90,57 @@ def databases(value: object) -> tuple[str, ...]:
     return tuple(found)
 
 
+_Z85: Final = (
+    "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
+)
+KEY_CHARACTERS: Final = 40
+
+
+def curve_key(value: object) -> bytes:
+    """Read a key of ZeroMQ's CURVE, 32 bytes: the 40 characters of Z85 (RFC 32) that libzmq makes and takes."""
+    if not isinstance(value, str) or len(value) != KEY_CHARACTERS:
+        raise ValueError
+    key = b""
+    for at in range(0, KEY_CHARACTERS, 5):
+        number = 0
+        for character in value[at : at + 5]:
+            number = number * 85 + _Z85.index(character)
+        if number >= 1 << 32:
+            raise ValueError
+        key += number.to_bytes(4, "big")
+    return key
+
+
+def curve_text(key: bytes) -> str:
+    """A key as `curve_key` reads it."""
+    text = ""
+    for at in range(0, len(key), 4):
+        number = int.from_bytes(key[at : at + 4], "big")
+        text += "".join(_Z85[number // 85**power % 85] for power in (4, 3, 2, 1, 0))
+    return text
+
+
+def curve_users(value: object) -> tuple[tuple[bytes, str], ...]:
+    """Read which public key is whose: "ann=KEY,bob=KEY", or a table of TOML with a key, or a list of keys, by name."""
+    if isinstance(value, tuple):
+        return value
+    pairs: list[tuple[str, object]] = []
+    if isinstance(value, str):
+        for each in filter(None, map(str.strip, value.split(","))):
+            pairs.append((each[: -KEY_CHARACTERS - 1].strip(), each[-KEY_CHARACTERS:]))
+            if each[-KEY_CHARACTERS - 1 : -KEY_CHARACTERS] != "=":
+                raise ValueError
+    elif isinstance(value, dict):
+        for name, keys in value.items():
+            pairs += [(name, key) for key in (keys if isinstance(keys, list) else [keys])]
+    else:
+        raise ValueError
+    found = {curve_key(key): text(name) for name, key in pairs}
+    if len(found) < len(pairs):
+        raise ValueError
+    return tuple(found.items())
+
+
 def text_or_none(value: object) -> str:
     """Read a text; empty stands for none."""
     if not isinstance(value, str):

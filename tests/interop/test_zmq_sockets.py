@@ -4,6 +4,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -203,3 +204,63 @@ def test_strangers_of_one_address_are_counted_until_they_are_let_in(
     for peer in peers:
         peer.close()
     assert not re.search("have not logged in", broker.log_text())
+
+
+class Keys:
+    """Of a broker and of a client that it knows as guest."""
+
+    def __init__(self, folder: Path) -> None:
+        self.server, secret = zmq.curve_keypair()
+        self.client, self.client_secret = zmq.curve_keypair()
+        path = folder / "broker.key"
+        path.write_bytes(secret)
+        self.environ = {
+            "MANSIO_ZMQ_CURVE_SECRET_KEY_FILE": str(path),
+            "MANSIO_ZMQ_CURVE_USERS": f"guest={self.client.decode()}",
+        }
+
+    def options(self, server: bytes = b"") -> dict[str, bytes]:
+        return {
+            "curve_serverkey": server or self.server,
+            "curve_publickey": self.client,
+            "curve_secretkey": self.client_secret,
+        }
+
+
+def test_sockets_with_keys(
+    start_broker: BrokerStarter, context: "zmq.Context[Any]", tmp_path: Path
+) -> None:
+    keys = Keys(tmp_path)
+    broker = start_broker("--in-memory", zmq=True, **keys.environ)
+    assert keys.server.decode() in broker.wait_for_log("the public key of this broker")
+    clients = [Client(context, kind, broker.zmq_port, **keys.options()) for kind in TYPES]
+    for each in (*clients, Client(context, "REQ", broker.zmq_port)):
+        each.shaken()
+    heartbeats = {"heartbeat_ivl": 50, "heartbeat_timeout": 500, "heartbeat_ttl": 1000}
+    client = Client(context, "REQ", broker.zmq_port, **keys.options(), **heartbeats).shaken()
+    client.socket.rcvtimeo = int(WAIT_S * 1000)
+    for body in (b"", b"x", b"y" * 300, b"z" * 1_000_000):
+        client.socket.send_multipart([b"PUT", b"sealed", body])
+        assert client.socket.recv_multipart()[0] == b"200"
+        client.socket.send_multipart([b"GET", b"sealed"])
+        assert body in client.socket.recv_multipart()
+    assert client.hears_nothing(1000)
+
+
+def test_sockets_with_other_keys(
+    start_broker: BrokerStarter, context: "zmq.Context[Any]", tmp_path: Path
+) -> None:
+    keys = Keys(tmp_path)
+    broker = start_broker("--in-memory", zmq=True, MANSIO_ZMQ_CURVE_ONLY="true", **keys.environ)
+    other = zmq.curve_keypair()
+    options = keys.options() | {"curve_publickey": other[0], "curve_secretkey": other[1]}
+    stranger = Client(context, "REQ", broker.zmq_port, **options)
+    stranger.wait_for(Event.HANDSHAKE_FAILED_AUTH)
+    broker.wait_for_log("nobody in zmq_curve_users has its key")
+    options = keys.options(other[0])
+    mistaken = Client(context, "REQ", broker.zmq_port, **options)
+    mistaken.wait_for(Event.HANDSHAKE_FAILED_AUTH)
+    broker.wait_for_log("its HELLO is not for the key of this broker")
+    keyless = Client(context, "REQ", broker.zmq_port)
+    keyless.wait_for(Event.DISCONNECTED)
+    broker.wait_for_log("known here: CURVE")

@@ -7,9 +7,11 @@ from mansio.core.limits import NS, Limits
 from mansio.core.rights import Permission
 from mansio.core.users import MAX_CONNECTIONS
 from mansio.protocol.base import Verdict
+from mansio.protocol.zmtp.curve import Curve
 from mansio.protocol.zmtp.metadata import encode_metadata
 from mansio.protocol.zmtp.settings import ZmtpSettings
 from mansio.protocol.zmtp.states import COMMANDS, State
+from tests.protocol.curve_talk import CurveClient
 from tests.protocol.zmtp_talk import LOGIN, SIGNATURE, Command, World, ZmtpPeer, greeting, hello
 
 REFUSED = b"\x03400"
@@ -226,17 +228,27 @@ def test_commands_in_another_order_are_the_end(mechanism: str, name: bytes) -> N
     assert peer.closed and f"a command {name.decode()} when" in peer.reason
 
 
+def keyed(world: World) -> tuple[ZmtpPeer, CurveClient]:
+    """A peer for which the broker has a key."""
+    secret = bytes(range(32))
+    curve = Curve(secret, {}, lambda size: bytes(range(1, size + 1)))
+    client = CurveClient(curve.public_key, bytes(range(1, 33)))
+    return world.socket(settings=ZmtpSettings(curve=curve)), client
+
+
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize(
-    "name", [b"READY", b"HELLO", b"INITIATE", b"PING", b"SUBSCRIBE", b"CANCEL", b"X"]
+    "name", [b"READY", b"HELLO", b"INITIATE", b"PING", b"PONG", b"SUBSCRIBE", b"CANCEL", b"X"]
 )
 def test_every_pair_of_state_and_command(state: State, name: bytes) -> None:
     """What the table does not have is an error in every state but OPEN."""
-    peer = World().socket()
+    peer, client = keyed(World())
     before = {
         State.READY: greeting(),
         State.HELLO: greeting("PLAIN"),
         State.INITIATE: greeting("PLAIN") + hello(*LOGIN),
+        State.CURVE_HELLO: greeting("CURVE"),
+        State.CURVE_INITIATE: greeting("CURVE") + client.hello(),
         State.OPEN: greeting() + ready(),
     }
     if state not in before:

@@ -4,7 +4,7 @@ import logging
 
 from mansio.config import Config
 from mansio.core.users import Users
-from mansio.server import exposure, storage
+from mansio.server import curve, exposure, storage
 from mansio.server.entrances import ENTRANCES, Entrances
 from mansio.server.listeners import shown
 from mansio.server.logs import fields
@@ -30,14 +30,18 @@ def announce(entrances: Entrances, config: Config, users: Users) -> None:
         for address in entrances.tls_addresses(protocol):
             about = _fields(address, protocol)
             logger.info("listening on %s with TLS%s", address, which, extra=about)
+    clear = entrances.addresses("ZeroMQ")
+    if entrances.curve is not None and clear:
+        curve.tell(entrances.curve, config)
+    encrypted = clear if config.zmq_curve_only else []
     for line in exposure.warnings(
-        entrances.addresses(),
+        [address for address in entrances.addresses() if address not in encrypted],
         entrances.tls_addresses(),
         users,
         config.loopback_users,
         entrances.addresses("Redis") + entrances.tls_addresses("Redis"),
         config.redis_user,
-        entrances.addresses("ZeroMQ"),
+        [] if encrypted else clear,
         config.zmq_user,
     ):
         logger.warning("%s", line)

@@ -6,15 +6,19 @@ the default of any other front          ──► None, and one line that says s
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mansio.config import Config
 from mansio.server import tls
 from mansio.server.acceptor import Factory
+from mansio.server.curve import open_curve
 from mansio.server.listeners import Gate, ListenError, Listeners
 from mansio.server.logs import fields
 from mansio.server.tasks import Tasks
 from mansio.server.tls_porter import Porter
+
+if TYPE_CHECKING:
+    from mansio.protocol.zmtp.curve import Curve
 
 logger = logging.getLogger("mansio.listeners")
 
@@ -39,10 +43,12 @@ ENTRANCES: Final = (
 
 
 class Entrances:
-    """The listeners of all fronts that are open, by protocol. One porter lets all those with TLS in."""
+    """The listeners of all fronts that are open, by protocol. One porter lets all those with TLS in;
+    `curve` has the keys of ZeroMQ sockets."""
 
-    def __init__(self, porter: Porter | None = None) -> None:
+    def __init__(self, porter: Porter | None = None, curve: "Curve | None" = None) -> None:
         self.porter = porter
+        self.curve = curve
         self.listeners: dict[str, Listeners] = {}
 
     @property
@@ -95,8 +101,8 @@ class Entrances:
 
 
 def open_entrances(config: Config) -> Entrances:
-    """With TLS and without, as the settings say. Errors: ListenError, TlsError."""
-    entrances = Entrances(tls.open_porter(config))
+    """With TLS and without, as the settings say. Errors: ListenError, TlsError, CurveError."""
+    entrances = Entrances(tls.open_porter(config), open_curve(config))
     entrances.open(config)
     return entrances
 

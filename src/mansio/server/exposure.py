@@ -22,7 +22,8 @@ UNASKED: Final = (
 )
 CLEAR: Final = (
     "%s can be reached from other machines WITHOUT ENCRYPTION: ZeroMQ sockets log in with PLAIN, and whoever is on the"
-    ' way can read and change passwords and messages. Use zmq_bind = "127.0.0.1", or --zmq-port 0'
+    " way can read and change passwords and messages. Use zmq_curve_only with zmq_curve_secret_key_file, or"
+    ' zmq_bind = "127.0.0.1"'
 )
 FROM_ANYWHERE: Final = "ANYBODY CAN LOG IN, since he is not one of loopback_users"
 

@@ -34,6 +34,7 @@ from mansio.server import clock, logs, memory, storage, tls
 from mansio.server.announcement import announce
 from mansio.server.authenticator import LoginAuthenticator
 from mansio.server.control import Control
+from mansio.server.curve import CurveError
 from mansio.server.entrances import Entrances, open_entrances
 from mansio.server.fronts import factories
 from mansio.server.listeners import ListenError
@@ -81,7 +82,7 @@ def run(config: Config) -> int:
     try:
         entrances = open_entrances(config)
         exporter = _open_exporter(config)
-    except (ListenError, TlsError) as error:
+    except (ListenError, TlsError, CurveError) as error:
         logger.error("%s", error, extra=fields(bind=config.bind, port=config.port))
         return EXIT_FAILED
     loop_name, loop_factory = _choose_loop()
@@ -128,7 +129,7 @@ async def serve(config: Config, entrances: Entrances, exporter: "Exporter | None
     control = Control(turn)
     await control.open(storage.data_directory(config), not config.in_memory)
     count = lambda: len(turn.connections) + entrances.strangers  # noqa: E731
-    entrances.serve(factories(turn, config), count, possible, tasks)
+    entrances.serve(factories(turn, config, entrances.curve), count, possible, tasks)
     announce(entrances, config, turn.broker.users)
     gc.collect()
     gc.freeze()

@@ -2,7 +2,7 @@
 `output.py`; here are its bytes, its flow, and its end."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mansio.codec.zmtp import BODIES, COMMANDED
 from mansio.core.broker import Broker
@@ -18,6 +18,9 @@ from mansio.protocol.zmtp.role import Role
 from mansio.protocol.zmtp.security import Security
 from mansio.protocol.zmtp.settings import ZmtpSettings
 from mansio.protocol.zmtp.states import State
+
+if TYPE_CHECKING:
+    from mansio.protocol.zmtp.curve import CurveSession
 
 SUBSCRIBERS = frozenset(("SUB", "XSUB"))
 """Peers whose messages are subscriptions, where they do not come as commands: \\x01 and the prefix, or \\x00 and it."""
@@ -75,9 +78,25 @@ class ZmtpConnection(Security):
             if self.closed or self.waiting or (pos == before and state is self.state):
                 return pos
         items: list[Any] = []
-        pos = self._scan.scan(buf, pos, end, items)
+        if self._curve is None:
+            pos = self._scan.scan(buf, pos, end, items)
+        else:
+            pos = self._scan_sealed(self._curve, buf, pos, end, items)
         self._pending = self._take(self.role, items)
         self._break_off()
+        return pos
+
+    def _scan_sealed(
+        self, curve: "CurveSession", buf: bytearray, pos: int, end: int, out: list[Any]
+    ) -> int:
+        """`Scan.scan` of what is in MESSAGEs of CURVE."""
+        items: list[Any] = []
+        pos = self._sealed.scan(buf, pos, end, items)
+        frames, whole = curve.open(items)
+        self._scan.scan(bytearray(frames), 0, len(frames), out)
+        if not whole:
+            self._scan.fault = self._scan.fault or "a MESSAGE of CURVE that cannot be opened"
+        self._scan.fault = self._scan.fault or self._sealed.fault
         return pos
 
     def _take(self, role: Any, items: list[Any]) -> list[Any]:

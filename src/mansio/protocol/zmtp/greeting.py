@@ -9,13 +9,13 @@
 libzmq says its greeting in three steps, each when it has seen some of ours, so ours has two parts: see `OPENING`.
 """
 
+from collections.abc import Collection
 from typing import Final, NamedTuple
 
 GREETING_BYTES: Final = 64
 SIGNATURE: Final = b"\xff\0\0\0\0\0\0\0\0\x7f"
 OPENING: Final = SIGNATURE + b"\x03\x01"
 """What is said at the first sign of a peer: signature and version, 3.1."""
-MECHANISMS: Final = ("NULL", "PLAIN")
 
 _HTTP: Final = (b"GET ", b"HEAD", b"POST", b"PUT ", b"DELE", b"OPTI", b"PATC", b"CONN", b"PRI ")
 _TOLD_BYTES: Final = 4
@@ -37,8 +37,9 @@ def rest_of_greeting(mechanism: str) -> bytes:
     return mechanism.encode().ljust(20, b"\0") + as_server + bytes(31)
 
 
-def parse_greeting(data: bytes) -> Greeting | str | None:
-    """What the first bytes of a peer say: None if there are not enough of them, or why there is no use in going on."""
+def parse_greeting(data: bytes, mechanisms: Collection[str]) -> Greeting | str | None:
+    """What the first bytes of a peer say: None if there are not enough of them, or why there is no use in going on, as
+    when it asks for none of these mechanisms."""
     if not data:
         return None
     if data[0] != 0xFF:
@@ -53,9 +54,9 @@ def parse_greeting(data: bytes) -> Greeting | str | None:
         return None
     name = data[12:32].rstrip(b"\0")
     mechanism = name.decode("ascii", "backslashreplace")
-    if mechanism not in MECHANISMS:
-        known = ", ".join(MECHANISMS)
-        return f"it asks for the security mechanism {mechanism!r}; there are {known}"
+    if mechanism not in mechanisms:
+        known = " and ".join(mechanisms)
+        return f"it asks for the security mechanism {mechanism!r}; known here: {known}"
     minor = min(data[11], 1) if data[10] == 3 else 1
     return Greeting(minor, mechanism, data[32] == 1)
 

@@ -29,12 +29,19 @@ class Output:
         self._gates: deque[int] = deque()  # pieces of it in front of each gate; see `hold`
         self._finishing: str | None = None  # why it ends as soon as all is said
         self._taken = 0  # pieces of output that were handed out
+        self._seal: Callable[[bytes], bytes] | None = None
+        self._clear = 0  # pieces in front of the first that is sealed
 
     def end(self, reason: str) -> None:
         """The connection is over."""
         raise NotImplementedError
 
     # -- words
+
+    def seal_from_here(self, seal: Callable[[bytes], bytes]) -> None:
+        """What is said from now on goes through this, in the order in which it leaves."""
+        self._seal = seal
+        self._clear = self._taken + len(self._out)
 
     def send(self, frames: list[bytes]) -> None:
         """One message to the peer; it leaves at the end of the turn."""
@@ -79,8 +86,14 @@ class Output:
             if free:
                 del self._out[:free]
                 self._gates = deque(gate - free for gate in self._gates)
+        before = self._taken
         self._taken += len(out)
-        return out
+        return out if self._seal is None else self._sealed_of(out, max(self._clear - before, 0))
+
+    def _sealed_of(self, out: list[bytes | memoryview], clear: int) -> list[bytes | memoryview]:
+        if self._seal is None or clear >= len(out):
+            return out
+        return [*out[:clear], self._seal(b"".join(out[clear:]))]
 
     # -- what waits
 

@@ -5,13 +5,14 @@
     NULL: READY   metadata ──►
     PLAIN: HELLO  password ──►    ◄── WELCOME
            INITIATE  metadata ──► ◄── READY  metadata: what we are to it
+    CURVE: the same with keys, see `curve.py`
                                   ◄── ERROR  when it may not go on, and then the end
 
 libzmq does not try again behind an ERROR, and a tenth of a second behind an end without one. So that is how it ends for
 what may be otherwise in a moment, such as a limit of connections.
 """
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mansio.codec.zmtp import COMMAND, Scan, split_command
 from mansio.core.broker import Broker
@@ -28,12 +29,17 @@ from mansio.protocol.zmtp.roles import ROLES
 from mansio.protocol.zmtp.settings import ZmtpSettings
 from mansio.protocol.zmtp.states import COMMANDS, FIRST, State
 
+if TYPE_CHECKING:
+    from mansio.protocol.zmtp.curve import CurveSession
+
 REFUSED: Final = "400"
 """What a peer is told that may not come in, as by libzmq's own servers (RFC 27): more would help those who guess."""
 REASON_BYTES_MAX: Final = 240
 """Of a reason that a peer is told: what is short fits into a short frame."""
 IDENTITY_BYTES_MAX: Final = 255
 QUEUE_NAME_BYTES_MAX: Final = 255
+SEAL_BYTES: Final = 64
+"""More than a MESSAGE of CURVE is longer than what is in it."""
 
 
 def encode_misspelt_error(text: bytes) -> bytes:
@@ -77,6 +83,8 @@ class Security(Output):
         self.queue_name = settings.default_queue
         self._greeted = False
         self._scan = Scan(broker.limits.message_bytes_max)
+        self._curve: CurveSession | None = None
+        self._sealed = Scan(broker.limits.message_bytes_max + SEAL_BYTES)  # of its MESSAGEs
 
     # -- greeting
 
@@ -94,7 +102,7 @@ class Security(Output):
 
     def _greet(self, data: bytes) -> int:
         """How many bytes of it were a greeting."""
-        found = parse_greeting(data)
+        found = parse_greeting(data, self.settings.mechanisms)
         if isinstance(found, str):
             self.end(found)
             return 0
@@ -108,6 +116,8 @@ class Security(Output):
             return 0
         self.minor = found.minor
         self.mechanism = found.mechanism
+        if found.mechanism == "CURVE" and self.settings.curve is not None:
+            self._curve = self.settings.curve.begin()
         self.state = FIRST[found.mechanism]
         self.send_raw(rest_of_greeting(found.mechanism))
         return 64
@@ -141,6 +151,31 @@ class Security(Output):
         password = data[cut + 1 :].decode("utf-8", "surrogateescape")
         self._check(Credentials(user, password, "PLAIN"), self._welcome)
 
+    def _on_curve_hello(self, data: bytes) -> None:
+        welcome = self._curve.welcome(data) if self._curve is not None else None
+        if welcome is None:
+            self.refuse(
+                "its HELLO is not for the key of this broker (zmq_curve_secret_key_file)", REFUSED
+            )
+            return
+        self.state = State.CURVE_INITIATE
+        self.send_command(b"WELCOME", welcome)
+
+    def _on_curve_initiate(self, data: bytes) -> None:
+        curve = self.settings.curve
+        found = self._curve.initiate(data) if self._curve is not None else None
+        if found is None or curve is None:
+            self.refuse("an INITIATE that cannot be opened", REFUSED)
+            return
+        key, metadata = found
+        user = curve.users.get(key)
+        if user is None:
+            self.refuse("nobody in zmq_curve_users has its key", REFUSED)
+        elif not (fault := self._introduce(metadata)):
+            self._check(Credentials(user, None, "CURVE"), self._open)
+        else:
+            self.refuse(fault)
+
     def _welcome(self, user: str) -> None:
         self.user = user
         self.state = State.INITIATE
@@ -168,9 +203,7 @@ class Security(Output):
 
     def _on_ready(self, data: bytes) -> None:
         """READY of a peer that does not log in, or INITIATE of one that has."""
-        metadata = decode_metadata(data)
-        fault = "metadata that are malformed" if metadata is None else self._learn(metadata)
-        if fault:
+        if fault := self._introduce(data):
             self.refuse(fault)
         elif self.mechanism != "NULL":
             self._open(self.user)
@@ -179,8 +212,11 @@ class Security(Output):
         else:
             self._check(Credentials(self.settings.user, None, "NULL"), self._open)
 
-    def _learn(self, metadata: dict[str, bytes]) -> str:
-        """What the peer says of itself; why that cannot be."""
+    def _introduce(self, data: bytes) -> str:
+        """What the peer says of itself; why that cannot be, if so."""
+        metadata = decode_metadata(data)
+        if metadata is None:
+            return "metadata that are malformed"
         self.metadata = metadata
         self.socket_type = metadata.get("socket-type", b"").decode("ascii", "backslashreplace")
         self.identity = metadata.get("identity", b"")
@@ -208,8 +244,7 @@ class Security(Output):
             peers_of(self.broker).sessions += 1
             self.channel = self.broker.open_channel(self.session, 1)
             self.user = user
-            properties = {"Socket-Type": kind.socket_type.encode()}
-            self.send_command(b"READY", encode_metadata(properties))
+            self._say_ready(encode_metadata({"Socket-Type": kind.socket_type.encode()}))
             self.role = kind(self)  # type: ignore[arg-type]
         except BrokerError as error:
             del self._out[mark:]
@@ -221,8 +256,16 @@ class Security(Output):
             return
         if self.state is not State.CLOSED:
             self.state = State.OPEN
+            self._sealed.open = True
             self._scan.open = True
             self._scan.apart = self.role.apart
+
+    def _say_ready(self, metadata: bytes) -> None:
+        if self._curve is None:
+            self.send_command(b"READY", metadata)
+        else:
+            self.send_command(b"READY", self._curve.ready(metadata))
+            self.seal_from_here(self._curve.seal)
 
     # -- the end
 

@@ -1,6 +1,10 @@
 """What an operator may set of ZeroMQ clients' work."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mansio.protocol.zmtp.curve import Curve
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +20,17 @@ class ZmtpSettings:
     it is the worker's answer."""
     call_timeout_ms: int = 30_000
     """How long a call waits for its answer where it does not say."""
+    curve: "Curve | None" = None
+    """The broker's key and those of its clients, where there is the mechanism CURVE."""
+    curve_only: bool = False
+    """Whether there is no other."""
+
+    @property
+    def mechanisms(self) -> tuple[str, ...]:
+        """How peers may come in."""
+        clear = () if self.curve_only else ("NULL", "PLAIN")
+        return clear if self.curve is None else (*clear, "CURVE")
+
     majordomo_heartbeat_ms: int = 2_500
     """Between two heartbeats, of either side."""
     majordomo_liveness: int = 3
