@@ -10,7 +10,7 @@ from mansio.core.run import Run
 from mansio.protocol.zmtp import security
 from mansio.protocol.zmtp.connection import ZmtpConnection
 from mansio.protocol.zmtp.role import Role
-from tests.protocol.zmtp_talk import World, ZmtpPeer
+from tests.protocol.zmtp_talk import World, ZmtpPeer, greeting
 
 
 class Recorder(Role):
@@ -147,13 +147,15 @@ def test_a_role_may_pause_behind_what_it_has_taken() -> None:
     role: Any = peer.front.role
     receive = role.receive
     role.receive = lambda messages: (peer.front.pause(), receive(messages))[1]
-    peer.send([b"1"])
-    peer.send([b"2"])
-    assert heard(peer) == [[b"1"]] and peer.front.waiting
+    ping = encode_command(b"PING", b"\0\0p")
+    peer.send_bytes(encode_message([b"1"]) + ping + encode_message([b"2"]))
+    peer.send([b"3"])
+    assert heard(peer) == [[b"1"]] and peer.front.waiting and peer.take_commands() == []
     role.receive = receive
     peer.front.go_on_reading()
     peer.world.turn()
-    assert heard(peer) == ["go on", [b"2"]] and not peer.front.waiting
+    assert heard(peer) == ["go on", [b"2"], [b"3"]] and not peer.front.waiting
+    assert peer.take_commands() == [(b"PONG", b"p")]
 
 
 def test_bytes_that_are_no_frames_end_it_behind_what_came_before() -> None:
@@ -342,6 +344,8 @@ def test_a_role_may_refuse_the_handshake(monkeypatch: pytest.MonkeyPatch) -> Non
     class Closed(Recorder):
         def __init__(self, connection: ZmtpConnection) -> None:
             super().__init__(connection)
+            assert connection.session is not None
+            connection.broker.confirms.changed(connection.session)
             connection.send([b"too early"])
             raise AccessRefused("not for you")
 
@@ -351,9 +355,9 @@ def test_a_role_may_refuse_the_handshake(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(security, "ROLES", dict.fromkeys(security.ROLES, Closed))
     world = World()
     peer = world.socket("PULL")
-    with pytest.raises(AssertionError):
-        peer.open()
-    assert peer.commands == [] and peer.reason == "not for you" and not world.broker.sessions
+    peer.send_bytes(greeting() + encode_command(b"READY", b"\x0bSocket-Type\0\0\0\x04PULL"))
+    assert peer.take_commands() == [(b"ERROR", b"\x03400")]
+    assert peer.closed and peer.reason == "not for you" and not world.broker.sessions
 
 
 @pytest.mark.parametrize("how", ["eof", "shutdown", "expelled", "finish"])

@@ -194,6 +194,13 @@ def test_an_identity_may_have_255_bytes_and_a_reason_no_more_than_fits() -> None
     assert len(last_word(peer).data) == 241 and "T" * 300 in peer.reason
 
 
+def test_names_of_metadata_have_no_case_and_the_first_of_two_counts() -> None:
+    metadata = encode_metadata({"SOCKET-type": b"REQ", "x-QUEUE": b"one", "X-Queue": b"two"})
+    peer = World().socket()
+    peer.send_bytes(greeting() + encode_command(b"READY", metadata))
+    assert peer.front.queue_name == "one" and not peer.closed
+
+
 def test_a_virtual_host_where_one_may_not_be() -> None:
     for vhost in (b"nowhere", b"shop", b"\xff"):
         world = World()

@@ -248,7 +248,6 @@ class Security(Output):
             self.role = kind(self)  # type: ignore[arg-type]
         except BrokerError as error:
             del self._out[mark:]
-            self._gates.clear()
             if error.passing:
                 self.end(error.text)
             else:
