@@ -17,10 +17,24 @@ ACCEPTS_PER_TURN: Final = 2
 PAUSE_S: Final = 1.0
 """How long nothing is accepted when the process has no file descriptor left."""
 
+KEEPALIVE: Final = {"TCP_KEEPIDLE": 120, "TCP_KEEPINTVL": 20, "TCP_KEEPCNT": 4}
+"""Seconds of silence before a machine is asked, between questions, and how many go unanswered: one that was cut off is
+gone behind 200 s, where no heartbeats of the protocol notice it before. A subscriber, say, has nothing to say."""
+
 _OUT_OF_FILES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 Factory = Callable[[], asyncio.BufferedProtocol | None]
+
+
+def tune(sock: socket.socket) -> None:
+    """What all have: nothing waits for more to send, and the system asks who is silent whether he is there."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in KEEPALIVE.items():
+        option = getattr(socket, name, None)  # not every system has them
+        if option is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 class Acceptor:
@@ -66,7 +80,7 @@ class Acceptor:
             if self._porter is not None:
                 protocol = self._porter.stream(protocol)
             sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            tune(sock)
             self._tasks.start(self._connect(protocol, sock), "accept")
 
     async def _connect(self, protocol: asyncio.BaseProtocol, sock: socket.socket) -> None:
