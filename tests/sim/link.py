@@ -68,6 +68,10 @@ class Link:
             done.append(self._commands.popleft()[1])
         return done
 
+    def take_count(self, count: int) -> list[Command]:
+        """The next so many commands: the broker has said that it is done with them."""
+        return [self._commands.popleft()[1] for _ in range(count)]
+
     def put_down(self, items: list[Item]) -> None:
         """The broker has written these."""
         for item in items:

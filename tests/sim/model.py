@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Any
 
 from mansio.codec import amqp_methods as m
 from tests.sim.topology import Entry, Queue, Topology
@@ -58,6 +59,8 @@ class Consumer:
     unsettled: int = 0
     got: int = 0
     """Deliveries of this turn."""
+    waits_until_ms: int = 0
+    """When it goes by itself; 0: it does not."""
 
     @property
     def able(self) -> bool:
@@ -197,6 +200,8 @@ class Connection:
     """By channel, publishes that led to no queue and may be confirmed now, since the channel is closed."""
     returns: list[tuple[int, int, int]] = field(default_factory=list)
     """(channel, number of the message, code) that the broker has to return now."""
+    desk: Any = None
+    """What is expected of it, if it is that of a ZeroMQ peer: a `zmtp_desk.Desk`."""
 
     def expect(
         self, channel: int, method: m.Method, message: Message | None = None, deliveries: int = 0
@@ -225,3 +230,5 @@ class Model:
         """Between channels of a connection there is no order."""
         self.lags = False
         """Messages may be paged out: what has to be read first happens later."""
+        self.bounded = False
+        """The broker may run short of memory."""

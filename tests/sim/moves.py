@@ -486,11 +486,18 @@ class Moves(Receipts, Streaming):
             return True
         if queue.auto_delete and self.leaving is not None and queue.consumers == [self.leaving]:
             self.cancel(self.leaving)
+        elif queue.auto_delete and [each for each in queue.consumers if self._is_due(each)]:
+            self.cancel(queue.consumers[0])
         elif queue.consumers or not self._is_overdue(queue):
             return False
         else:
             self.drop_queue(queue)
         return True
+
+    def _is_due(self, consumer: Consumer) -> bool:
+        """Whether it is the last one, and goes by itself."""
+        last = len(consumer.queue.consumers) == 1
+        return last and 0 < consumer.waits_until_ms <= self.now_ms
 
     def _is_overdue(self, queue: Queue) -> bool:
         return queue.lease_ms is not None and queue.used_ms + queue.lease_ms <= self.now_ms

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 from mansio.codec import amqp_methods as m
 from mansio.core.check import check
@@ -20,9 +21,12 @@ from tests.sim.model import COMMANDS, DISPATCH, RELEASE, TIME, Connection, Viola
 from tests.sim.oracle import Oracle
 from tests.sim.overdue import cancel, give_back
 from tests.sim.policies import draw_change
-from tests.sim.profile import Profile
-from tests.sim.server import READ_BYTES, Front, Server
-from tests.sim.wire import Item
+from tests.sim.profile import UNLIMITED, Profile
+from tests.sim.server import READ_BYTES, Server
+from tests.sim.zmtp_client import ZmtpClient
+from tests.sim.zmtp_desk import Desk
+from tests.sim.zmtp_server import ZmtpFront
+from tests.sim.zmtp_wire import ZItem
 
 SECOND_NS = 1_000_000_000
 START_MS = 1_700_000_000_000
@@ -30,6 +34,14 @@ START_MS = 1_700_000_000_000
 LETTERS_MAX = 1000
 """Dead letters in one turn: where there are more, they multiply without end. Usual are some 100."""
 Note = Callable[[str], None]
+
+
+def _shown(item: Any) -> str:
+    """What a peer is told."""
+    if isinstance(item, ZItem):
+        return f"{item.kind} {[frame[:40] for frame in item.frames]}"
+    content = f" {len(item.body)} bytes {item.body[:8].hex()}" if item.header else ""
+    return f"{item.channel}: {item.method}{content}"
 
 
 class Storm(Exception):
@@ -46,8 +58,10 @@ def unix_ms(now_ns: int) -> int:
 class Party:
     """A client, its front in the broker, and what the oracle knows of the two."""
 
-    client: Client
-    front: Front
+    client: Any
+    """A Client, or a ZmtpClient."""
+    front: Any
+    """A Front, or a ZmtpFront."""
     model: Connection
     fed_ns: int
     frozen: bool = False
@@ -75,9 +89,10 @@ class Network:
         self.oracle.cross, self.oracle.lags = self.profile.cross, self.profile.page_bytes > 0
         self.oracle.now_ms = unix_ms(self.now_ns)
         self.oracle.topology.producers_max = self.profile.producers_max
+        self.oracle.bounded = self.profile.memory_bytes_max < UNLIMITED
         self.server = self._start_server()
         self.parties: list[Party] = []
-        self._by_front: dict[Front, Party] = {}
+        self._by_front: dict[Any, Party] = {}
         self._connected = 0
         self._tick_ns = self.now_ns
         self._version: list[tuple[str, int]] = []
@@ -122,6 +137,22 @@ class Network:
         self._note(f"{name} connects")
         return party
 
+    def connect_socket(self, client: ZmtpClient) -> Party:
+        """A ZeroMQ peer connects."""
+        front = self.server.connect_socket(
+            client.name, self.now_ns, self._on_unmade, self._on_ended
+        )
+        model = Connection(client.name)
+        model.desk = Desk(self.oracle, model, client.queue)
+        party = Party(client, front, model, self.now_ns)
+        self.parties.append(party)
+        self.oracle.connections.append(model)
+        self._by_front[front] = party
+        self._note(
+            f"{client.name} connects, a {client.socket_type} of {client.queue or 'no'} queue"
+        )
+        return party
+
     # -- bytes
 
     def feed(self, party: Party, n: int) -> None:
@@ -130,7 +161,7 @@ class Network:
             return
         link = party.client.link
         n = min(n, READ_BYTES)
-        if self.profile.cross:
+        if self.profile.cross and party.model.desk is None:
             n = link.before_others(n)
         data = link.take_up(n)
         if self.note:
@@ -155,6 +186,9 @@ class Network:
             self.server.go_on(front, self.now_ns)
         party.held = front.paused or front.blocked
         oracle.chosen = dict(self.server.take_sent())
+        if party.model.desk is not None:
+            self._apply_requests(party)
+            return
         commands = party.client.link.take_done(len(front.tail))
         oracle.tokens.extend(self.server.tokens)
         self.server.tokens.clear()
@@ -167,12 +201,23 @@ class Network:
         if oracle.tokens:
             raise Violation("the broker has drawn a name that nobody asked for")
 
+    def _apply_requests(self, party: Party) -> None:
+        front, oracle = party.front, self.oracle
+        for _, request, message in party.client.link.take_count(front.take_done()):
+            if self.note:
+                self._note(f"    {request} {message or ''}")
+            party.model.desk.apply(request, message)
+        oracle.chosen.clear()
+        if front.closed and party.model.state != "closed":
+            raise Violation(f"the broker closed {party.model.name}: {front.close_reason}")
+        oracle.end_commands()
+
     def read(self, party: Party, n: int) -> None:
         """The client reads `n` bytes."""
         link = party.client.link
         for item in link.take_down(n):
             if self.note:
-                self._note(f"{party.client.name} reads {item.channel}: {item.method}")
+                self._note(f"{party.client.name} reads {_shown(item)}")
             party.client.on_item(item)
         if not party.model.writable and link.down_bytes <= self.profile.write_high_bytes // 4:
             self._set_writable(party, True)
@@ -198,6 +243,12 @@ class Network:
             self._note(f"{party.client.name} is told to go")
             self.oracle.phase = COMMANDS
             self.server.shutdown(party.front, 320, "shutdown")
+            if party.model.desk is not None:
+                party.model.desk.leaving = True
+                if party.front.closed:
+                    self.oracle.end_connection(party.model)
+                self.oracle.end_commands()
+                return
             self.oracle.end_session(party.model)
             party.model.state = "closing"
             party.model.expect(0, m.ConnectionClose(320))
@@ -229,17 +280,32 @@ class Network:
         if oracle is not None:
             oracle.on_event(event)
 
-    def _on_made(self, front: Front, items: list[Item]) -> None:
+    def _on_made(self, front: Any, items: list[Any]) -> None:
         model = self._by_front[front].model
         if self.note:
             for item in items:
-                content = f" {len(item.body)} bytes {item.body[:8].hex()}" if item.header else ""
-                self._note(f"    to {model.name} {item.channel}: {item.method}{content}")
-        self.oracle.on_output(model, items)
+                self._note(f"    to {model.name} {_shown(item)}")
+        if model.desk is not None:
+            model.desk.on_output(items)
+        else:
+            self.oracle.on_output(model, items)
 
-    def _on_written(self, front: Front, items: list[Item]) -> None:
+    def _on_unmade(self, front: ZmtpFront, items: list[ZItem]) -> None:
+        self._by_front[front].model.desk.unsay(items)
+
+    def _on_ended(self, front: ZmtpFront) -> None:
+        """A ZeroMQ peer's connection has ended; what of it the peer itself has caused is known already."""
         party = self._by_front[front]
-        if front.session is not None:
+        if self.oracle.phase != COMMANDS and party.model.state != "closed":
+            silent_ns = self.now_ns - party.fed_ns
+            party.model.desk.on_end(silent_ns, front.log_refused, front.close_reason)
+
+    def _on_written(self, front: Any, items: list[Any]) -> None:
+        party = self._by_front[front]
+        if party.model.desk is not None:
+            for item in items:
+                party.model.desk.on_written(item)
+        elif front.session is not None:
             for item in items:
                 self.oracle.on_written(item.method)
         party.client.link.put_down(items)
@@ -354,6 +420,8 @@ class Network:
     def _check_alive(self, party: Party) -> None:
         """Whether the broker has given up on the client when it had to, and not before."""
         model, front = party.model, party.front
+        if model.desk is not None:
+            return
         silent_ns = self.now_ns - party.fed_ns
         if model.state == "open":
             due = 0 < 2 * model.heartbeat_s * SECOND_NS < silent_ns

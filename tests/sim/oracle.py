@@ -61,7 +61,7 @@ class Oracle(Policing):
 
     def restart(self) -> None:
         """The broker is gone, and a new one has read the log."""
-        self._read_log()
+        self.read_log()
         self.forget_rotas()
         for connection in list(self.connections):
             self.end_connection(connection)
@@ -110,7 +110,7 @@ class Oracle(Policing):
 
     def stored(self, place: Place) -> Stored | None:
         """See `Streaming`."""
-        self._read_log()
+        self.read_log()
         return self.durable.places.get(place)
 
     # -- what the broker sends
@@ -123,9 +123,7 @@ class Oracle(Policing):
                 self._on_deliver(connection, item, method)
             elif isinstance(method, (m.BasicAck, m.BasicNack)) and self.phase == RELEASE:
                 nacked = isinstance(method, m.BasicNack)
-                self._on_confirm(
-                    connection, item.channel, method.delivery_tag, method.multiple, nacked
-                )
+                self.confirm(connection, item.channel, method.delivery_tag, method.multiple, nacked)
             elif isinstance(method, m.TxCommitOk):
                 self._on_commit(connection, item.channel, False)
             elif (
@@ -155,6 +153,19 @@ class Oracle(Policing):
             self._on_read(channel, consumer, item, method)
             return
         message, count = self._find_counted(item)
+        self.hand_out(channel, consumer, method, message, count)
+
+    def hand_out(
+        self,
+        channel: Channel,
+        consumer: Consumer,
+        method: m.BasicDeliver,
+        message: Message,
+        count: int,
+    ) -> None:
+        """A consumer is given a message of its queue, which was given back so often."""
+        queue = consumer.queue
+        what = f"{channel.connection.name} channel {channel.number}: {method.delivery_tag}"
         entry = queue.take(message)
         what = f"{what} of {message!r} from {queue.name}"
         if entry is None:
@@ -166,16 +177,17 @@ class Oracle(Policing):
             _fail(f"{what}, which has expired at {entry.expires_ms}")
         if queue.enforced:
             _fail(f"{what}, which has dropped what was too much before")
-        if not channel.room(consumer) or not connection.writable:
+        if not channel.room(consumer) or not channel.connection.writable:
             _fail(
                 f"{what}: consumer {consumer.unsettled}/{consumer.limit}, "
-                f"channel {channel.unsettled}/{channel.limit}, writable {connection.writable}"
+                f"channel {channel.unsettled}/{channel.limit}, "
+                f"writable {channel.connection.writable}"
             )
         check_turn_of(consumer, what)
         self._check_names(channel, method, message, what)
         self._check_first(channel, queue, entry, method.redelivered, what)
         if queue.group is not None and not count:
-            self.mean(queue.group.source, entry.position, item.header, item.body)
+            self.mean(queue.group.source, entry.position, message.header, message.body)
         queue.taken.append(entry)
         entry.turn = min(entry.turn, self.turn)  # its queue has taken it, whoever gives it back
         entry.handed += 1
@@ -235,9 +247,10 @@ class Oracle(Policing):
             _fail(f"{what} at position {entry.position} comes behind {last}")
         channel.last_first[queue, entry.level] = entry.position
 
-    def _on_confirm(
+    def confirm(
         self, connection: Connection, number: int, tag: int, multiple: bool, nacked: bool
     ) -> None:
+        """The broker says that it has this publish on a channel, or all up to it, or that it has not."""
         channel = self._channel(connection, number, "a confirm")
         what = f"{connection.name} channel {number}: confirm of {tag}"
         if tag not in channel.pending:
@@ -261,7 +274,7 @@ class Oracle(Policing):
         if commit.refused != refused:
             _fail(f"{what}, but full queues refused {'some' if commit.refused else 'none'} of it")
         self._check_durable(commit.needs, what)
-        self._read_log()
+        self.read_log()
         for queue, entry in commit.settles:
             stored = self.durable.places.get(queue.place(entry.position))
             if stored is None or not stored.settled:
@@ -278,7 +291,7 @@ class Oracle(Policing):
 
     def _check_durable(self, needs: list[Spot], what: str) -> None:
         if needs:
-            self._read_log()
+            self.read_log()
             for queue, entry in needs:
                 if queue.place(entry.position) not in self.durable.places:
                     _fail(f"{what}: {queue.place(entry.position)} is not in the log")
@@ -337,6 +350,8 @@ class Oracle(Policing):
         for connection, items in seen.items():
             self._compare(connection, items)
         for connection in self.connections:
+            if connection.desk is not None:
+                connection.desk.end_phase()
             if connection.expected or connection.returns:
                 self._compare(connection, [])
         self.meant.clear()
@@ -406,6 +421,8 @@ class Oracle(Policing):
                 channel.connection.expect(channel.number, m.BasicCancel(tag, True))
         self.cancelled.clear()
         for connection in self.connections:
+            if connection.desk is not None:
+                connection.desk.end_dispatch()
             for ended in connection.channels.values():
                 for commit in ended.commits:
                     commit.sealed = True
@@ -439,7 +456,7 @@ class Oracle(Policing):
         """A client is told something: what is durable by name must be in the log."""
         told = self._told.pop(id(method), None)
         if told is not None and not self.fenced:
-            self._read_log()
+            self.read_log()
             if told[1] not in self.durable.declared.values():
                 _fail(f"{method} is told, but the log does not know the queue")
 
@@ -472,7 +489,7 @@ class Oracle(Policing):
 
     def check_log(self) -> None:
         """The log holds the messages that a restart has to bring back: those that are there now, byte for byte."""
-        self._read_log()
+        self.read_log()
         stored = self.durable.live()
         for queue in self.topology.all_queues():
             if queue.logged:
@@ -531,7 +548,7 @@ class Oracle(Policing):
                     if settled == (entry.position in unsettled):
                         _fail(f"group {queue.name}: {entry.position} is settled: {settled}")
 
-    def _read_log(self) -> None:
+    def read_log(self) -> None:
         """Reads what has landed, and what of it has to be in one entry."""
         self.durable.links += self.links
         self.links.clear()

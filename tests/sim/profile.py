@@ -114,6 +114,7 @@ class Profile:
         self._draw_sizes(rng)
         self._draw_access(rng)
         self._add_habits(rng)
+        self._draw_sockets(Random(sum(rng.getstate()[1])))
 
     def _add_habits(self, rng: Random) -> None:
         self.taste = {name: rng.choice((0.0, 0.3, 1.0, 1.0, 3.0)) for name in TASTES}
@@ -122,6 +123,13 @@ class Profile:
             self.taste["qos"] = self.taste["close"] = self.taste["cancel"] = 1.0
         self.policing = rng.choice((0.0, 0.0, 0.01, 0.05, 0.2))
         """The chance that an operator changes policies in a step."""
+
+    def _draw_sockets(self, rng: Random) -> None:
+        """Drawn from a state, so that other worlds are what they are without."""
+        self.sockets = rng.choice((0.0, 0.0, 0.3, 0.6, 0.9))
+        """The share of clients that are ZeroMQ peers."""
+        if self.access:
+            self.sockets = 0.0
 
     @property
     def plain(self) -> list[QueueSpec]:

@@ -31,6 +31,7 @@ from tests.sim.choices import CHOOSERS
 from tests.sim.events import Event, Tell, Watch, WatchedLetters, watch_queues
 from tests.sim.pager import Pager
 from tests.sim.wire import Item, Parser, parse_content
+from tests.sim.zmtp_server import ZmtpFront
 
 READ_BYTES = 262_144
 EXPRESSIONS = Expressions()
@@ -160,7 +161,7 @@ class Server:
         self.broker.now_ms = now_ms
         watch_queues(self.broker, self._told)
         self.users = AtOnce(self.broker)
-        self.fronts: list[Front] = []
+        self.fronts: list[Any] = []
         self.digest = 0
         self.scheduled = False
         """The turn will end once everything that has arrived is read. Nothing else ends it."""
@@ -220,31 +221,47 @@ class Server:
         self.fronts.append(front)
         return front
 
-    def receive(self, front: Front, data: bytes, now_ns: int) -> None:
+    def connect_socket(
+        self,
+        name: str,
+        now_ns: int,
+        unwatch: Callable[[Any, list[Any]], None],
+        ended: Callable[[ZmtpFront], None],
+    ) -> ZmtpFront:
+        """A ZeroMQ peer's socket was accepted. See `ZmtpFront`."""
+        peer = Peer(name, True)
+        about = (self.broker, self.users, peer, self._quiet_token, self._speaking, now_ns)
+        front = ZmtpFront(self._watch, unwatch, ended, *about)
+        self.fronts.append(front)
+        return front
+
+    def receive(self, front: Any, data: bytes, now_ns: int) -> None:
         """Bytes have arrived; they lie in the buffer that all connections share, behind the front's own tail."""
         n = len(front.tail)
         end = n + len(data)
         self._buffer[:n] = front.tail
         self._buffer[n:end] = data
-        front.scan.whole_max = self._whole_bytes_max
+        if isinstance(front, Front):
+            front.scan.whole_max = self._whole_bytes_max
         front.receive_buffer(self._buffer, end, now_ns)
         self.scheduled = True
 
-    def go_on(self, front: Front, now_ns: int) -> None:
+    def go_on(self, front: Any, now_ns: int) -> None:
         """What the front waited for may be there."""
         front.go_on(now_ns)
         self.scheduled = True
 
     def take_woken(self) -> list[Any]:
         """Fronts that may go on."""
-        return self.broker.paging.loading.take_woken()
+        resumed, self.broker.resumed = self.broker.resumed, []
+        return [*self.broker.paging.loading.take_woken(), *resumed]
 
     def take_sent(self) -> list[Sent]:
         """Messages and the names of the queues that they went to, since the last call."""
         sent, self.broker.sent = self.broker.sent, []
         return sent
 
-    def lose(self, front: Front) -> None:
+    def lose(self, front: Any) -> None:
         """The socket is closed."""
         front.receive_eof()
         front.data_to_send()
@@ -277,6 +294,8 @@ class Server:
                 for front in self.fronts:
                     if front.blocked or front.paused:
                         front.unblock()
+                        if isinstance(front, ZmtpFront) and front.waiting:
+                            self.broker.resumed.append(front)
                 self._write()
         if broker.unfinished:
             self.scheduled = True
@@ -313,7 +332,7 @@ class Server:
             self._before_cut()
             self.store.trim(journal.retention.cut())
 
-    def shutdown(self, front: Front, code: int, text: str) -> None:
+    def shutdown(self, front: Any, code: int, text: str) -> None:
         """The server says goodbye."""
         front.shutdown(code, text)
         self.scheduled = True
@@ -324,7 +343,7 @@ class Server:
             front.tick(now_ns)
         self.scheduled = True
 
-    def set_writable(self, front: Front, writable: bool) -> None:
+    def set_writable(self, front: Any, writable: bool) -> None:
         """The socket takes no more, or takes something again."""
         front.set_writable(writable)
         if writable:
@@ -343,7 +362,13 @@ class Server:
                 self._write_to(front, items)
                 if front.session is not None and not front.gated:
                     self.broker.grant(front.session)
+                if isinstance(front, ZmtpFront):
+                    front.flushed()
         self._speaking.clear()
+
+    def _quiet_token(self) -> str:
+        """One that the model need not know."""
+        return f"{self.rng.getrandbits(64):016x}"
 
     def _token(self) -> str:
         token = f"{self.rng.getrandbits(64):016x}"

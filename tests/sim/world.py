@@ -14,6 +14,7 @@ from tests.sim.model import Violation
 from tests.sim.network import SECOND_NS, START_MS, Network, Note, Party, unix_ms
 from tests.sim.operations import Operations
 from tests.sim.producing import check_produced
+from tests.sim.zmtp_operations import ZmtpOperations
 
 SLEEPS_MS = (1, 2, 20, 100, 300, 900, 5000, 70_000)
 
@@ -24,6 +25,7 @@ class World(Network):
     def __init__(self, seed: int, note: Note | None = None, checking: bool = True) -> None:
         super().__init__(seed, note, checking)
         self.operations = Operations(self, self.rng, self.profile)
+        self.sockets = ZmtpOperations(self)
         self.operator: Operator | None = None
         if isinstance(self.oracle, Oracles):
             self.operator = Operator(self, self.rng, self.oracle)
@@ -79,10 +81,13 @@ class World(Network):
     def _act(self) -> None:
         rng, taste = self.rng, self.profile.taste
         if len(self.parties) < self.profile.clients and rng.random() < 0.3:
-            party = self._connect()
-            if self.operator is not None:
-                self.operator.introduce(party.client)
-            self._begin(party)
+            if self.profile.sockets and rng.random() < self.profile.sockets:
+                self._begin(self._connect_peer())
+            else:
+                party = self._connect()
+                if self.operator is not None:
+                    self.operator.introduce(party.client)
+                self._begin(party)
         if not self.parties:
             return
         if rng.random() < 0.03 * taste["sleep"]:
@@ -100,7 +105,10 @@ class World(Network):
         elif draw < 0.009 * taste["freeze"]:
             party.frozen = not party.frozen
         elif not party.frozen:
-            name = self._operations_of(party).step(party.client)
+            if party.model.desk is not None:
+                name = self.sockets.step(party.client)
+            else:
+                name = self._operations_of(party).step(party.client)
             if self.note and name:
                 self.note(f"{party.client.name}: {name}")
         if not party.frozen and rng.random() < 0.9:
@@ -124,8 +132,12 @@ class World(Network):
                 self.feed(party, len(party.client.link.up))
                 self.end_turn()
                 self.read(party, party.client.link.down_bytes)
-            if party.client.state == "open":
+            if party.client.state == "open" and party.model.desk is None:
                 self._operations_of(party).begin(party.client)
+
+    def _connect_peer(self) -> Party:
+        self._connected += 1
+        return self.connect_socket(self.sockets.connect(f"peer{self._connected}"))
 
     def _operations_of(self, party: Party) -> Operations:
         """In the virtual host of a client."""
