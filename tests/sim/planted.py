@@ -35,6 +35,7 @@ from tests.sim import (
     planted_receipts,
     planted_repeats,
     planted_streams,
+    planted_zmtp,
 )
 from tests.sim.planted_worlds import worlds
 from tests.sim.profile import SLOW, Profile
@@ -321,6 +322,7 @@ PLANTED = (
             planted_policies,
             planted_producers,
             planted_partitions,
+            planted_zmtp,
         )
         for name, plant in bugs.BUGS
     ),

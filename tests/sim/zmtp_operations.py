@@ -130,11 +130,17 @@ class ZmtpOperations:
         client.ask(request, frames)
 
     def ack(self, client: ZmtpClient) -> None:
+        if not client.leases and self.rng.random() < 0.9:
+            self.next(client)
+            return
         tag = self._take_tag(client, 0.0)
         request = Request("ACK", client.envelope(), tag=tag)
         client.ask(request, [b"ACK", tag.encode(), *self._result(request)])
 
     def nack(self, client: ZmtpClient) -> None:
+        if not client.leases and self.rng.random() < 0.9:
+            self.put(client)
+            return
         tag = self._take_tag(client, 0.0)
         request = Request("NACK", client.envelope(), tag=tag)
         request.requeue = self.rng.random() < 0.6

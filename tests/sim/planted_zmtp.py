@@ -1,0 +1,135 @@
+"""Bugs that are put in on purpose, of the ZeroMQ front."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from random import Random
+from typing import Any
+from unittest.mock import patch
+
+from mansio.core.run import Run
+from mansio.core.session import Outcome
+from mansio.protocol.zmtp import putting, results
+from mansio.protocol.zmtp.answering import Answering
+from mansio.protocol.zmtp.leases import Leases, _Seat
+from mansio.protocol.zmtp.pending import Pending, Told
+from mansio.protocol.zmtp.replying import Reply
+from tests.sim.planted_worlds import worlds
+from tests.sim.profile import SLOW, Profile
+
+Plant = Callable[[], AbstractContextManager[Any]]
+
+
+def _told_early() -> AbstractContextManager[Any]:
+    """200 is said as soon as a task has come."""
+
+    def early(self: Pending, count: int, told: Told) -> None:
+        told(0, ())
+
+    return with_peers(patch.object(Pending, "add", early))
+
+
+def _full_and_stored() -> AbstractContextManager[Any]:
+    """Who puts into a full queue hears 200."""
+    confirmed = Pending.confirmed
+
+    def deaf(self: Pending, upto: int, rejected: list[tuple[int, int]]) -> None:
+        confirmed(self, upto, [])
+
+    return with_peers(patch.object(Pending, "confirmed", deaf), full=True)
+
+
+def _lease_lost() -> AbstractContextManager[Any]:
+    """What a peer has not settled is gone when its connection ends."""
+
+    def closed(self: Answering) -> None:
+        channel = self.connection.channel
+        if channel.ledger.total:
+            self.connection.broker.settle(channel, 0, 0, True, Outcome.ACCEPT)
+
+    return with_peers(patch.object(Answering, "closed", closed))
+
+
+def _wrong_envelope() -> AbstractContextManager[Any]:
+    """Replies to PUTs that came in a row have the envelopes of each other."""
+    init = putting._Row.__init__
+
+    def mixed(self: Any, connection: Any, envelopes: list[Any], *about: Any) -> None:
+        init(self, connection, envelopes[::-1], *about)
+
+    return with_peers(patch.object(putting._Row, "__init__", mixed))
+
+
+def _result_lost() -> AbstractContextManager[Any]:
+    """NEXT and ACK settle a task, and its result goes nowhere."""
+    return with_peers(patch.object(results, "answer", lambda *about: False), asking=True)
+
+
+def _done_early() -> AbstractContextManager[Any]:
+    """ACK is answered before the settlement is in the log."""
+
+    def ack(self: Leases, reply: Reply, tag: str, result: Sequence[bytes], *about: Any) -> None:
+        self._finish(self._find(tag), result, None)
+        reply.done()
+
+    return with_peers(patch.object(Leases, "ack", ack), slow=True)
+
+
+def _looks_new() -> AbstractContextManager[Any]:
+    """Tasks that have come back look as if nobody had had them."""
+    give = Leases.give
+
+    def fresh(
+        self: Leases, reply: Reply, run: Run, i: int, number: int, again: bool, seat: Any
+    ) -> None:
+        give(self, reply, run, i, number, False, seat)
+
+    return with_peers(patch.object(Leases, "give", fresh))
+
+
+def _twice() -> AbstractContextManager[Any]:
+    """A seat that has got a task gets another one before that is done."""
+    init = _Seat.__init__
+
+    def roomy(self: Any, *about: Any) -> None:
+        init(self, *about)
+        self.consumer.limit = 2
+
+    return with_peers(patch.object(_Seat, "__init__", roomy))
+
+
+def _sits_on() -> AbstractContextManager[Any]:
+    """Who has waited long enough is told so, and still a consumer."""
+    return with_peers(patch.object(Leases, "leave", lambda self, seat: None))
+
+
+def with_peers(
+    bug: AbstractContextManager[Any], full: bool = False, asking: bool = False, slow: bool = False
+) -> AbstractContextManager[Any]:
+    """Worlds with many ZeroMQ peers; `full`: queues have room for few, `asking`: most messages ask for receipts or
+    answers, `slow`: the log is."""
+
+    def invite(profile: Profile, _: Random) -> None:
+        profile.access, profile.sockets = False, 0.7
+        if asking:
+            profile.telling = 0.8
+        if slow:
+            profile.faults, profile.persistent = SLOW, 0.9
+        for queue in profile.plain if full else ():
+            queue.arguments |= {"x-max-length": 1, "x-overflow": "reject-publish"}
+
+    return worlds(bug, invite)
+
+
+BUGS: tuple[tuple[str, Plant], ...] = (
+    ("ZeroMQ: stored before durable", _told_early),
+    ("ZeroMQ: full and stored", _full_and_stored),
+    ("ZeroMQ: lease lost with its connection", _lease_lost),
+    ("ZeroMQ: wrong envelope", _wrong_envelope),
+    ("ZeroMQ: result lost", _result_lost),
+    ("ZeroMQ: done before durable", _done_early),
+    ("ZeroMQ: redelivered and not marked", _looks_new),
+    ("ZeroMQ: a seat for two", _twice),
+    ("ZeroMQ: a seat for ever", _sits_on),
+)
