@@ -474,6 +474,28 @@ def test_ack_answers_only_when_it_is_durable(world: World) -> None:
     assert peer.hear() == [[b"", b"200"]]
 
 
+@pytest.mark.parametrize("verb", [b"GET", b"NEXT"])
+def test_next_gives_the_next_task_only_when_the_last_one_is_durably_done(
+    world: World, verb: bytes
+) -> None:
+    peer, other = world.peer(), world.peer()
+    for body in (b"a", b"b"):
+        other.ask(b"PUT", b"q", body)
+    tag, _ = task(peer, verb=verb)
+    peer.send([b"", b"NEXT", b"q", tag])
+    world.turn(durable=False)
+    assert peer.hear() == []
+    world.log()
+    (reply,) = peer.hear()
+    assert reply[:2] == [b"", b"200"] and reply[4] == b"b"
+    peer.send([b"", b"NEXT", b"q", reply[2]])
+    world.turn()
+    assert peer.hear() == []
+    other.send([b"", b"PUT", b"q", b"c"])
+    world.turn(durable=False)
+    assert [frames[4] for frames in peer.hear()] == [b"c"]  # there is nothing to wait for
+
+
 @pytest.mark.parametrize(
     "request_",
     [[b"ACK", b"TAG"], [b"NACK", b"TAG"], [b"EXTEND", b"TAG", b"1"], [b"NEXT", b"q", b"TAG"]],

@@ -141,7 +141,7 @@ class Leases:
         wait_ms: int = 0,
     ) -> None:
         """The task of this tag, if there is one, is done; then the next one, whenever it comes, or within so many
-        milliseconds. Errors as above."""
+        milliseconds: with that, it is sure that the other one is not delivered again. Errors as above."""
         queue = self._targets.to_read(name, True)
         if not tag:
             self._sit_down(reply, queue, wait_ms)
@@ -151,9 +151,11 @@ class Leases:
         if seat is None or seat.consumer.queue is not queue:
             self._check_seats()
             self._finish(lease, result, content_type)
+            self._hold()
             self._sit_down(reply, queue, wait_ms)
             return
         self._answer(lease, result, content_type)
+        self._hold()
         self._wait(seat, reply, wait_ms)
         self._settle(lease, Outcome.ACCEPT)
 
@@ -194,11 +196,8 @@ class Leases:
     ) -> None:
         """A task is done, and this is its result, if there are any frames: when 200 comes it is not delivered again,
         whatever happens. MustWait, BrokerError, Refused."""
-        lease = self._find(tag)
-        connection = self._connection
-        assert connection.session is not None
-        self._finish(lease, result, content_type)
-        connection.broker.confirms.changed(connection.session)
+        self._finish(self._find(tag), result, content_type)
+        self._hold()
         reply.done()
 
     def nack(self, reply: Reply, tag: str, requeue: bool) -> None:
@@ -217,6 +216,12 @@ class Leases:
         broker = connection.broker
         broker.reserving.extend_flight(connection.channel, flight, broker.now_ms + ms)
         reply.done()
+
+    def _hold(self) -> None:
+        """What is said from here on waits until all that was done so far is durable."""
+        connection = self._connection
+        assert connection.session is not None
+        connection.broker.confirms.changed(connection.session)
 
     def _finish(self, lease: Lease, result: Sequence[bytes], content_type: str | None) -> None:
         self._answer(lease, result, content_type)

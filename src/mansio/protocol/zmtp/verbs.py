@@ -3,7 +3,8 @@
     PUT queue body [props [body …]]              200 id         the task is stored; id: its position in the queue
     CALL queue timeout_ms body [props [body …]]  200 body …     what a worker has made of it; 408, 500
     GET queue [wait_ms]                          200 tag redelivered body props [body …]; 204: nothing came in time
-    NEXT queue [tag [result …]]                  the same; the task of the tag is done, however long the next one takes
+    NEXT queue [tag [result …]]                  the same; the task of the tag is done, however long the next one takes,
+                                                 and with the 200 it is sure, as behind an ACK
     ACK tag [result …]                           200            it is done, and will not be delivered again
     NACK tag [requeue]                           200            1, or nothing: back to its queue; 0: rejected
     EXTEND tag ms                                200            so much time from now on before it goes back
