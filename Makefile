@@ -24,6 +24,7 @@ help:
 	@echo 'make sim       the simulation; SEED=n repeats one run'
 	@echo 'make torture   kill a broker 500 times and look whether it lost anything; SEED=n, ROUNDS=n'
 	@echo 'make torture-redis  the same with Redis clients; needs a redis-server'
+	@echo 'make torture-zmq    the same with ZeroMQ clients'
 	@echo 'make backlog   10 million durable messages in one queue; make disk-full: a full filesystem (as root)'
 	@echo 'make differential  a million Redis commands to redis-server and to Mansio; SEED=n, COMMANDS=n'
 	@echo 'make fuzz      fuzz the parsers for FUZZ_SECONDS (60)'
@@ -67,7 +68,7 @@ $(VENV)/.fuzz: requirements/fuzz.txt $(VENV)/.dev
 	@$(PIP) install --require-hashes -r requirements/fuzz.txt
 	@touch $@
 
-.PHONY: help install codec dev serve test lint check bench sim torture torture-redis disk-full backlog differential fuzz interop compat format lock clean
+.PHONY: help install codec dev serve test lint check bench sim torture torture-redis torture-zmq disk-full backlog differential fuzz interop compat format lock clean
 install: $(VENV)/.installed $(VENV)/.codec
 codec:
 	@rm -f $(VENV)/.codec
@@ -106,6 +107,9 @@ torture: dev
 
 torture-redis: dev
 	$(BIN)/python -m tests.torture.redis --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+torture-zmq: dev
+	$(BIN)/python -m tests.torture.zmq --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 disk-full: dev
 	$(BIN)/python -m tests.torture.disk_full $(ARGS)
