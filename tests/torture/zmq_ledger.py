@@ -7,7 +7,7 @@ BACK       a task whose ACK, or the NEXT behind it, was answered 200 does not co
 FLAG       a task that a worker has had before comes with redelivered set, whatever happened in between
 ORDER      tasks of one producer are in the queue, and come for the first time, in the order in which they were put;
            and their ids ascend
-TWICE      a task is there once, and is not given to a worker while another one has it
+TWICE      a task is there once, and is not given to a worker while another one has it, unless the broker is stopping
 UNKNOWN    a task that a worker has, from the broker that runs, can be acknowledged
 NOWHERE    what comes was put, and what is answered was called
 DAMAGED    it is what was put
@@ -64,6 +64,9 @@ class Ledger:
         """How many there are to be, about, this round."""
         self.epoch = 0
         """How many brokers have ended."""
+        self.stopping = False
+        """The broker is ending in order: it parts from one client after the other, and what the first ones had may come
+        to others before the first ones know."""
         self._lock = threading.Lock()
         self._tasks: dict[bytes, _Task] = {}  # those that may be in the queue
         self._gone: set[bytes] = set()
@@ -82,6 +85,7 @@ class Ledger:
     def restarting(self) -> None:
         """The broker is gone, and all clients have noticed."""
         self.epoch += 1
+        self.stopping = False
 
     # -- producers and callers
 
@@ -145,7 +149,8 @@ class Ledger:
                 return None
             if frames != frames_of(name):
                 self.complain(f"DAMAGED: {name!r}: {frames!r:.200}")
-            if task.held is not None and task.epoch == self.epoch:
+            held_now = task.held is not None and task.epoch == self.epoch
+            if held_now and not self.stopping:
                 self.complain(f"TWICE: {name!r} was received while another worker has it")
             if redelivered == b"1":
                 self.counts["redelivered"] += 1

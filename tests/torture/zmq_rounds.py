@@ -157,6 +157,8 @@ class ZmqTorture:
         kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
         self.report.kinds[kind] += 1
         if kind == "stop":
+            for ledger in self._ledgers:
+                ledger.stopping = True
             self._server.stop()
             return
         self._server.kill(children=kind == "kill with children")
