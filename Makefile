@@ -78,12 +78,12 @@ dev: install $(VENV)/.dev
 serve: install
 	@exec $(BIN)/mansio serve $(ARGS)
 
-# The second run takes the pure codec and leaves out what starts processes; where nothing could be
-# compiled, the first run was the pure one.
+# The second run takes the pure codec and leaves out what starts processes, so it may have all
+# processors; where nothing could be compiled, the first run was the pure one.
 test: dev
 	$(BIN)/python -m pytest -q -m '$(NOT_IN_TESTS)' $(ARGS)
 	@if ls src/mansio/codec/amqp.*.so >/dev/null 2>&1; then set -x; \
-		MANSIO_PURE=1 $(BIN)/python -m pytest -q -m '$(NOT_IN_TESTS) and not process' $(ARGS); \
+		MANSIO_PURE=1 $(BIN)/python -m pytest -q -n auto -m '$(NOT_IN_TESTS) and not process' $(ARGS); \
 	else echo 'the codec is not compiled: that was the pure run'; fi
 
 lint: dev
