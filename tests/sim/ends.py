@@ -82,6 +82,8 @@ class Ends(Moves):
 
     def end_connection(self, connection: Connection) -> None:
         """It is gone, whoever ended it."""
+        if connection.desk is not None and connection.state == "open":
+            connection.desk.closing()
         self.end_session(connection)
         connection.state = "closed"
         if connection in self.connections:

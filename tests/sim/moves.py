@@ -568,6 +568,8 @@ class Moves(Receipts, Streaming):
         else:
             refused += entry.followers
         for channel, number in refused:
+            if channel.connection.desk is not None and channel is entry.publisher:
+                channel.connection.desk.refused(entry)
             pending = channel.pending.get(number)
             if pending is not None:
                 pending.rejected = True

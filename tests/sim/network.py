@@ -24,7 +24,7 @@ from tests.sim.policies import draw_change
 from tests.sim.profile import UNLIMITED, Profile
 from tests.sim.server import READ_BYTES, Server
 from tests.sim.zmtp_client import ZmtpClient
-from tests.sim.zmtp_desk import Desk
+from tests.sim.zmtp_desks import DESKS
 from tests.sim.zmtp_server import ZmtpFront
 from tests.sim.zmtp_wire import ZItem
 
@@ -143,7 +143,7 @@ class Network:
             client.name, self.now_ns, self._on_unmade, self._on_ended
         )
         model = Connection(client.name)
-        model.desk = Desk(self.oracle, model, client.queue)
+        model.desk = DESKS[client.socket_type](self.oracle, model, client.queue)
         party = Party(client, front, model, self.now_ns)
         self.parties.append(party)
         self.oracle.connections.append(model)
@@ -208,8 +208,8 @@ class Network:
                 self._note(f"    {request} {message or ''}")
             party.model.desk.apply(request, message)
         oracle.chosen.clear()
-        if front.closed and party.model.state != "closed":
-            raise Violation(f"the broker closed {party.model.name}: {front.close_reason}")
+        if front.closed != (party.model.state == "closed") and not party.model.desk.leaving:
+            raise Violation(f"{party.model.name} is closed: {front.closed} {front.close_reason}")
         oracle.end_commands()
 
     def read(self, party: Party, n: int) -> None:

@@ -64,6 +64,7 @@ class Oracle(Policing):
         self.read_log()
         self.forget_rotas()
         for connection in list(self.connections):
+            connection.desk = None
             self.end_connection(connection)
         self.cancelled.clear()
         self.tokens.clear()

@@ -8,10 +8,13 @@ from random import Random
 from typing import Any
 from unittest.mock import patch
 
+from mansio.core.bounds import Bound
 from mansio.core.run import Run
 from mansio.core.session import Outcome
 from mansio.protocol.zmtp import putting, results
 from mansio.protocol.zmtp.answering import Answering
+from mansio.protocol.zmtp.asking import Asking
+from mansio.protocol.zmtp.giving import Giving
 from mansio.protocol.zmtp.leases import Leases, _Seat
 from mansio.protocol.zmtp.pending import Pending, Told
 from mansio.protocol.zmtp.replying import Reply
@@ -104,6 +107,36 @@ def _sits_on() -> AbstractContextManager[Any]:
     return with_peers(patch.object(Leases, "leave", lambda self, seat: None))
 
 
+def _pulled_again() -> AbstractContextManager[Any]:
+    """What was on its way to a PULL peer that is gone is given to others."""
+    return with_peers(patch.object(Giving, "closed", lambda self: None))
+
+
+def _pulled_and_kept() -> AbstractContextManager[Any]:
+    """A PONG acknowledges nothing."""
+    return with_peers(patch.object(Giving, "ponged", lambda self, context: None))
+
+
+def _pushed_too_much() -> AbstractContextManager[Any]:
+    """A PUSH peer does not wait for a full queue."""
+
+    def takes(self: Bound, queue: Any, run: Run) -> bool:
+        return True
+
+    bug = patch.object(Bound, "takes", takes)
+    return with_peers(bug, full=True)
+
+
+def _replied_in_vain() -> AbstractContextManager[Any]:
+    """A worker has the task for ever that it said it could not do."""
+
+    def settle(self: Asking, frames: list[bytes]) -> bool:
+        self._tag = 0
+        return True
+
+    return with_peers(patch.object(Asking, "_settle", settle))
+
+
 def with_peers(
     bug: AbstractContextManager[Any], full: bool = False, asking: bool = False, slow: bool = False
 ) -> AbstractContextManager[Any]:
@@ -132,4 +165,8 @@ BUGS: tuple[tuple[str, Plant], ...] = (
     ("ZeroMQ: redelivered and not marked", _looks_new),
     ("ZeroMQ: a seat for two", _twice),
     ("ZeroMQ: a seat for ever", _sits_on),
+    ("ZeroMQ: pulled twice", _pulled_again),
+    ("ZeroMQ: pulled and kept", _pulled_and_kept),
+    ("ZeroMQ: pushed too much", _pushed_too_much),
+    ("ZeroMQ: replied in vain", _replied_in_vain),
 )

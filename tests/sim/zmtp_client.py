@@ -23,12 +23,18 @@ class ZmtpClient:
     heartbeat_s = 0
     """It sends none by itself."""
 
-    def __init__(self, name: str, rng: Random, socket_type: str, queue: str) -> None:
+    def __init__(
+        self, name: str, rng: Random, socket_type: str, queue: str, errors: str = "reply"
+    ) -> None:
+        """`errors`: its X-Errors."""
         self.name = name
         self.link = Link()
         self.rng = rng
         self.socket_type = socket_type
         self.queue = queue
+        self.errors = errors
+        self.tasks = 0
+        """What a REP has to reply to: 1 or 0."""
         self.state = "starting"  # open, closed
         self.waiting: dict[tuple[bytes, ...], Request] = {}
         """What is not answered yet, by envelope."""
@@ -40,14 +46,21 @@ class ZmtpClient:
         metadata = {"Socket-Type": socket_type.encode()}
         if queue:
             metadata["X-Queue"] = queue.encode()
+        prefetch = rng.choice((1, 2, 4, 9, 1000))
+        if socket_type == "PULL":
+            metadata["X-Prefetch"] = b"%d" % prefetch
+        if errors != "reply":
+            metadata["X-Errors"] = errors.encode()
         ready = encode_command(b"READY", encode_metadata(metadata))
-        self._send(HELLO + ready, Request("HELLO", queue=queue))
+        self._send(HELLO + ready, Request("HELLO", queue=queue, prefetch=prefetch))
 
     @property
     def able(self) -> bool:
         """Whether it may ask for something now."""
         if self.state != "open":
             return False
+        if self.socket_type in ("PUSH", "PULL", "REP"):
+            return self.socket_type != "PULL" and (self.socket_type == "PUSH" or self.tasks > 0)
         return len(self.waiting) < (1 if self.socket_type == "REQ" else OPEN_MAX)
 
     def close(self) -> None:
@@ -64,7 +77,8 @@ class ZmtpClient:
 
     def ask(self, request: Request, frames: list[bytes], message: Message | None = None) -> None:
         """Sends a request, with what it publishes if it does."""
-        self.waiting[tuple(request.envelope)] = request
+        if request.envelope:
+            self.waiting[tuple(request.envelope)] = request
         self._send(encode_message([*request.envelope, *frames]), request, message)
 
     def _send(self, data: bytes, request: Request, message: Message | None = None) -> None:
@@ -81,6 +95,8 @@ class ZmtpClient:
         elif item.kind == "PING":
             context = item.frames[0][2:]
             self._send(encode_command(b"PONG", context), Request("PONG", context=context))
+        elif item.kind == MESSAGE and self.socket_type in ("PULL", "REP"):
+            self.tasks += 1
         elif item.kind == MESSAGE:
             self._on_reply(item.frames)
 

@@ -29,7 +29,7 @@ from tests.sim.model import (
     Violation,
 )
 from tests.sim.model import Channel as ModelChannel
-from tests.sim.topology import Queue
+from tests.sim.topology import Entry, Queue
 from tests.sim.wire import Message
 from tests.sim.zmtp_wire import MESSAGE, Request, ZItem
 
@@ -78,12 +78,34 @@ class Desk:
             return
         if request.verb == "HELLO":
             self.connection.state = "open"
-            self.channel.confirming = True
             self.connection.channels[1] = self.channel
-            return
-        if request.verb == "PONG":
-            return
+            self.open(request)
+        elif request.verb == "PONG":
+            self.pong(request)
+        else:
+            self.apply_more(request, message)
+
+    def open(self, request: Request) -> None:
+        """The handshake is over."""
+
+    def pong(self, request: Request) -> None:
+        """The peer has answered a PING."""
+
+    def closing(self) -> None:
+        """The connection ends, and nothing has happened for that yet."""
+
+    def refused(self, entry: Entry) -> None:
+        """A full queue has refused what the peer has put there."""
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the broker has ended what the connection is there for, in this turn."""
+        return False
+
+    def apply_more(self, request: Request, message: Message | None) -> None:
+        """The peer has asked for something."""
         key = tuple(request.envelope)
+        self.channel.confirming = True
         if key in self._open:
             raise AssertionError(f"{request} while {self._open[key]} is not answered")
         self._open[key] = request
@@ -480,7 +502,7 @@ class Desk:
         silent = self.oracle.phase == TIME and silent_ns > SILENT_NS
         began = self.oracle.phase == TIME and self.connection.state == "header"
         lost = log_lost and self.oracle.fenced
-        if not (silent or began or lost or self.leaving):
+        if not (silent or began or lost or self.leaving or self.is_cancelled):
             self._fail(f"the connection ends: {reason}")
         self.oracle.end_connection(self.connection)
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tests.sim.world import World
 
 WAITS_MS = (1, 20, 300, 5000, 60_000)
+TYPES = ("REQ", "REQ", "DEALER", "DEALER", "DEALER", "PUSH", "PUSH", "PULL", "PULL", "PULL", "REP")
+ASKING = ("REQ", "DEALER")
 OWN = ("tasks", "z0", "z1")
 """Queues that nobody else declares."""
 
@@ -35,17 +37,42 @@ class ZmtpOperations:
 
     def connect(self, name: str) -> ZmtpClient:
         """A new peer."""
-        socket_type = self.rng.choice(("REQ", "REQ", "DEALER", "DEALER", "DEALER"))
-        queue = self.rng.choice(("", "", *OWN, *self.world.oracle.topology.queues))
-        return ZmtpClient(name, self.rng, socket_type, queue)
+        rng, queues = self.rng, self.world.oracle.topology.queues
+        socket_type = rng.choice(TYPES)
+        known = [each for each in queues if not each.startswith("s") or socket_type in ASKING]
+        queue = rng.choice(("", *OWN, *known, *known))
+        if socket_type not in ASKING and rng.random() < 0.5:
+            queue = rng.choice(OWN[:2])  # where most of them meet
+        errors = rng.choice(("reply", "reject", "requeue")) if socket_type == "REP" else "reply"
+        return ZmtpClient(name, rng, socket_type, queue, errors)
 
     def step(self, client: ZmtpClient) -> str:
         """The peer does something; the name of it, '' for nothing."""
         if not client.able:
             return ""
+        if client.socket_type not in ASKING:
+            return self.push(client) if client.socket_type == "PUSH" else self.reply(client)
         operation = self.rng.choices(self._operations, cum_weights=self._weights)[0]
         operation(self, client)
         return operation.__name__
+
+    def push(self, client: ZmtpClient) -> str:
+        """Some tasks that nobody answers."""
+        for _ in range(self.rng.choice((1, 1, 2, 3, 5, 8, 20))):
+            message, frames = self._message(client.queue or OWN[0], self.rng.choice((1, 1, 1, 3)))
+            client.ask(Request("PUSH"), frames, message)
+        return "push"
+
+    def reply(self, client: ZmtpClient) -> str:
+        """The worker is done, or has failed."""
+        client.tasks = 0
+        request = Request("REPLY")
+        if client.errors != "reply" and self.rng.random() < 0.4:
+            request.result, request.errors = [b"ERR no"], client.errors
+        else:
+            self._make_result(request)
+        client.ask(request, [b"", *request.result])
+        return "reply"
 
     def _queue(self) -> str:
         rng, known = self.rng, list(self.world.oracle.topology.queues)
@@ -160,8 +187,9 @@ class ZmtpOperations:
         return tag
 
     def _result(self, request: Request) -> list[bytes]:
-        if self.rng.random() < 0.6:
-            return []
+        return [] if self.rng.random() < 0.6 else self._make_result(request)
+
+    def _make_result(self, request: Request) -> list[bytes]:
         self.world.operations.published += 1
         request.result_number = self.world.operations.published
         body = make_body(request.result_number, self.rng.choice((8, 9, 20, 64)))

@@ -26,7 +26,8 @@ class ZItem:
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """What a peer wants; `verb`: HELLO for its handshake, PONG, TASK for a message of its own, or one of `verbs`."""
+    """What a peer wants; `verb`: HELLO for its handshake, PONG, TASK for a message that is no verb, PUSH, REPLY of a
+    worker, or one of `verbs`."""
 
     verb: str
     envelope: list[bytes] = field(default_factory=list)
@@ -36,10 +37,14 @@ class Request:
     requeue: bool = True
     result: list[bytes] = field(default_factory=list)
     result_number: int = 0
+    errors: str = "reply"
+    """What becomes of the task, if the reply says that it has failed."""
     properties: Properties | None = None
     """Of what it puts, as the peer says them; None: none."""
     context: bytes = b""
     """Of a PONG."""
+    prefetch: int = 0
+    """What a PULL peer asks for in its handshake."""
 
     def __repr__(self) -> str:
         about = f"{self.tag} {self.wait_ms or ''}".strip()
