@@ -31,7 +31,7 @@ class Line:
         self.ends = (client, broker)
         self.fate = fate
         self.frozen = threading.Event()
-        self.carried_bytes = 0
+        self.carried = {client: 0, broker: 0}
         self._left = {client: fate.up, broker: fate.down}
         for source, sink in ((client, broker), (broker, client)):
             threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
@@ -46,7 +46,7 @@ class Line:
                 if self.frozen.is_set():
                     break
                 sink.sendall(data)
-                self.carried_bytes += len(data)
+                self.carried[source] += len(data)
             if self.fate.freezes and self._left[source] == 0:
                 self.frozen.set()
         if not self.frozen.is_set():
@@ -104,9 +104,9 @@ class Relay:
         """Whether the last connection is."""
         return bool(self.lines) and self.lines[-1].frozen.is_set()
 
-    def carried_bytes(self) -> int:
-        """By the last connection, both ways together."""
-        return self.lines[-1].carried_bytes if self.lines else 0
+    def carried_up_bytes(self) -> int:
+        """By the last connection, to the broker."""
+        return self.lines[-1].carried[self.lines[-1].ends[0]] if self.lines else 0
 
     def close(self) -> None:
         """Ends everything."""

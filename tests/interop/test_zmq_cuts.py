@@ -171,7 +171,7 @@ def test_what_is_pushed_arrives_whole_or_not_at_all(relay: Relay, sockets: Socke
     while len(relay.lines) < 11 or last < 3000:
         push.send_multipart(make_task(last, chosen))
         last += 1
-    eventually(lambda: relay.carried_bytes() > 200)  # the connection that is not cut
+    eventually(lambda: relay.carried_up_bytes() > 150)  # the connection that is not cut
     push.send_multipart(make_task(last, chosen))
     worker = sockets(zmq.REQ, "pushed")
     seen, tag = [-1], b""
@@ -241,8 +241,9 @@ def test_a_worker_that_replies_is_cut_off_with_a_task(relay: Relay, sockets: Soc
     client.send_multipart([b"CALL", b"rep", b"", b"one"])
     worker = sockets(zmq.REP, "rep", relay)
     assert worker.recv() == b"one"
+    other, counting = sockets(zmq.REP, "rep"), sockets(zmq.REQ, "rep")
+    eventually(lambda: ask(counting, b"LEN", b"rep")[3] == b"2")
     relay.cut()
-    other = sockets(zmq.REP, "rep")
     assert other.recv() == b"one"
     other.send(b"one of the other")
     assert client.recv_multipart() == [b"200", b"one of the other"]
@@ -291,8 +292,8 @@ def test_a_worker_behind_a_frozen_network_loses_its_task(relay: Relay, sockets: 
     push = sockets(zmq.PUSH, "frozen")
     push.send(b"task")
     assert worker.recv() == b"task"
-    before = relay.carried_bytes()
-    eventually(lambda: relay.carried_bytes() > before)  # a heartbeat
+    before = relay.carried_up_bytes()
+    eventually(lambda: relay.carried_up_bytes() > before)  # a heartbeat
     relay.freeze()
     other = sockets(zmq.REQ, "frozen")
     _, tag, redelivered, body, _ = ask(other, b"NEXT", b"frozen")
@@ -316,6 +317,21 @@ def test_a_worker_without_heartbeats_behind_a_frozen_network(
     relay.freeze()
     other = sockets(zmq.REP, "silent", rcvtimeo=60_000)
     assert other.recv() == b"task"
+
+
+def test_a_worker_that_is_ready_is_cut_off_with_a_request(relay: Relay, sockets: Sockets) -> None:
+    """Its REQ socket replies to it over the next connection, which means that it is ready, and is no answer."""
+    worker = sockets(zmq.REQ, "ready", relay)
+    worker.send(b"READY")
+    client = sockets(zmq.REQ, "ready")
+    client.send_multipart([b"CALL", b"ready", b"", b"task"])
+    address, *request = worker.recv_multipart()
+    relay.cut()
+    worker.send_multipart([address, b"", b"late"])
+    again, *same = worker.recv_multipart()
+    assert (same, request) == ([b"", b"task"], [b"", b"task"])
+    worker.send_multipart([again, b"", b"done"])
+    assert client.recv_multipart() == [b"200", b"done"]
 
 
 def test_a_worker_of_a_service_is_cut_off_with_a_request(relay: Relay, sockets: Sockets) -> None:

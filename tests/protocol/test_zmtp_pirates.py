@@ -63,6 +63,37 @@ def test_the_queue_is_that_of_the_worker_metadata() -> None:
     assert body == b"cat"
 
 
+@pytest.mark.parametrize("kind", ["REQ", "DEALER"])
+def test_a_late_reply_over_the_next_connection_means_ready(kind: str) -> None:
+    """As libzmq sends it, whose sockets do not know that they were disconnected."""
+    world = World()
+    prefix = [b""] if kind == "REQ" else []
+    worker = world.peer(kind)
+    worker.send([*prefix, b"\x01"])
+    client = ask(world, b"one")
+    late = worker.hear()[-1][-3]
+    worker.eof()
+    again = world.peer(kind)
+    again.send([*prefix, late, b"", b"of one"])
+    world.turn()
+    (request,) = again.hear()
+    assert request == [*prefix, request[-3], b"", b"one"] and request[-3] != late
+    again.send([*prefix, late, b"", b"of one"])
+    world.turn()
+    assert (client.hear(), queue_of(world)) == ([], (1, 0, 1))
+    again.send([*prefix, request[-3], b"", b"ONE"])
+    world.turn()
+    assert (client.hear(), queue_of(world)) == ([[b"", b"ONE"]], (1, 0, 0))
+
+
+def test_a_heartbeat_over_the_next_connection_means_ready() -> None:
+    world = World()
+    worker = world.peer("DEALER")
+    worker.send(BEAT)
+    world.turn()
+    assert queue_of(world) == (1, 0, 0)
+
+
 def test_what_the_worker_leaves_goes_to_another_one() -> None:
     world = World()
     worker = world.peer("REQ")

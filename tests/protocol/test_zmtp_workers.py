@@ -7,6 +7,7 @@ import pytest
 from mansio.codec import amqp_methods as m
 from mansio.codec.amqp_properties import Properties
 from mansio.core.rights import Permission
+from mansio.protocol.zmtp.addresses import is_address
 from tests.protocol.talk import Message, Talker
 from tests.protocol.zmtp_talk import World
 
@@ -39,6 +40,13 @@ def answers(talker: Talker) -> list[tuple[str | None, bytes]]:
     ]
 
 
+def tasks(worker: Any) -> list[list[bytes]]:
+    """What it has been given, without the addresses in front."""
+    heard = worker.hear()
+    assert all(is_address(message[0]) for message in heard)
+    return [message[1:] for message in heard]
+
+
 @pytest.mark.parametrize("kind", ["REP", "ROUTER"])
 def test_tasks_come_one_at_a_time_and_replies_acknowledge_them(kind: str) -> None:
     world = World()
@@ -48,9 +56,9 @@ def test_tasks_come_one_at_a_time_and_replies_acknowledge_them(kind: str) -> Non
     push.send([b"1"], [b"2", b"two"], [b"3"])
     for task in ([b"1"], [b"2", b"two"], [b"3"]):
         world.turn()
-        assert worker.hear() == [[b"", *task]]
+        assert tasks(worker) == [[b"", *task]]
         world.turn()
-        assert worker.hear() == []
+        assert tasks(worker) == []
         worker.send([b"", b"done"])
     world.turn()
     assert (queue(world).ready_count, queue(world).in_flight) == (0, 0)
@@ -61,7 +69,7 @@ def test_a_reply_is_the_answer_of_whoever_waits() -> None:
     worker = world.peer("REP")
     talker = caller(world)
     call(talker, b"2 + 2", "one")
-    assert worker.hear() == [[b"", b"2 + 2"]]
+    assert tasks(worker) == [[b"", b"2 + 2"]]
     assert answers(talker) == []
     worker.send([b"", b"4"])
     world.turn()
@@ -80,11 +88,11 @@ def test_a_worker_that_dies_gives_its_task_back() -> None:
     push = world.peer("PUSH")
     push.send([b"1"], [b"2"])
     world.turn()
-    assert (first.hear(), second.hear()) == ([[b"", b"1"]], [[b"", b"2"]])
+    assert (tasks(first), tasks(second)) == ([[b"", b"1"]], [[b"", b"2"]])
     first.eof()
     second.send([b"", b"ok"])
     world.turn()
-    assert second.hear() == [[b"", b"1"]]
+    assert tasks(second) == [[b"", b"1"]]
     second.send([b"", b"ok"])
     world.turn()
     assert (queue(world).ready_count, queue(world).in_flight) == (0, 0)
@@ -122,6 +130,31 @@ def test_a_reply_to_nothing_ends_the_connection() -> None:
     assert queue(world).in_flight == 0
 
 
+def test_a_late_reply_is_not_one_to_the_next_task() -> None:
+    """libzmq's sockets send it over the next connection."""
+    world = World()
+    talker = caller(world)
+    worker = world.peer("REP")
+    call(talker, b"1", "one")
+    ((late, *_),) = worker.hear()
+    other = world.peer("REP")
+    worker.eof()
+    world.turn()
+    assert tasks(other) == [[b"", b"1"]]
+    again = world.peer("REP")
+    again.send([late, b"", b"of one"])
+    call(talker, b"2", "two")
+    ((address, *task),) = again.hear()
+    again.send([late, b"", b"of one"])
+    world.turn()
+    assert (task, answers(talker), queue(world).in_flight) == ([b"", b"2"], [], 2)
+    again.send([address, b"", b"of two"], [address, b"", b"twice"])
+    world.turn()
+    assert answers(talker) == [("two", b"of two")]
+    assert not again.closed
+    assert len([text for text in world.broker.notices if "a late reply is dropped" in text]) == 3
+
+
 def test_a_worker_that_takes_too_long() -> None:
     world = World()
     worker = world.peer("REP")
@@ -133,7 +166,7 @@ def test_a_worker_that_takes_too_long() -> None:
     assert "did not reply in time" in worker.reason
     other = world.peer("REP")
     world.turn()
-    assert other.hear() == [[b"", b"1"]]
+    assert tasks(other) == [[b"", b"1"]]
 
 
 def test_the_end_of_its_queue_ends_the_connection() -> None:
@@ -212,10 +245,10 @@ def test_streams_are_read_by_groups() -> None:
     world.peer("PUSH", {"X-Queue": b"s"}).send([b"1"], [b"2"], [b"3"])
     world.turn()
     world.turn()
-    assert worker.hear() == [[b"", b"1"]]
+    assert tasks(worker) == [[b"", b"1"]]
     worker.send([b"", b"done"])
     world.turn()
-    assert worker.hear() == [[b"", b"2"]]
+    assert tasks(worker) == [[b"", b"2"]]
     assert reader.hear() == [[b"1"], [b"2"]]
     name, data = reader.commands[-1]
     assert name == b"PING"

@@ -7,7 +7,9 @@
     request  ['']  address '' body…            the address is to be given back
     reply    ['']  address '' body…            and the worker is ready for the next one
 
-So a connection is a worker's or a client's by its first message; one whose first task is just these bytes says so in
+A socket that is connected again, and knows nothing of it, goes on with a reply to an earlier request, or with a
+heartbeat: it is ready, as for the guide's brokers, and the reply is dropped, since others have that request by now. So
+a connection is a worker's or a client's by its first message; one whose first task is just these bytes says so in
 its metadata, X-Role: client. A worker works for the queue that X-Queue names, or for the default one.
 
 Paranoid Pirates send \\x02 every second, and hear it: one that is idle and silent for three gets nothing until it says
@@ -17,6 +19,7 @@ something again. One that is busy may be so for as long as it likes, as in the g
 from typing import TYPE_CHECKING, Final
 
 from mansio.core.errors import BrokerError
+from mansio.protocol.zmtp.addresses import is_address
 from mansio.protocol.zmtp.statuses import Refused
 from mansio.protocol.zmtp.targets import Targets
 from mansio.protocol.zmtp.workplace import Workplace, note
@@ -39,7 +42,13 @@ def is_ready(connection: "ZmtpConnection", first: list[bytes]) -> bool:
         return False
     if len(first) == 2 and not first[0]:
         return first[1] in READY
-    return len(first) == 1 and first[0] == READY[1] and connection.socket_type == "DEALER"
+    if len(first) == 1:
+        return first[0] in (READY[1], BEAT) and connection.socket_type == "DEALER"
+    return _is_late_reply(first[1:] if not first[0] else first)
+
+
+def _is_late_reply(message: list[bytes]) -> bool:
+    return len(message) > 2 and is_address(message[0]) and not message[1]
 
 
 class Pirate:
@@ -48,7 +57,7 @@ class Pirate:
     def __init__(self, connection: "ZmtpConnection", targets: Targets, first: list[bytes]) -> None:
         """`first`: what it has said."""
         self._connection = connection
-        self._prefix = first[:-1]
+        self._prefix = [] if first[0] else first[:1]
         self._beats = not self._prefix
         self._place = Workplace(connection, targets, TAG, self)
         self._absent = True
@@ -69,8 +78,10 @@ class Pirate:
                 self._place.give_back()
             elif not (self._beats and rest[0] == BEAT):
                 self._connection.finish("no reply of a worker")
-        elif rest[1] or not self._place.answer(rest[0], rest[2:] or [b""]):
+        elif rest[1] or not is_address(rest[0]):
             self._connection.finish("a reply without the address of its request")
+        else:
+            self._place.answer(rest[0], rest[2:] or [b""])
 
     def tick(self, now_ns: int) -> None:
         """Heartbeats of both sides, a few times a second."""

@@ -13,6 +13,7 @@ from mansio.core.errors import BrokerError
 from mansio.core.run import Run
 from mansio.core.session import Outcome
 from mansio.protocol.zmtp import results, titanic_store
+from mansio.protocol.zmtp.addresses import Addresses
 from mansio.protocol.zmtp.messages import frames_of, properties_of
 from mansio.protocol.zmtp.targets import Targets
 
@@ -36,6 +37,7 @@ class Workplace:
     """One worker's place."""
 
     __slots__ = (
+        "_addresses",
         "_connection",
         "_consumer",
         "_delivery",
@@ -52,6 +54,7 @@ class Workplace:
     ) -> None:
         """`tag`: of the consumer, another one for each place of a connection."""
         self._connection = connection
+        self._addresses = Addresses(connection.token())
         self._targets = targets
         self._tag = tag
         self._hands = hands
@@ -83,12 +86,12 @@ class Workplace:
             self._skipping = True  # while it is being delivered it cannot be settled
             self._connection.broker.resumed.append(self._connection)
             return
-        self._hands.give(b"%d" % tag, frames_of(run, i))
+        self._hands.give(self._addresses.of(tag), frames_of(run, i))
 
     def answer(self, address: bytes, body: list[bytes], partial: bool = False) -> bool:
         """What the worker has made of it, or, if `partial`, a part of that; False for an address that it was not given,
         or gave back."""
-        if not self._delivery or address != b"%d" % self._delivery:
+        if not self._delivery or address != self._addresses.of(self._delivery):
             return False
         if partial and titanic_store.is_place(self._request.reply_to or ""):
             self._parts += body
