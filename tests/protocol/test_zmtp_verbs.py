@@ -450,6 +450,18 @@ def test_a_worker_that_gives_up_waiting_takes_nothing_with_it(world: World) -> N
     world.pass_ms(6000)
 
 
+def test_next_of_a_queue_that_is_taken_leaves_the_task_with_its_worker(world: World) -> None:
+    amqp = world.client()
+    amqp.call(1, m.QueueDeclare("r", durable=True))
+    amqp.call(1, m.BasicConsume("r", "c", exclusive=True))
+    worker = world.peer()
+    worker.ask(b"PUT", b"q", b"x")
+    tag, _ = task(worker)
+    assert worker.ask(b"NEXT", b"r", tag)[0] == b"403"
+    assert worker.ask(b"LEN", b"q")[2] == b"1"
+    assert worker.ask(b"ACK", tag) == [b"200"]
+
+
 @pytest.mark.parametrize("verb", [b"GET", b"NEXT"])
 def test_nack_gives_back_or_rejects(world: World, verb: bytes) -> None:
     peer = world.peer()

@@ -221,11 +221,13 @@ class Desk:
         if consumer is None or not seated or consumer.queue is not queue:
             self._check_consumable(queue, consumer)
             self._finish(request, lease, "accept")
+            self._promise_settled(request, lease)
             self._sit_down(request, queue)
             return
         self._answer(request, lease)
         self._seats[consumer.tag] = request, 0
         self._settle(lease, "accept")
+        self._promise_settled(request, lease)
 
     def _check_consumable(self, queue: Queue, but: Consumer | None) -> None:
         """Whether there may be one more consumer; a request that is refused changes nothing."""
@@ -245,11 +247,14 @@ class Desk:
         """A task is done."""
         lease = self._find_lease(request.tag)
         self._finish(request, lease, "accept")
+        self._promise_settled(request, lease)
+        self._expect(request, lambda frames: self._check_plain(request, frames, [b"200"]))
+
+    def _promise_settled(self, request: Request, lease: Delivery) -> None:
         entry, queue = lease.entry, lease.queue
         if entry.message.persistent and queue.logged and not queue.deleted:
             place = queue.place(entry.position)
             self._promise(request, lambda: self._check_settled(place))
-        self._expect(request, lambda frames: self._check_plain(request, frames, [b"200"]))
 
     def nack(self, request: Request, message: Message | None) -> None:
         """A task is not done."""
@@ -536,7 +541,7 @@ def _decides(queue: Queue) -> bool:
 
 def _asks(message: Message, properties: Properties) -> bool:
     """Whether it may go elsewhere as well."""
-    return bool(message.headers or properties.user_id)
+    return bool(properties.headers or message.headers or properties.user_id)
 
 
 HANDLERS: dict[str, Callable[[Desk, Request, Message | None], None]] = {

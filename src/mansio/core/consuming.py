@@ -57,6 +57,11 @@ class Consuming:
         if tag in channel.consumers:
             raise NotAllowed(f"attempt to reuse consumer tag '{tag}'")
 
+    def check_shared(self, queue: Queue) -> None:
+        """AccessRefused where a consumer has the queue for itself."""
+        if queue.exclusive_consumer:
+            raise _in_use(queue)
+
     def consume(
         self,
         channel: Channel,
@@ -77,9 +82,9 @@ class Consuming:
             self.streams.check_consumer(queue, channel, no_ack)
             exclusive = False  # accepted, without effect (RabbitMQ 3.10.8)
         single = queue.arguments.get("x-single-active-consumer") is True
-        if queue.exclusive_consumer or (exclusive and (queue.consumers or single)):
-            text = f"queue '{queue.name}' in vhost '{queue.vhost}' in exclusive use"
-            raise AccessRefused(text, passing=True)
+        self.check_shared(queue)
+        if exclusive and (queue.consumers or single):
+            raise _in_use(queue)
         consumer = Consumer(tag, channel, queue, no_ack, exclusive, arguments)
         channel.consumers[tag] = consumer
         queue.consumers.append(consumer)
@@ -222,3 +227,8 @@ class Consuming:
             for queue in session.starved.values():
                 self.dispatcher.touch(queue)
             session.starved.clear()
+
+
+def _in_use(queue: Queue) -> AccessRefused:
+    text = f"queue '{queue.name}' in vhost '{queue.vhost}' in exclusive use"
+    return AccessRefused(text, passing=True)

@@ -150,6 +150,7 @@ class Leases:
         seat = lease.seat
         if seat is None or seat.consumer.queue is not queue:
             self._check_seats()
+            self._connection.broker.check_shared(queue)
             self._finish(lease, result, content_type)
             self._hold()
             self._sit_down(reply, queue, wait_ms)
