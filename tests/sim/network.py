@@ -187,6 +187,7 @@ class Network:
         party.held = front.paused or front.blocked
         oracle.chosen = dict(self.server.take_sent())
         if party.model.desk is not None:
+            party.model.desk.heard()
             self._apply_requests(party)
             return
         commands = party.client.link.take_done(len(front.tail))
@@ -420,9 +421,12 @@ class Network:
     def _check_alive(self, party: Party) -> None:
         """Whether the broker has given up on the client when it had to, and not before."""
         model, front = party.model, party.front
-        if model.desk is not None:
-            return
         silent_ns = self.now_ns - party.fed_ns
+        if model.desk is not None:
+            if front.waiting:
+                model.desk.heard()
+            model.desk.check_alive(silent_ns, front.closed)
+            return
         if model.state == "open":
             due = 0 < 2 * model.heartbeat_s * SECOND_NS < silent_ns
             due = due and not (front.paused or front.waiting)

@@ -14,6 +14,7 @@ from mansio.core.session import Outcome
 from mansio.protocol.zmtp import putting, results
 from mansio.protocol.zmtp.answering import Answering
 from mansio.protocol.zmtp.asking import Asking
+from mansio.protocol.zmtp.connection import ZmtpConnection
 from mansio.protocol.zmtp.giving import Giving
 from mansio.protocol.zmtp.leases import Leases, _Seat
 from mansio.protocol.zmtp.pending import Pending, Told
@@ -137,6 +138,16 @@ def _replied_in_vain() -> AbstractContextManager[Any]:
     return with_peers(patch.object(Asking, "_settle", settle))
 
 
+def _patient() -> AbstractContextManager[Any]:
+    """A worker that is gone without a word keeps what it has."""
+
+    def freeze(profile: Profile, _: Random) -> None:
+        profile.taste["freeze"] = profile.taste["sleep"] = 3.0
+
+    bug = patch.object(ZmtpConnection, "_owes", lambda self: self.heartbeats._asked is False)
+    return worlds(with_peers(bug), freeze)
+
+
 def with_peers(
     bug: AbstractContextManager[Any], full: bool = False, asking: bool = False, slow: bool = False
 ) -> AbstractContextManager[Any]:
@@ -169,4 +180,5 @@ BUGS: tuple[tuple[str, Plant], ...] = (
     ("ZeroMQ: pulled and kept", _pulled_and_kept),
     ("ZeroMQ: pushed too much", _pushed_too_much),
     ("ZeroMQ: replied in vain", _replied_in_vain),
+    ("ZeroMQ: silent for ever", _patient),
 )

@@ -42,12 +42,17 @@ DEDUPLICATION = "x-deduplication-header"
 STATUS = {404: 404, 403: 403, 405: 403, 410: 410, 503: 503}
 """Of what AMQP refuses with these codes; 400 for all others."""
 SILENT_NS = 30_000_000_000
+LATE_MAX = 2
+"""So often the broker may look at a peer that is silent for as long, and not end the connection."""
 Check = Callable[[list[bytes]], None]
 """Looks at the frames of a reply behind its envelope."""
 
 
 class Desk:
     """Of one peer."""
+
+    patient = False
+    """It may be silent for ever."""
 
     def __init__(self, oracle: Oracle, connection: Connection, queue: str) -> None:
         self.oracle = oracle
@@ -68,6 +73,8 @@ class Desk:
         self._promises: dict[tuple[bytes, ...], list[Callable[[], None]]] = {}
         """What has to be in the log when the reply to a request leaves."""
         self._token = b""
+        self._asked = False
+        self._late = 0
         self._next_seat = 1
 
     # -- what has arrived
@@ -350,8 +357,8 @@ class Desk:
         """The broker has made these."""
         for item in items:
             if item.kind != MESSAGE:
-                continue
-            if self.oracle.phase == COMMANDS:
+                self._asked = self._asked or item.kind == "PING"
+            elif self.oracle.phase == COMMANDS:
                 self._seen.append(item)
             elif self.oracle.phase == DISPATCH:
                 self._on_dispatched(item)
@@ -359,6 +366,18 @@ class Desk:
                 self._on_confirmed(item)
             else:
                 self._fail(f"{item.frames} is said outside of a turn")
+
+    def heard(self) -> None:
+        """The peer has said something, or was not listened to."""
+        self._asked, self._late = False, 0
+
+    def check_alive(self, silent_ns: int, ended: bool) -> None:
+        """Time has passed: a peer is given up that holds what others could do, was asked whether it is there, and has
+        not said anything for long."""
+        owes = self.channel.unacked or any(not c.no_ack for c in self.channel.consumers.values())
+        self._late += bool(self._asked and owes and silent_ns > SILENT_NS)
+        if self._late > LATE_MAX and not ended and not self.patient:
+            self._fail(f"it is silent for {silent_ns} ns and holds {self.channel.unacked}")
 
     def unsay(self, items: Sequence[ZItem]) -> None:
         """The broker has taken these back."""

@@ -99,6 +99,8 @@ class GivenDesk(QuietDesk):
 class PullDesk(GivenDesk):
     """Of a PULL peer: it is done with what its socket has taken, and gets nothing twice."""
 
+    patient = True
+
     def begin(self, request: Request, queue: Queue) -> None:
         """See `QuietDesk`."""
         super().begin(request, queue)
