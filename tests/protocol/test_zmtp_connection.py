@@ -243,6 +243,22 @@ def test_who_leaves_waits_for_no_room(publisher: ZmtpPeer) -> None:
     assert not publisher.world.broker.journal.waiters
 
 
+def test_who_was_told_to_go_is_not_listened_to_any_more(publisher: ZmtpPeer) -> None:
+    world, front = publisher.world, publisher.front
+    world.broker.journal.measured(0, True)
+    publisher.send([b"x"])
+    assert front.waiting and front.session is not None
+    world.broker.confirms.changed(front.session)
+    front.shutdown(320, "bye")
+    publisher.send([b"y"])
+    world.broker.journal.measured(1000, False)
+    front.unblock()
+    front.go_on(world.now_ns)
+    assert heard(publisher) == [] and front.waiting and not front.closed
+    world.turn()
+    assert heard(publisher) == ["closed"] and front.closed
+
+
 # -- output
 
 

@@ -191,7 +191,7 @@ class ZmtpConnection(Security):
 
     def go_on(self, now_ns: int) -> None:
         """See `Front`."""
-        if self.closed:
+        if self.closed or self._finishing is not None:  # what it has said since is not heard
             return
         self.now_ns = now_ns
         role = self.role
