@@ -144,6 +144,7 @@ class Network:
         )
         model = Connection(client.name)
         model.desk = DESKS[client.socket_type](self.oracle, model, client.queue)
+        model.desk.meant = front.meant
         party = Party(client, front, model, self.now_ns)
         self.parties.append(party)
         self.oracle.connections.append(model)

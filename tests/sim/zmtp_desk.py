@@ -9,6 +9,7 @@ release   ─► 200 for what is in the log, 507 for what a full queue has refus
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -16,7 +17,7 @@ from mansio.codec import amqp_methods as m
 from mansio.codec.amqp_properties import Properties, encode_header_payload
 from mansio.protocol.zmtp.json_values import property_members
 from mansio.protocol.zmtp.messages import PARTS, split
-from tests.sim.letters import COUNT, properties_of
+from tests.sim.letters import COUNT, properties_of, split_count
 from tests.sim.model import (
     COMMANDS,
     DISPATCH,
@@ -73,6 +74,8 @@ class Desk:
         self._promises: dict[tuple[bytes, ...], list[Callable[[], None]]] = {}
         """What has to be in the log when the reply to a request leaves."""
         self._token = b""
+        self.meant: deque[bytes] = deque()
+        """See `ZmtpFront`."""
         self._asked = False
         self._late = 0
         self._next_seat = 1
@@ -425,15 +428,21 @@ class Desk:
         self._check_task(frames, tag, frames[2] == b"1", message, count)
 
     def _find_message(self, queue: Queue, body: bytes, members: Any) -> Message:
-        """The first one in the queue that may be meant."""
+        """The one in the queue that is meant."""
         found = [
-            (entries[0], message)
+            (min(entries), message)
             for message, entries in queue.by_message.items()
             if entries and message.body == body and _members(message) == members
         ]
         if not found:
             self._fail(f"{body[:20]!r} with {members} is not in {queue}")
-        return min(found, key=lambda each: each[0])[1]
+        return self.choose(found)[1]
+
+    def choose(self, found: list[tuple[Entry, Message]]) -> tuple[Entry, Message]:
+        """The first of those that look the same to the peer which the broker has meant."""
+        meant = split_count(self.meant.popleft())[0]
+        found = [each for each in found if properties_of(each[1].header) == meant] or found
+        return min(found, key=lambda each: each[0])
 
     def _tag_number(self, tag: bytes) -> int:
         token, _, digits = tag.rpartition(b"-")

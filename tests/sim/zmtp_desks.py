@@ -64,13 +64,13 @@ class GivenDesk(QuietDesk):
         queue = self.channel.consumers[TAG].queue
         body = b"".join(frames)
         found = [
-            entries[0]
+            (min(entries), message)
             for message, entries in queue.by_message.items()
             if entries and message.body == body and parts_of(message) == frames
         ]
         if not found:
             self._fail(f"{[frame[:20] for frame in frames]} is not in {queue}")
-        return min(found)
+        return self.choose(found)[0]
 
     def _on_dispatched(self, item: ZItem) -> None:
         if TAG not in self.channel.consumers:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from mansio.codec.zmtp import COMMANDED
 from mansio.protocol.zmtp.connection import ZmtpConnection
 from mansio.protocol.zmtp.states import State
+from tests.sim.wire import parse_content
 from tests.sim.zmtp_wire import ZItem, ZParser
 
 Watch = Callable[[Any, list[Any]], None]
@@ -50,6 +52,8 @@ class ZmtpFront(ZmtpConnection):
         self.made_bytes = 0
         self.log_refused = False
         """It was waiting for a log that is lost."""
+        self.meant: deque[bytes] = deque()
+        """The header payloads of what it is given: peers are not told all of them, and some messages look alike."""
         self._done = 0
         self._is_in = False
         self._parser = ZParser()
@@ -71,6 +75,13 @@ class ZmtpFront(ZmtpConnection):
         return done
 
     # -- what is said
+
+    def deliver(
+        self, consumer: Any, run: Any, start: int, count: int, step: int, *about: Any
+    ) -> None:
+        for n in range(count):
+            self.meant.append(parse_content(run.content(start + n * step))[0])
+        super().deliver(consumer, run, start, count, step, *about)
 
     def data_to_send(self) -> list[bytes | memoryview]:
         held = bool(self._gates)
