@@ -42,7 +42,9 @@ class ZmqMansio(peers.Mansio):
 
     def prepare(self) -> None:
         super().prepare()
-        self.zmq_port = peers.free_port()
+        while (port := peers.free_port()) == self.port:
+            pass
+        self.zmq_port = port
 
     def command(self) -> list[str]:
         return [*super().command(), "--zmq-port", str(self.zmq_port)]
