@@ -73,9 +73,13 @@ class Putting:
             run = broker.letters.contents(bodies, Route("", queue.name, (queue,)))
         else:
             run = stamped(bodies, stamp, queue, broker.letters.frame_max)
-        broker.publish(connection.channel, run, (queue,))
+        waits = (run.persistent and not broker.forgetful) or _decides(queue)
+        channel = connection.channel
+        channel.confirming = waits
+        broker.publish(channel, run, (queue,))
+        channel.confirming = True
         row = _Row(connection, envelopes, first, style)
-        if run.persistent or _decides(queue):
+        if waits:
             self._pending.add(len(bodies), row.told)
         else:
             row.told(0, ())
