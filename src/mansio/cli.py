@@ -21,8 +21,9 @@ EXIT_CONFIG: Final = 2
 """Exit code when the settings or options cannot be used; argparse's own is the same."""
 
 SERVE_TEXT: Final = """\
-Start a broker on 127.0.0.1:5672, for Redis clients on 127.0.0.1:6379; Ctrl-C or SIGTERM
-stops it. Where 6379 is taken, as by a Redis server, it starts without it and says so.
+Start a broker on 127.0.0.1:5672, for Redis clients on 127.0.0.1:6379, for ZeroMQ sockets on
+127.0.0.1:5555; Ctrl-C or SIGTERM stops it. Where 6379 or 5555 is taken, as by a Redis server,
+it starts without that and says so.
 
 A setting comes from an option, else from the environment (MANSIO_PORT=5673), else from
 the TOML file (port = 5673), else it has its default. The README lists all of them.
@@ -33,7 +34,8 @@ examples:
   mansio serve                            listen on 127.0.0.1:5672
   mansio serve --port 5673 --redis-port 6380 --zmq-port 5556 --data-dir d2
                                           beside another broker
-  mansio serve --redis-port 0             no Redis clients
+  mansio serve --redis-port 0 --zmq-port 0
+                                          AMQP clients only
   mansio serve --in-memory                for tests: nothing is kept
   mansio serve --bind 0.0.0.0             accept clients from other machines
   mansio serve --config mansio.toml       settings from a file
@@ -125,7 +127,7 @@ def parser(chosen: str | None = None) -> argparse.ArgumentParser:
     the values, with all other settings."""
     root = argparse.ArgumentParser(
         prog="mansio",
-        description="Mansio: a message broker that speaks AMQP 0-9-1 and Redis.",
+        description="Mansio: a message broker that speaks AMQP 0-9-1, Redis and ZeroMQ.",
         epilog="`mansio COMMAND --help` says more about a command.",
         allow_abbrev=False,
     )

@@ -162,6 +162,19 @@ def test_too_many_subscriptions(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sub.reason == "it has more than 2 subscriptions"
 
 
+def test_so_many_bytes_of_subscriptions_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeding, "TOPICS_BYTES_MAX", 10)
+    world = World()
+    world.peer("SUB").eof()
+    world.turn()
+    sub = subscriber(world, b"a" * 5, b"b" * 5, b"a" * 5)
+    sub.cancel(b"b" * 5)
+    sub.subscribe(b"c" * 5)
+    assert not sub.closed
+    sub.subscribe(b"d")
+    assert sub.reason == "its subscriptions have more than 10 bytes"
+
+
 def test_what_one_may_hear() -> None:
     world = World()
     world.peer("SUB").eof()
@@ -171,7 +184,10 @@ def test_what_one_may_hear() -> None:
     sub = subscriber(world, b"ab")
     assert not sub.closed
     sub.subscribe(b"b")
-    assert "access to topic 'b'" in sub.reason
+    assert "access to topic 'b#'" in sub.reason
+    rights.permit_topic("zmq.topic", TopicPermission("", "^news$"))
+    sub = subscriber(world, b"news")
+    assert "access to topic 'news#'" in sub.reason  # there may be a topic news.secret
     rights.permit(Permission("", "", "^tasks$"))
     peer = world.socket("SUB")
     with pytest.raises(AssertionError):

@@ -196,13 +196,17 @@ class Feeds:
         self._broker = broker
 
     def listen(self, session: "Session", exchange: str, prefix: bytes, listener: Listener) -> None:
-        """It gets from now on what is published to the exchange with a key that begins so; NotFound, AccessRefused."""
+        """It gets from now on what is published to the exchange with a key that begins so; NotFound, AccessRefused.
+
+        A permission for topics is asked for what that is, the prefix and anything behind it, which is written as a
+        binding key would be: one for "^news$" does not open "news.secret".
+        """
         host = self._broker.vhosts[session.vhost]
         found = host.exchange(exchange)
         rights = session.rights
         rights.check_read("exchange", exchange)
         if rights.topics and found.type == "topic":
-            rights.check_read_topic(exchange, prefix.decode("utf-8", "surrogateescape"))
+            rights.check_read_topic(exchange, prefix.decode("utf-8", "surrogateescape") + "#")
         if found.feed is None:
             id = self._broker.definitions.take_id()
             found.feed = Feed(id, found, host.name, self)

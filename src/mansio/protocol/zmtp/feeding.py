@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SUBSCRIPTIONS_MAX: Final = 65_536
 """Of one peer; one more ends its connection."""
+TOPICS_BYTES_MAX: Final = 4 << 20
+"""Of all its different topics together; more ends its connection."""
 UNREAD_BYTES_MAX: Final = 1 << 20
 """Messages that wait for a peer that does not read; what comes then is dropped."""
 BURST_BYTES_MAX: Final = 16 << 20
@@ -40,6 +42,7 @@ class Feeding(Role):
         assert session is not None
         session.rights.check_read("exchange", self._exchange)
         self._counts: dict[bytes, int] = {}  # how often it has subscribed, by topic
+        self._topics_bytes = 0
         self._waiting_bytes = 0
         self._dropped = 0
 
@@ -56,12 +59,16 @@ class Feeding(Role):
             if len(self._counts) >= SUBSCRIPTIONS_MAX:
                 connection.finish(f"it has more than {SUBSCRIPTIONS_MAX} subscriptions")
                 return
+            if self._topics_bytes + len(prefix) > TOPICS_BYTES_MAX:
+                connection.finish(f"its subscriptions have more than {TOPICS_BYTES_MAX} bytes")
+                return
             feeds = connection.broker.feeds
             try:
                 feeds.listen(connection.session, self._exchange, prefix, self)
             except BrokerError as error:
                 connection.finish(error.text)
                 return
+            self._topics_bytes += len(prefix)
         self._counts[prefix] = count + 1
 
     def cancel(self, prefix: bytes) -> None:
@@ -71,6 +78,7 @@ class Feeding(Role):
             self._counts[prefix] = count - 1
         elif count:
             del self._counts[prefix]
+            self._topics_bytes -= len(prefix)
             self._leave(prefix)
 
     def _leave(self, prefix: bytes) -> None:
