@@ -162,6 +162,7 @@ def test_metadata_say_queue_and_virtual_host_and_more() -> None:
     assert front.session is not None and front.session.vhost == "shop"
     assert front.metadata["x-queue"] == "jöbs".encode() and front.channel.session is front.session
     assert world.peer("PUSH").front.queue_name == "tasks"
+    assert world.peer("PUSH", {"X-Queue": b" with spaces "}).front.queue_name == "with spaces"
     assert world.peer(settings=ZmtpSettings(default_queue="jobs")).front.queue_name == "jobs"
 
 

@@ -217,12 +217,15 @@ class Security(Output):
         metadata = decode_metadata(data)
         if metadata is None:
             return "metadata that are malformed"
-        self.metadata = metadata
+        self.metadata = {
+            name: value.strip() if name.startswith("x-") else value
+            for name, value in metadata.items()
+        }  # people write b"X-Queue: images" as they write headers
         self.socket_type = metadata.get("socket-type", b"").decode("ascii", "backslashreplace")
         self.identity = metadata.get("identity", b"")
         if len(self.identity) > IDENTITY_BYTES_MAX:
             return f"an identity of {len(self.identity)} bytes"
-        name = metadata.get("x-queue", b"")
+        name = self.metadata.get("x-queue", b"")
         try:
             self.queue_name = name.decode() or self.settings.default_queue
         except UnicodeDecodeError:
