@@ -45,8 +45,8 @@ class Line:
                     self._left[source] = left - len(data)
                 if self.frozen.is_set():
                     break
+                self.carried[source] += len(data)  # now: who hears an answer to it may look
                 sink.sendall(data)
-                self.carried[source] += len(data)
             if self.fate.freezes and self._left[source] == 0:
                 self.frozen.set()
         if not self.frozen.is_set():
