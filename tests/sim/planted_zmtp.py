@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from random import Random
 from typing import Any
 from unittest.mock import patch
@@ -124,8 +124,13 @@ def _pushed_too_much() -> AbstractContextManager[Any]:
     def takes(self: Bound, queue: Any, run: Run) -> bool:
         return True
 
-    bug = patch.object(Bound, "takes", takes)
-    return with_peers(bug, full=True)
+    @contextmanager
+    def pushed() -> Iterator[None]:
+        types = patch("tests.sim.zmtp_operations.TYPES", ("PUSH",))
+        with patch.object(Bound, "takes", takes), types:
+            yield
+
+    return with_peers(pushed(), full=True)
 
 
 def _replied_in_vain() -> AbstractContextManager[Any]:
