@@ -114,7 +114,9 @@ class Profile:
         self._draw_sizes(rng)
         self._draw_access(rng)
         self._add_habits(rng)
-        self._draw_sockets(Random(sum(rng.getstate()[1])))
+        self.sockets = 0.0
+        """The share of clients that are ZeroMQ peers."""
+        self.draw_sockets(Random(sum(rng.getstate()[1])))
 
     def _add_habits(self, rng: Random) -> None:
         self.taste = {name: rng.choice((0.0, 0.3, 1.0, 1.0, 3.0)) for name in TASTES}
@@ -124,12 +126,10 @@ class Profile:
         self.policing = rng.choice((0.0, 0.0, 0.01, 0.05, 0.2))
         """The chance that an operator changes policies in a step."""
 
-    def _draw_sockets(self, rng: Random) -> None:
-        """Drawn from a state, so that other worlds are what they are without."""
-        self.sockets = rng.choice((0.0, 0.0, 0.3, 0.6, 0.9))
-        """The share of clients that are ZeroMQ peers."""
-        if self.access:
-            self.sockets = 0.0
+    def draw_sockets(self, rng: Random) -> None:
+        """Whether there are ZeroMQ peers; `rng` is one of its own, so that other worlds are what they are without."""
+        if not self.access and rng.random() < 0.35:
+            self.sockets = rng.choice((0.3, 0.6, 0.9))
 
     @property
     def plain(self) -> list[QueueSpec]:
