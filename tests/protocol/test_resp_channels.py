@@ -41,6 +41,44 @@ def test_a_message_for_many_is_encoded_once() -> None:
     assert len({id(piece) for [piece] in pieces}) == 1
 
 
+def test_the_same_message_in_a_row_is_said_as_often() -> None:
+    world = World()
+    old, new = subscriber(world, "news"), subscriber(world, "news", proto=3)
+    other = world.redis()
+    other.send_bytes(command("PUBLISH", "news", "a") * 5 + command("PUBLISH", "news", "b") * 2)
+    assert other.hear() == [2] * 7
+    expected = [[b"message", b"news", word] for word in [b"a"] * 5 + [b"b"] * 2]
+    assert (old.hear(), new.hear()) == (expected, expected)
+
+
+def test_in_a_row_a_message_and_what_a_pattern_makes_of_it_take_turns() -> None:
+    world = World()
+    client = subscriber(world, "news", proto=3)
+    client.call("PSUBSCRIBE", "n*")
+    other = world.redis()
+    other.send_bytes(command("PUBLISH", "news", "a") * 2)
+    assert other.hear() == [2, 2]
+    each = [[b"message", b"news", b"a"], [b"pmessage", b"n*", b"news", b"a"]]
+    assert client.hear() == each * 2
+
+
+def test_in_a_row_a_client_hears_itself_before_each_reply() -> None:
+    world = World()
+    client = subscriber(world, "news", proto=3)
+    client.send_bytes(command("PUBLISH", "news", "a") * 2)
+    assert client.hear() == [[b"message", b"news", b"a"], 1] * 2
+
+
+def test_large_messages_in_a_row_are_not_multiplied() -> None:
+    world = World()
+    client = subscriber(world, "news")
+    other = world.redis()
+    body = "x" * 40_000
+    other.send_bytes(command("PUBLISH", "news", body) * 3)
+    assert other.hear() == [1] * 3
+    assert client.hear() == [[b"message", b"news", body.encode()]] * 3
+
+
 def test_pushes_stay_behind_replies_that_wait_for_the_log() -> None:
     world = World()
     client = subscriber(world, "news", proto=3)

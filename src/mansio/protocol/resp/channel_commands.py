@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from mansio.core.rights import Rights
     from mansio.protocol.resp.connection import RespConnection
 
+ROW_BYTES: Final = 65_536
+"""Of messages that are alike and leave together."""
+
 
 def _subscriber(kind: Kind) -> Handler:
     def subscribe(client: "RespConnection", args: list[bytes]) -> Any:
@@ -61,33 +64,51 @@ def _rights(client: "RespConnection") -> "Rights":
 
 def publish(client: "RespConnection", args: list[bytes]) -> Any:
     """PUBLISH channel message"""
-    return _publish(client, args[1], args[2], b"message", shard=False)
+    return _publish(client, args, b"message", shard=False)[0]
 
 
 def spublish(client: "RespConnection", args: list[bytes]) -> Any:
     """SPUBLISH shardchannel message"""
-    return _publish(client, args[1], args[2], b"smessage", shard=True)
+    return _publish(client, args, b"smessage", shard=True)[0]
+
+
+def publish_rows(
+    client: "RespConnection",
+    args: list[bytes],
+    times: int,
+    values: list[bytes] | None,
+    counts: list[int] | None,
+) -> tuple[bytes, int]:
+    """The same message several times in a row."""
+    told, done = _publish(client, args, b"message", False, times)
+    return b":%d\r\n" % told * done, done
 
 
 def _publish(
-    client: "RespConnection", channel: bytes, message: bytes, what: bytes, shard: bool
-) -> int:
-    """How many clients have it. It is encoded once for all who speak the same version."""
+    client: "RespConnection", args: list[bytes], what: bytes, shard: bool, times: int = 1
+) -> tuple[int, int]:
+    """How many clients have it, and how often: up to `times`, and once where they would see that it was said in a row.
+    It is encoded once for all who speak the same version."""
+    channel, message = args[1], args[2]
     rights = _rights(client)
     name = name_of(channel)
     rights.check_write("channel", name)
     told = 0
-    for pattern, listeners in client.broker.channels.find(channel, shard):
+    groups = list(client.broker.channels.find(channel, shard))
+    done = min(times, max(ROW_BYTES // (len(message) + 1), 1))
+    if len(groups) > 1 or (groups and client in groups[0][1]):
+        done = 1  # one by one: a message, then what a pattern makes of it, then the reply
+    for pattern, listeners in groups:
         items = [what, channel, message]
         if pattern is not None:
             items = [b"pmessage", pattern, channel, message]
         push, sign = encode(Push(items), 3), b"*"
-        data = (sign + push[1:], push)
+        data = ((sign + push[1:]) * done, push * done)
         for listener in listeners:
             if _may_read(listener, rights.vhost, name):
                 listener.push(data[listener.proto == 3])
                 told += 1
-    return told
+    return told, done
 
 
 def _may_read(listener: "RespConnection", vhost: str, name: str) -> bool:
@@ -149,7 +170,7 @@ COMMANDS: Final = [
     Command("unsubscribe", _unsubscriber(CHANNEL), -1, SUBSCRIBED),
     Command("punsubscribe", _unsubscriber(PATTERN), -1, SUBSCRIBED),
     Command("sunsubscribe", _unsubscriber(SHARD), -1, SUBSCRIBED, 1, -1, 1),
-    Command("publish", publish, 3),
+    Command("publish", publish, 3, rows=publish_rows),
     Command("spublish", spublish, 3, 0, 1, 1, 1),
     container("pubsub", _PUBSUB),
 ]
