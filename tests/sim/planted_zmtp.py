@@ -143,6 +143,16 @@ def _replied_in_vain() -> AbstractContextManager[Any]:
     return with_peers(patch.object(Asking, "_settle", settle))
 
 
+def _replied_late() -> AbstractContextManager[Any]:
+    """A reply to what a worker had before is one to what it has."""
+    receive = Asking.receive
+
+    def deaf(self: Asking, messages: list[list[bytes]]) -> int:
+        return receive(self, [frames[frames.index(b"") :] for frames in messages])
+
+    return with_peers(patch.object(Asking, "receive", deaf))
+
+
 def _patient() -> AbstractContextManager[Any]:
     """A worker that is gone without a word keeps what it has."""
 
@@ -186,4 +196,5 @@ BUGS: tuple[tuple[str, Plant], ...] = (
     ("ZeroMQ: pushed too much", _pushed_too_much),
     ("ZeroMQ: replied in vain", _replied_in_vain),
     ("ZeroMQ: silent for ever", _patient),
+    ("ZeroMQ: reply to another task", _replied_late),
 )

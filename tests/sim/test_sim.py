@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial
 
 import pytest
 
 from tests.sim.cli import main, run
 from tests.sim.planted import PLANTED, Planted, find
+from tests.sim.planted_zmtp import with_peers
 
 SEEDS = 40
 STEPS = 300
@@ -20,6 +22,14 @@ def test_worlds_pass(first: int) -> None:
     for seed in range(first, first + 10):
         result = run(seed, STEPS)
         assert not result.error, f"python -m tests.sim --seed {seed} --steps {STEPS} -v"
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, 10))
+def test_worlds_with_peers_pass(first: int) -> None:
+    for seed in range(first, first + 10):
+        with with_peers(nullcontext()):
+            result = run(seed, STEPS)
+        assert not result.error, f"seed {seed}, in worlds as those of `with_peers`"
 
 
 def test_a_seed_decides_everything() -> None:

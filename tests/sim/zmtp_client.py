@@ -35,6 +35,8 @@ class ZmtpClient:
         self.errors = errors
         self.tasks = 0
         """What a REP has to reply to: 1 or 0."""
+        self.address = b""
+        """The frame in front of that."""
         self.state = "starting"  # open, closed
         self.waiting: dict[tuple[bytes, ...], Request] = {}
         """What is not answered yet, by envelope."""
@@ -97,6 +99,7 @@ class ZmtpClient:
             self._send(encode_command(b"PONG", context), Request("PONG", context=context))
         elif item.kind == MESSAGE and self.socket_type in ("PULL", "REP"):
             self.tasks += 1
+            self.address = item.frames[0]
         elif item.kind == MESSAGE:
             self._on_reply(item.frames)
 

@@ -133,7 +133,9 @@ class PullDesk(GivenDesk):
 
 
 class RepDesk(GivenDesk):
-    """Of a REP peer: its reply is the acknowledgement."""
+    """Of a REP peer: its reply is the acknowledgement, unless it is one to another task."""
+
+    _address = b""
 
     def begin(self, request: Request, queue: Queue) -> None:
         """See `QuietDesk`."""
@@ -145,12 +147,16 @@ class RepDesk(GivenDesk):
 
     def bare(self, frames: list[bytes]) -> list[bytes]:
         """See `GivenDesk`."""
-        if frames[0]:
-            self._fail(f"a task without a delimiter: {frames}")
-        return frames[1:]
+        self._address, *rest = frames
+        if not self._address.endswith(b":%d" % self.channel.next_tag) or rest[0]:
+            self._fail(f"a task without an address, or a delimiter: {frames}")
+        return rest[1:]
 
     def apply_more(self, request: Request, message: Message | None) -> None:
         """See `Desk`."""
+        held = self.channel.unacked
+        if request.address and not (held and request.address == self._address):
+            return
         lease: Delivery = self.channel.unacked[max(self.channel.unacked)]
         outcome = {"reply": "accept"}.get(request.errors, request.errors)
         if outcome == "accept":

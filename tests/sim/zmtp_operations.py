@@ -32,6 +32,8 @@ class ZmtpOperations:
     def __init__(self, world: World) -> None:
         self.world = world
         self.rng = world.rng
+        self._addresses: list[bytes] = []
+        """Of tasks that workers have replied to."""
         self._operations = [operation for _, operation in OPERATIONS]
         self._weights = list(accumulate(weight for weight, _ in OPERATIONS))
 
@@ -65,13 +67,19 @@ class ZmtpOperations:
 
     def reply(self, client: ZmtpClient) -> str:
         """The worker is done, or has failed."""
+        rng = self.rng
+        if self._addresses and rng.random() < 0.1:
+            late = Request("REPLY", address=rng.choice(self._addresses))
+            if late.address != client.address:
+                client.ask(late, [late.address, b"", *self._make_result(late)])
+        self._addresses[5:] = [client.address]
         client.tasks = 0
-        request = Request("REPLY")
+        request = Request("REPLY", address=client.address if rng.random() < 0.9 else b"")
         if client.errors != "reply" and self.rng.random() < 0.4:
             request.result, request.errors = [b"ERR no"], client.errors
         else:
             self._make_result(request)
-        client.ask(request, [b"", *request.result])
+        client.ask(request, [*filter(None, [request.address]), b"", *request.result])
         return "reply"
 
     def _queue(self) -> str:

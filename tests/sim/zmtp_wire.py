@@ -37,6 +37,8 @@ class Request:
     requeue: bool = True
     result: list[bytes] = field(default_factory=list)
     result_number: int = 0
+    address: bytes = b""
+    """What a REPLY says of the task that it is a reply to; empty: nothing."""
     errors: str = "reply"
     """What becomes of the task, if the reply says that it has failed."""
     properties: Properties | None = None
